@@ -1,0 +1,63 @@
+"""Every setting, typed, in one place; ``with config.scope(tier="interpret"):`` changes some for a while.
+
+tier       how programs run: "interpret" | "compiled" | "auto" | "verify"
+threads    worker threads of parallel kernels (0: one per available core)
+cache_dir  where generated kernels live (GRAPHGRAD_CACHE_DIR, else the user's cache folder)
+check      re-run the type rules after every pass (on in tests)
+promote_after   under "auto", how often a backward graph or one-op program is interpreted first
+kernel_threshold   elements from which an eager op over an array runs as a kernel
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+TIERS = ("interpret", "compiled", "auto", "verify")
+
+
+def _default_cache_dir() -> pathlib.Path:
+    if "GRAPHGRAD_CACHE_DIR" in os.environ:
+        return pathlib.Path(os.environ["GRAPHGRAD_CACHE_DIR"])
+    root = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(root) / "graphgrad"
+
+
+@dataclass
+class Config:
+    """The process's settings; assign attributes, or use ``scope`` to restore them afterwards."""
+
+    tier: str = field(default_factory=lambda: os.environ.get("GRAPHGRAD_TIER", "auto"))
+    threads: int = field(default_factory=lambda: int(os.environ.get("GRAPHGRAD_THREADS", "0")))
+    cache_dir: pathlib.Path = field(default_factory=_default_cache_dir)
+    check: bool = field(default_factory=lambda: os.environ.get("GRAPHGRAD_CHECK", "") == "1")
+    promote_after: int = 3
+    kernel_threshold: int = 32768
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in _NAMES:
+            raise AttributeError(f"no setting {name!r}; the settings are {', '.join(_NAMES)}")
+        if name == "tier" and value not in TIERS:
+            raise ValueError(f"tier must be one of {', '.join(TIERS)}, not {value!r}")
+        object.__setattr__(self, name, value)
+
+    @contextlib.contextmanager
+    def scope(self, **settings: Any) -> Iterator[Config]:
+        """Change some settings inside a ``with`` block and restore them after it."""
+        before = {name: getattr(self, name) for name in settings}
+        try:
+            for name, value in settings.items():
+                setattr(self, name, value)
+            yield self
+        finally:
+            for name, value in before.items():
+                setattr(self, name, value)
+
+
+_NAMES: tuple[str, ...] = tuple(Config.__dataclass_fields__)
+
+config = Config()

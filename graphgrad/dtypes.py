@@ -1,0 +1,153 @@
+"""Element types, by PyTorch's names, and PyTorch's promotion rules.
+
+A ``DType`` is compared by identity. ``promote`` joins two types; ``result_type`` joins operands the
+way PyTorch does: tensors with dimensions decide, then zero-dimensional tensors, then Python numbers,
+and a later group only counts when it is of a higher category (bool < integer < float < complex).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+BOOL, INTEGER, FLOAT, COMPLEX = range(4)
+
+
+class DType:
+    """One element type: ``float32``, ``int64``, …; ``numpy`` is its NumPy twin."""
+
+    __slots__ = ("category", "itemsize", "name", "numpy")
+
+    def __init__(self, name: str, numpy_name: str, category: int) -> None:
+        self.name = name
+        self.numpy = np.dtype(numpy_name)
+        self.itemsize = self.numpy.itemsize
+        self.category = category
+
+    @property
+    def is_floating_point(self) -> bool:
+        return self.category == FLOAT
+
+    @property
+    def is_complex(self) -> bool:
+        return self.category == COMPLEX
+
+    @property
+    def is_signed(self) -> bool:
+        return self.numpy.kind in "ifc"
+
+    @property
+    def is_differentiable(self) -> bool:
+        return self.category >= FLOAT
+
+    def __repr__(self) -> str:
+        return f"torch.{self.name}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (by_name, (self.name,))
+
+
+bool_ = DType("bool", "bool", BOOL)
+uint8 = DType("uint8", "uint8", INTEGER)
+int8 = DType("int8", "int8", INTEGER)
+int16 = DType("int16", "int16", INTEGER)
+int32 = DType("int32", "int32", INTEGER)
+int64 = DType("int64", "int64", INTEGER)
+uint32 = DType("uint32", "uint32", INTEGER)
+float16 = DType("float16", "float16", FLOAT)
+float32 = DType("float32", "float32", FLOAT)
+float64 = DType("float64", "float64", FLOAT)
+complex64 = DType("complex64", "complex64", COMPLEX)
+complex128 = DType("complex128", "complex128", COMPLEX)
+
+ALL = (bool_, uint8, int8, int16, int32, int64, uint32, float16, float32, float64)
+ALL += (complex64, complex128)
+_BY_NUMPY = {d.numpy: d for d in ALL}
+_BY_NAME = {d.name: d for d in ALL}
+_PYTHON = {bool: bool_, int: int64, float: float32, complex: complex64}
+
+# NumPy's own promotion differs from PyTorch's only where integers meet floats: PyTorch keeps the float.
+_default = float32
+
+
+def by_name(name: str) -> DType:
+    """The type called ``name``; raises KeyError for an unknown one."""
+    return _BY_NAME[name]
+
+
+def from_numpy(dtype: Any) -> DType:
+    """The type of a NumPy dtype; TypeError names what is supported."""
+    try:
+        return _BY_NUMPY[np.dtype(dtype)]
+    except KeyError:
+        names = ", ".join(d.name for d in ALL)
+        raise TypeError(f"no tensor type for NumPy's {dtype}; the types are {names}") from None
+
+
+def as_dtype(dtype: Any) -> DType:
+    """Accept a DType, a Python type (``float``) or anything NumPy calls a dtype."""
+    if isinstance(dtype, DType):
+        return dtype
+    if dtype is float:
+        return _default
+    return _PYTHON[dtype] if dtype in (bool, int, complex) else from_numpy(dtype)
+
+
+def get_default_dtype() -> DType:
+    """The float type of new tensors made from Python floats (float32 unless set)."""
+    return _default
+
+
+def set_default_dtype(dtype: DType) -> None:
+    """Make ``dtype`` (a floating type) the type of tensors made from Python floats."""
+    global _default
+    if not dtype.is_floating_point:
+        raise TypeError(f"only floating-point types are supported as the default type, not {dtype}")
+    _default = dtype
+
+
+def promote(a: DType, b: DType) -> DType:
+    """The smallest type both convert to, as ``torch.promote_types``."""
+    if a is b:
+        return a
+    if a.category != b.category and COMPLEX not in (a.category, b.category):
+        return a if a.category > b.category else b
+    if a.category == COMPLEX and b.category < FLOAT:
+        return a
+    if b.category == COMPLEX and a.category < FLOAT:
+        return b
+    return from_numpy(np.promote_types(a.numpy, b.numpy))
+
+
+def of_scalar(value: Any) -> DType:
+    """The type a Python number stands for: bool, int64, the default float or its complex."""
+    if isinstance(value, (bool, np.bool_)):
+        return bool_
+    if isinstance(value, (int, np.integer)):
+        return int64
+    if isinstance(value, (float, np.floating)):
+        return _default
+    if isinstance(value, (complex, np.complexfloating)):
+        return complex64 if _default is not float64 else complex128
+    raise TypeError(f"expected a Python number, got {type(value).__name__}")
+
+
+def combine(dimensioned: DType | None, zero_dim: DType | None, number: DType | None) -> DType:
+    """Join the three groups of operands that PyTorch's promotion knows (None: group is empty)."""
+    result = dimensioned
+    for other in (zero_dim, number):
+        if other is None:
+            continue
+        if result is None:
+            result = other
+        elif other.category > result.category:
+            result = _raise_category(result, other)
+    assert result is not None
+    return result
+
+
+def _raise_category(result: DType, other: DType) -> DType:
+    if other.category == COMPLEX and result.category == FLOAT:
+        return complex128 if result is float64 else complex64
+    return other

@@ -1,0 +1,125 @@
+"""What goes wrong, said in at most ten lines: the user's line, the operation, the shapes, what to do.
+
+``Origin`` is a place in the user's program; ``here()`` finds the innermost frame outside graphgrad.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import CodeType, FrameType
+from typing import Any
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__))
+_ROOTS = (_PACKAGE, os.path.join(os.path.dirname(_PACKAGE), "kernels"))
+_ROOTS += (os.path.join(os.path.dirname(_PACKAGE), "viz"),)
+# Shipped programs are user code: their lines are what a reader of a graph wants to see.
+_USER = tuple(os.path.join(_PACKAGE, part) for part in ("examples", "bench"))
+_is_ours: dict[str, bool] = {}
+
+
+class GraphError(RuntimeError):
+    """An operation that cannot be built or run; the message names line, operation and shapes."""
+
+
+class ShapeError(GraphError):
+    """Operands whose shapes do not fit the operation."""
+
+
+class DTypeError(GraphError):
+    """Operands whose element types do not fit the operation."""
+
+
+class TraceError(GraphError):
+    """Something a static graph cannot hold, met while tracing."""
+
+
+class VerificationError(AssertionError):
+    """A graph that breaks the type rules, or a kernel that disagrees with the interpreter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where in the user's program, and in which module, an operation was called."""
+
+    code: CodeType | None = None
+    offset: int = -1
+    module: str = ""
+    composite: str = ""
+    phase: str = ""
+
+    @property
+    def file(self) -> str:
+        return self.code.co_filename if self.code else "<unknown>"
+
+    @property
+    def function(self) -> str:
+        return self.code.co_name if self.code else ""
+
+    @property
+    def line(self) -> int:
+        if self.code is None:
+            return 0
+        for start, stop, line in _line_table(self.code):
+            if start <= self.offset < stop:
+                return line
+        return self.code.co_firstlineno
+
+    def __str__(self) -> str:
+        return f"{os.path.basename(self.file)}:{self.line}"
+
+
+UNKNOWN = Origin()
+
+
+def _line_table(code: CodeType) -> Iterable[tuple[int, int, int]]:
+    return ((start, stop, line or 0) for start, stop, line in code.co_lines())
+
+
+def is_ours(filename: str) -> bool:
+    """Whether a file belongs to graphgrad itself (its example programs do not)."""
+    known = _is_ours.get(filename)
+    if known is None:
+        path = os.path.abspath(filename)
+        known = path.startswith(_ROOTS) and not path.startswith(_USER)
+        _is_ours[filename] = known
+    return known
+
+
+def user_frame(depth: int = 1) -> FrameType | None:
+    """The innermost frame that is not graphgrad's."""
+    frame: FrameType | None = sys._getframe(depth)
+    while frame is not None and is_ours(frame.f_code.co_filename):
+        frame = frame.f_back
+    return frame
+
+
+def here(module: str = "", composite: str = "") -> Origin:
+    """The user's line that is running now."""
+    frame = user_frame(2)
+    if frame is None:
+        return Origin(None, -1, module, composite)
+    return Origin(frame.f_code, frame.f_lasti, module, composite)
+
+
+def describe(operand: Any) -> str:
+    """``float32[2, 3]`` for anything with a shape and a dtype, else its repr."""
+    if hasattr(operand, "shape") and hasattr(operand, "dtype"):
+        name = getattr(operand.dtype, "name", str(operand.dtype))
+        return f"{name}[{', '.join(map(str, operand.shape))}]"
+    return repr(operand)
+
+
+def message(reason: str, op: str = "", operands: Iterable[Any] = (), hint: str = "") -> str:
+    """Compose an error text: reason, the user's line, operation and operands, what to do."""
+    origin = here()
+    lines = [reason]
+    if op:
+        lines.append(f"  operation: {op}({', '.join(describe(x) for x in operands)})")
+    if origin.code is not None:
+        lines.append(f'  at: "{origin.file}", line {origin.line}, in {origin.function}')
+    if hint:
+        lines.append(f"  hint: {hint}")
+    return "\n".join(lines)

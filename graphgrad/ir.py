@@ -1,0 +1,304 @@
+"""Nodes and graphs: the static program that tracing builds and passes rewrite.
+
+    x = ir.input((2, 3), float32, "x")
+    y = ir.node("exp", x)            # shape and dtype are inferred here, errors raised here
+    g = Graph([x], [y])
+    print(g)                         # one typed line a node
+    g.networkx()                     # the face that networkx algorithms work on
+
+A Node never changes. A Graph is its inputs and outputs; its nodes are what the outputs reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphgrad import dtypes
+from graphgrad.dtypes import DType
+from graphgrad.errors import UNKNOWN, Origin, VerificationError
+from graphgrad.ops import PRIMITIVES, Primitive, Shape, size_of
+
+
+class Node:
+    """One operation's result. ``results`` lists the types of an operation with several results."""
+
+    __slots__ = ("__weakref__", "attrs", "dtype", "inputs", "op", "origins", "results", "shape")
+
+    op: Primitive
+    inputs: tuple[Node, ...]
+    attrs: dict[str, Any]
+    shape: Shape
+    dtype: DType
+    origins: tuple[Origin, ...]
+    results: tuple[tuple[Shape, DType], ...]
+
+    def __init__(
+        self,
+        op: Primitive,
+        inputs: tuple[Node, ...],
+        attrs: dict[str, Any],
+        type_: Any,
+        origins: tuple[Origin, ...] = (),
+    ) -> None:
+        self.op, self.inputs, self.attrs, self.origins = op, inputs, attrs, origins
+        if op.results:
+            self.results, self.shape, self.dtype = type_, (), dtypes.bool_
+        else:
+            self.results, (self.shape, self.dtype) = (), type_
+
+    @property
+    def size(self) -> int:
+        return size_of(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    @property
+    def origin(self) -> Origin:
+        return self.origins[0] if self.origins else UNKNOWN
+
+    def with_inputs(self, inputs: Sequence[Node]) -> Node:
+        """The same operation over other operands, re-typed; itself when nothing changes."""
+        if len(inputs) == len(self.inputs) and all(
+            a is b for a, b in zip(inputs, self.inputs, strict=True)
+        ):
+            return self
+        return node(self.op.name, *inputs, origins=self.origins, **self.attrs)
+
+    def __repr__(self) -> str:
+        return f"<{self.op.name} {type_text(self)}>"
+
+
+class Constant:
+    """An array as an attribute: hashable by content, so that equal constants merge."""
+
+    __slots__ = ("_key", "value")
+
+    def __init__(self, value: Any) -> None:
+        self.value = np.array(value, order="C")
+        self.value.flags.writeable = False
+        self._key = (self.value.shape, self.value.dtype.str, self.value.tobytes())
+
+    @property
+    def shape(self) -> Shape:
+        return self.value.shape
+
+    @property
+    def dtype(self) -> DType:
+        return dtypes.from_numpy(self.value.dtype)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Constant) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __repr__(self) -> str:
+        return f"array{list(self.shape)}"
+
+
+# Tracing sets this to a function that says where the user is; graphs built by passes keep origins.
+_origin: Callable[[], Origin] | None = None
+
+
+def node(name: str, *inputs: Node, origins: tuple[Origin, ...] | None = None, **attrs: Any) -> Node:
+    """Build a node: infers its type, remembers the user's line, or raises at it."""
+    op = PRIMITIVES[name]
+    if origins is None:
+        origins = () if _origin is None else (_origin(),)
+    return Node(op, inputs, attrs, op.infer(inputs, attrs), origins)
+
+
+def set_origin(source: Callable[[], Origin] | None) -> Callable[[], Origin] | None:
+    """Install the function that finds provenance of new nodes; returns the one before."""
+    global _origin
+    before, _origin = _origin, source
+    return before
+
+
+def input(shape: Shape, dtype: DType, name: str = "", role: str = "input") -> Node:
+    """A graph input; role: input, parameter, buffer, state, scalar, saved, cotangent."""
+    return Node(PRIMITIVES["input"], (), {"name": name, "role": role}, (tuple(shape), dtype))
+
+
+def like(x: Any, name: str = "", role: str = "input") -> Node:
+    """An input of the type of ``x``."""
+    return input(x.shape, x.dtype, name, role)
+
+
+class Graph:
+    """Inputs, outputs and what lies between, in topological order (``nodes``)."""
+
+    __slots__ = ("inputs", "name", "nodes", "outputs")
+
+    def __init__(self, inputs: Iterable[Node], outputs: Iterable[Node], name: str = "") -> None:
+        self.inputs = tuple(inputs)
+        self.outputs = tuple(outputs)
+        self.name = name
+        self.nodes = topological(self.outputs)
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.nodes)
+
+    def users(self) -> dict[Node, list[Node]]:
+        """Which nodes read each node (an output position is no user)."""
+        users: dict[Node, list[Node]] = {x: [] for x in (*self.inputs, *self.nodes)}
+        for y in self.nodes:
+            for x in dict.fromkeys(y.inputs):
+                users[x].append(y)
+        return users
+
+    def networkx(self) -> Any:
+        """A ``networkx.DiGraph`` of the nodes, edges from operand to user."""
+        import networkx
+
+        graph = networkx.DiGraph()
+        graph.add_nodes_from((*self.inputs, *self.nodes))
+        graph.add_edges_from((x, y) for y in self.nodes for x in y.inputs)
+        return graph
+
+    def key(self) -> tuple[Any, ...]:
+        """Structure as a hashable value: equal graphs (up to names and origins) have equal keys."""
+        number: dict[Node, int] = {}
+        rows: list[Any] = []
+        for x in (*self.inputs, *self.nodes):
+            if x in number:
+                continue
+            number[x] = len(number)
+            is_input = x.op.kind == "source" and x.op.name == "input"
+            attrs = () if is_input else tuple(_attr_key(v) for v in x.attrs.values())
+            rows.append((x.op.name, x.shape, x.dtype.name, attrs, *(number[i] for i in x.inputs)))
+        return (tuple(rows), len(self.inputs), tuple(number[y] for y in self.outputs))
+
+    def verify(self) -> Graph:
+        """Re-run every type rule; raise VerificationError naming the first node that breaks it."""
+        known = set(self.inputs)
+        for x in self.nodes:
+            if x.op.name == "input":
+                if x not in known:
+                    raise VerificationError(f"{x!r} ({x.attrs}) is no input of this graph")
+                continue
+            expected = x.op.infer(x.inputs, x.attrs)
+            actual = x.results if x.op.results else (x.shape, x.dtype)
+            if expected != actual:
+                raise VerificationError(f"{x!r}: the type rule says {expected} ({x.origin})")
+            if set(x.attrs) != set(x.op.attrs):
+                raise VerificationError(f"{x!r}: attributes {set(x.attrs)}, not {x.op.attrs}")
+            for inner in subgraphs(x):
+                inner.verify()
+            known.add(x)
+        missing = [y for y in self.outputs if y not in known and y.op.name == "input"]
+        if missing or len(set(self.inputs)) != len(self.inputs):
+            raise VerificationError(f"inputs are repeated, or outputs {missing} are unknown")
+        return self
+
+    def __repr__(self) -> str:
+        return listing(self)
+
+
+def _attr_key(value: Any) -> Any:
+    if isinstance(value, Graph):
+        return value.key()
+    # 1, 1.0 and True are equal but no equal attributes; -0.0 and 0.0 differ, a NaN equals itself.
+    return (type(value).__name__, repr(value)) if isinstance(value, (bool, int, float)) else value
+
+
+def attr_key(x: Node) -> tuple[Any, ...]:
+    """A node's attributes as a hashable value."""
+    return tuple(_attr_key(v) for v in x.attrs.values())
+
+
+def subgraphs(x: Node) -> list[Graph]:
+    """The graphs a control-flow node holds."""
+    return [v for v in x.attrs.values() if isinstance(v, Graph)]
+
+
+def topological(outputs: Iterable[Node], stop: Container[Node] = ()) -> tuple[Node, ...]:
+    """Everything the outputs reach, operands first, in a deterministic depth-first order.
+
+    Nodes in ``stop`` are left out, and so is what only they reach.
+    """
+    order: list[Node] = []
+    done: set[Node] = set()
+    stack: list[tuple[Node, bool]] = [(y, False) for y in reversed(list(outputs))]
+    while stack:
+        x, ready = stack.pop()
+        if ready:
+            order.append(x)
+        elif x not in done and x not in stop:
+            done.add(x)
+            stack.append((x, True))
+            stack.extend((i, False) for i in reversed(x.inputs) if i not in done)
+    return tuple(order)
+
+
+def rewrite(graph: Graph, rule: Callable[[Node], Node | None]) -> Graph:
+    """Rebuild bottom-up: ``rule`` sees each node over rewritten operands; None keeps it."""
+    new: dict[Node, Node] = {x: x for x in graph.inputs}
+    for x in graph.nodes:
+        if x not in new:
+            moved = x.with_inputs([new[i] for i in x.inputs])
+            replaced = rule(moved)
+            new[x] = moved if replaced is None else replaced
+    return Graph(graph.inputs, [new[y] for y in graph.outputs], graph.name)
+
+
+def inline(graph: Graph, operands: Sequence[Any], apply: Callable[..., Any] = node) -> list[Any]:
+    """Replay a graph's nodes over ``operands``; ``apply`` decides what they become."""
+    value: dict[Node, Any] = dict(zip(graph.inputs, operands, strict=True))
+    for x in graph.nodes:
+        if x not in value:
+            extra = {"origins": x.origins} if apply is node else {}
+            value[x] = apply(x.op.name, *(value[i] for i in x.inputs), **extra, **x.attrs)
+    return [value[y] for y in graph.outputs]
+
+
+# -------------------------------------------------------------------------------------------- listing
+
+
+def type_text(x: Node) -> str:
+    """``float32[2, 3]``, or the types of all results."""
+    if x.op.results:
+        return "(" + ", ".join(f"{d.name}{list(s)}" for s, d in x.results) + ")"
+    return f"{x.dtype.name}{list(x.shape)}"
+
+
+def names(graph: Graph) -> dict[Node, str]:
+    """Readable, unique, deterministic names: inputs by their own, others op and number."""
+    result: dict[Node, str] = {}
+    taken: set[str] = set()
+    for i, x in enumerate((*graph.inputs, *graph.nodes)):
+        if x in result:
+            continue
+        base = (x.attrs["name"] or f"x{i}") if x.op.name == "input" else f"%{len(result)}"
+        name = base if base not in taken else f"{base}.{i}"
+        taken.add(name)
+        result[x] = name
+    return result
+
+
+def listing(graph: Graph) -> str:
+    """The graph as text: one typed line a node, with provenance."""
+    name = names(graph)
+    head = ", ".join(f"{name[x]}: {type_text(x)}" for x in graph.inputs)
+    lines = [f"graph {graph.name or ''}({head})"]
+    for x in graph.nodes:
+        if x.op.name == "input":
+            continue
+        attrs = "".join(
+            f", {k}={f'<graph of {len(v)}>' if isinstance(v, Graph) else v}"
+            for k, v in x.attrs.items()
+        )
+        operands = ", ".join(name[i] for i in x.inputs)
+        text = f"  {name[x]}: {type_text(x)} = {x.op.name}({operands}{attrs})"
+        where = f"  # {x.origin}" if x.origin.code else ""
+        lines.append(text.replace("(, ", "(") + where)
+    lines.append(f"  return {', '.join(name[y] for y in graph.outputs)}")
+    return "\n".join(lines)

@@ -1,0 +1,184 @@
+"""The language gradients are written in: one function a primitive, over Nodes or Tensors alike.
+
+    g * cos(x)  is  mul(g, cos(x))
+
+Operands that are Nodes make a Node. As soon as one is a Tensor, its class decides (``_apply``): eagerly
+a value, with a record when gradients of gradients are wanted. Python numbers take the dtype of the other
+operand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from graphgrad import ir
+from graphgrad.dtypes import DType
+from graphgrad.ir import Constant, Graph, Node
+from graphgrad.ops import Shape
+
+Value = Any
+
+
+def apply(name: str, *inputs: Value, **attrs: Any) -> Value:
+    """Build or run one primitive, whichever its operands call for."""
+    for x in inputs:
+        if type(x) is not Node:
+            return x._apply(name, inputs, attrs)
+    return ir.node(name, *inputs, **attrs)
+
+
+def scalar(value: Any, dtype: DType) -> Node:
+    """A literal: a 0-d value that kernels read at run time."""
+    return ir.node("scalar", value=value, dtype=dtype)
+
+
+def constant(array: Any) -> Node:
+    """A small array that belongs to the graph."""
+    return ir.node("constant", array=Constant(array))
+
+
+def iota(shape: Shape, axis: int, dtype: DType) -> Node:
+    """Positions along ``axis``: 0, 1, 2, …"""
+    return ir.node("iota", shape=tuple(shape), axis=axis, dtype=dtype)
+
+
+def full(shape: Shape, value: Any, dtype: DType) -> Node:
+    """``value`` everywhere."""
+    return expand(scalar(value, dtype), tuple(shape))
+
+
+def full_like(x: Value, value: Any) -> Node:
+    return full(x.shape, value, x.dtype)
+
+
+def _binary(name: str) -> Any:
+    def function(x: Value, y: Value) -> Value:
+        if isinstance(y, (int, float, complex)):
+            y = scalar(y, x.dtype)
+        elif isinstance(x, (int, float, complex)):
+            x = scalar(x, y.dtype)
+        return apply(name, x, y)
+
+    function.__name__ = name
+    return function
+
+
+def _unary(name: str) -> Any:
+    def function(x: Value) -> Value:
+        return apply(name, x)
+
+    function.__name__ = name
+    return function
+
+
+add, sub, mul, div = map(_binary, ("add", "sub", "mul", "div"))
+maximum, minimum, pow_, atan2 = map(_binary, ("maximum", "minimum", "pow", "atan2"))
+floor_div, remainder, fmod = map(_binary, ("floor_div", "remainder", "fmod"))
+eq, ne, lt, le, gt, ge = map(_binary, ("eq", "ne", "lt", "le", "gt", "ge"))
+bitwise_and, bitwise_or = map(_binary, ("bitwise_and", "bitwise_or"))
+neg, abs_, sign, exp, expm1 = map(_unary, ("neg", "abs", "sign", "exp", "expm1"))
+log, log1p, log2 = map(_unary, ("log", "log1p", "log2"))
+sin, cos, tan, tanh, sinh, cosh = map(_unary, ("sin", "cos", "tan", "tanh", "sinh", "cosh"))
+erf, erfc, sqrt, rsqrt, reciprocal = map(_unary, ("erf", "erfc", "sqrt", "rsqrt", "reciprocal"))
+sigmoid, floor, trunc = map(_unary, ("sigmoid", "floor", "trunc"))
+logical_not, identity = map(_unary, ("logical_not", "identity"))
+
+
+def int_pow(x: Value, exponent: int) -> Value:
+    return apply("int_pow", x, exponent=exponent)
+
+
+def where(test: Value, x: Value, y: Value) -> Value:
+    if isinstance(x, (int, float)):
+        x = scalar(x, y.dtype)
+    if isinstance(y, (int, float)):
+        y = scalar(y, x.dtype)
+    return apply("where", test, x, y)
+
+
+def cast(x: Value, dtype: DType) -> Value:
+    return x if x.dtype is dtype else apply("cast", x, dtype=dtype)
+
+
+def reshape(x: Value, shape: Sequence[int]) -> Value:
+    return x if tuple(shape) == tuple(x.shape) else apply("reshape", x, shape=tuple(shape))
+
+
+def permute(x: Value, axes: Sequence[int]) -> Value:
+    identity_ = tuple(axes) == tuple(range(len(axes)))
+    return x if identity_ else apply("permute", x, axes=tuple(axes))
+
+
+def expand(x: Value, shape: Sequence[int]) -> Value:
+    return x if tuple(shape) == tuple(x.shape) else apply("expand", x, shape=tuple(shape))
+
+
+def flip(x: Value, axes: Sequence[int]) -> Value:
+    return apply("flip", x, axes=tuple(axes))
+
+
+def slice_(x: Value, start: Any, stop: Any, step: Any = None) -> Value:
+    step = (1,) * len(start) if step is None else tuple(step)
+    return apply("slice", x, start=tuple(start), stop=tuple(stop), step=step)
+
+
+def pad(x: Value, low: Any, high: Any, interior: Any = None, value: Any = 0) -> Value:
+    interior = (0,) * len(low) if interior is None else tuple(interior)
+    return apply("pad", x, low=tuple(low), high=tuple(high), interior=interior, value=value)
+
+
+def sum_(x: Value, axes: Sequence[int]) -> Value:
+    return apply("sum", x, axes=tuple(axes)) if axes else x
+
+
+def keep(x: Value, axes: Sequence[int], shape: Sequence[int]) -> Value:
+    """Put reduced axes back as size 1, so that ``x`` broadcasts against ``shape``."""
+    return reshape(x, tuple(1 if a in axes else n for a, n in enumerate(shape)))
+
+
+def unbroadcast(g: Value, shape: Shape) -> Value:
+    """Sum a cotangent over the axes along which its operand was broadcast."""
+    shape = tuple(shape)
+    if tuple(g.shape) == shape:
+        return g
+    lead = len(g.shape) - len(shape)
+    stretched = [i + lead for i, n in enumerate(shape) if n == 1 and g.shape[i + lead] != 1]
+    return reshape(sum_(g, (*range(lead), *stretched)), shape)
+
+
+def dot_general(x: Value, y: Value, contract: Any, batch: Any = ((), ())) -> Value:
+    return apply("dot_general", x, y, contract=contract, batch=batch)
+
+
+def result(x: Value, index: int) -> Value:
+    return apply("result", x, index=index)
+
+
+def scan(
+    body: Graph,
+    carries: Sequence[Value],
+    sequences: Sequence[Value],
+    constants: Sequence[Value],
+    length: int,
+    reverse: bool = False,
+) -> list[Value]:
+    """Run ``body`` over ``length`` steps; returns the last carries, then the stacked results.
+
+    The scan also stacks each step's incoming carries, for the gradient; what nobody reads of it is
+    removed by the dead-code pass.
+    """
+    n = len(carries)
+    longer = Graph(body.inputs, (*body.outputs, *body.inputs[:n]), body.name)
+    stepped = apply(
+        "scan",
+        *carries,
+        *sequences,
+        *constants,
+        body=longer,
+        carries=n,
+        sequences=len(sequences),
+        length=length,
+        reverse=reverse,
+    )
+    return [result(stepped, i) for i in range(len(body.outputs))]
