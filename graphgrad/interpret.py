@@ -3,8 +3,8 @@
     run(graph, [array, …]) -> [array, …]
 
 Kernels are tested against it, constants are folded with it, and eager code runs small operations
-through ``RULES`` directly. Rules take arrays and attributes and return arrays (a tuple of arrays for
-an operation with several results). They may return views; callers that write must copy.
+through ``RULES`` directly. Rules take arrays and attributes and return arrays (a tuple of arrays
+for an operation with several results). They may return views; callers that write must copy.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def rule(name: str) -> Callable[[Any], Any]:
     return register
 
 
-# ---------------------------------------------------------------------------------------- elementwise
+# -------------------------------------------------------------------------------------- elementwise
 
 
 def sigmoid(x: Array) -> Array:
@@ -187,7 +187,7 @@ RULES |= {
 }
 
 
-# ------------------------------------------------------------------------------------------ creation
+# ----------------------------------------------------------------------------------------- creation
 
 
 @rule("input")
@@ -219,7 +219,7 @@ def _random_bits(state: Array, shape: tuple[int, ...], word: int) -> Array:
     return philox2x32_numpy(counter, offset, seed)[word].reshape(shape)
 
 
-# ------------------------------------------------------------------------------------------ movement
+# ----------------------------------------------------------------------------------------- movement
 
 
 @rule("reshape")
@@ -303,7 +303,7 @@ def _slice_update(x: Array, update: Array, start: Any, step: Any) -> Array:
     return out
 
 
-# --------------------------------------------------------------------------- reductions, contractions
+# ------------------------------------------------------------------------- reductions, contractions
 
 RULES |= {
     "sum": lambda x, axes: np.add.reduce(x, axes, x.dtype),
@@ -333,7 +333,7 @@ def _dot_general(a: Array, b: Array, contract: Any, batch: Any) -> Array:
     return np.matmul(left, right).reshape(*sizes, *rows, *columns)
 
 
-# ------------------------------------------------------------------------------- indexing and sorting
+# ----------------------------------------------------------------------------- indexing and sorting
 
 
 def _checked(index: Array, size: int, axis: int) -> Array:
@@ -381,7 +381,7 @@ def _sort(x: Array, axis: int, descending: bool) -> tuple[Array, Array]:
     return np.take_along_axis(x, order, axis), order.astype(np.int64)
 
 
-# ------------------------------------------------------------------------------ control flow and host
+# ---------------------------------------------------------------------------- control flow and host
 
 
 @rule("result")

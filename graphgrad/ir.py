@@ -260,7 +260,7 @@ def inline(graph: Graph, operands: Sequence[Any], apply: Callable[..., Any] = no
     return [value[y] for y in graph.outputs]
 
 
-# -------------------------------------------------------------------------------------------- listing
+# ------------------------------------------------------------------------------------------ listing
 
 
 def type_text(x: Node) -> str:

@@ -2,9 +2,9 @@
 
     g * cos(x)  is  mul(g, cos(x))
 
-Operands that are Nodes make a Node. As soon as one is a Tensor, its class decides (``_apply``): eagerly
-a value, with a record when gradients of gradients are wanted. Python numbers take the dtype of the other
-operand.
+Operands that are Nodes make a Node. As soon as one is a Tensor, its class decides (``_apply``):
+eagerly a value, with a record when gradients of gradients are wanted. Python numbers take the dtype
+of the other operand.
 """
 
 from __future__ import annotations

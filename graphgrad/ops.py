@@ -1,14 +1,15 @@
 """The closed set of primitives: each one's attributes and its type rule.
 
-A type rule takes the operands (anything with ``shape`` and ``dtype``) and the attributes, and returns
-``(shape, dtype)``; an operation with several results returns a tuple of such pairs. Elementwise
-operands broadcast as in NumPy and share one dtype: promotion is the Tensor's business.
+A type rule takes the operands (anything with ``shape`` and ``dtype``) and the attributes, and
+returns ``(shape, dtype)``; an operation with several results returns a tuple of such pairs.
+Elementwise operands broadcast as in NumPy and share one dtype: promotion is the Tensor's business.
 
     >>> PRIMITIVES["add"].infer((x, y), {})
     ((2, 3), float32)
 
 A primitive is one row here and one row in each of the other tables: ``interpret.RULES`` (NumPy),
-``vjp.RULES`` (gradients), and the emitter of ``kernels``. ``tests/unit/test_tables.py`` fails on a hole.
+``vjp.RULES`` (gradients), and the emitter of ``kernels``; ``tests/unit/test_tables.py`` fails on a
+hole.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def _fail(
     raise error(message(why, name, inputs, hint))
 
 
-# ---------------------------------------------------------------------------------------- elementwise
+# -------------------------------------------------------------------------------------- elementwise
 
 
 def broadcast_shapes(name: str, inputs: Sequence[Any]) -> Shape:
@@ -183,7 +184,7 @@ def _identity(name: str, inputs: Sequence[Any]) -> Type:
     return inputs[0].shape, inputs[0].dtype
 
 
-# ------------------------------------------------------------------------------------------ creation
+# ----------------------------------------------------------------------------------------- creation
 
 
 @_primitive("source", "input", "name role")
@@ -215,7 +216,7 @@ def _random_bits(name: str, inputs: Sequence[Any], shape: Shape, word: int) -> T
     return shape, dtypes.uint32
 
 
-# ------------------------------------------------------------------------------------------ movement
+# ----------------------------------------------------------------------------------------- movement
 
 
 @_primitive("movement", "reshape", "shape")
@@ -330,7 +331,7 @@ def _slice_update(name: str, inputs: Sequence[Any], start: Shape, step: Shape) -
     return x.shape, x.dtype
 
 
-# --------------------------------------------------------------------------- reductions, contractions
+# ------------------------------------------------------------------------- reductions, contractions
 
 
 @_primitive("reduce", "sum prod max min", "axes")
@@ -376,7 +377,7 @@ def _dot_general(name: str, inputs: Sequence[Any], contract: Any, batch: Any) ->
     return tuple([a.shape[i] for i in batch[0]] + free_a + free_b), dtype
 
 
-# --------------------------------------------------------------------------- indexing, sorting
+# -------------------------------------------------------------------------------- indexing, sorting
 
 
 def _check_index(name: str, inputs: Sequence[Any], axis: int, rest: Sequence[Any]) -> None:
@@ -415,7 +416,7 @@ def _sort(name: str, inputs: Sequence[Any], axis: int, descending: bool) -> tupl
     return (x.shape, x.dtype), (x.shape, dtypes.int64)
 
 
-# ----------------------------------------------------------------- several results, control, host calls
+# ------------------------------------------------------------- several results, control, host calls
 
 
 @_primitive("project", "result", "index")
@@ -433,7 +434,7 @@ def _scan(
     length: int,
     reverse: bool,
 ) -> tuple[Type, ...]:
-    """Operands: carries, sequences (leading axis ``length``), constants. Results: carries, stacks."""
+    """Operands: carries, sequences (leading axis ``length``), constants; results: carries, stacks."""
     for x in inputs[carries : carries + sequences]:
         if not x.shape or x.shape[0] != length:
             _fail(ShapeError, name, inputs, f"every sequence must have {length} leading elements")

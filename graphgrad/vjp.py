@@ -8,8 +8,8 @@ The names of a rule's parameters say what it reads, and so what a record has to 
     "mul": (lambda g, y: mul(g, y), lambda g, x: mul(g, x))
 
 ``None`` marks an operand without gradient. Cotangents of broadcast operands are summed back by
-``pull``, so elementwise rules ignore broadcasting. Rules for operations with several results, or any
-number of operands, are in ``JOINT``: they see the Node and all cotangents at once.
+``pull``, so elementwise rules ignore broadcasting. Rules for operations with several results are
+in ``JOINT``: they see the Node and all cotangents at once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, cache
 from typing import Any
 
 from graphgrad.dtypes import int64
@@ -156,7 +156,7 @@ ELEMENTWISE: dict[str, tuple[Rule | None, ...]] = {
 }
 
 
-# -------------------------------------------------------------------------------- movement, reductions
+# ----------------------------------------------------------------------------- movement, reductions
 
 
 def _unslice(g: Value, call: Any) -> Value:
@@ -346,8 +346,29 @@ RULES: dict[str, tuple[Rule | None, ...]] = ELEMENTWISE | STRUCTURAL
 
 # Results that carry no gradient: booleans, integers, positions, random bits.
 NOT_DIFFERENTIABLE = frozenset(
-    "eq ne lt le gt ge logical_not bitwise_not bitwise_and bitwise_or bitwise_xor shift_left "
-    "shift_right argmax argmin iota scalar constant input random_bits bitcast".split()
+    [
+        "eq",
+        "ne",
+        "lt",
+        "le",
+        "gt",
+        "ge",
+        "logical_not",
+        "bitwise_not",
+        "bitwise_and",
+        "bitwise_or",
+        "bitwise_xor",
+        "shift_left",
+        "shift_right",
+        "argmax",
+        "argmin",
+        "iota",
+        "scalar",
+        "constant",
+        "input",
+        "random_bits",
+        "bitcast",
+    ]
 )
 
 
@@ -365,7 +386,7 @@ def _sort(x: Any, cotangents: Sequence[Value | None]) -> list[Value | None]:
 JOINT: dict[str, Callable[[Any, Sequence[Value | None]], list[Value | None]]] = {"sort": _sort}
 
 
-@lru_cache(maxsize=None)
+@cache
 def saves(name: str, operand: int) -> tuple[str, ...]:
     """Which values the rule of one operand reads: some of ``x``, ``y``, ``z``, ``out``."""
     function = RULES[name][operand]
@@ -374,7 +395,7 @@ def saves(name: str, operand: int) -> tuple[str, ...]:
     return tuple(p for p in inspect.signature(function).parameters if p not in ("g", "call"))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _reads_call(name: str, operand: int) -> bool:
     function = RULES[name][operand]
     return function is not None and "call" in inspect.signature(function).parameters
@@ -389,7 +410,7 @@ def has_rule(name: str, operand: int) -> bool:
 
 
 def pull(name: str, operand: int, g: Value, call: Any, values: Mapping[str, Value]) -> Value:
-    """The cotangent of one operand. ``values`` maps ``x``, ``y``, ``z``, ``out`` to what was saved."""
+    """The cotangent of one operand; ``values`` maps ``x``, ``y``, ``z``, ``out`` to what was saved."""
     if name == "concat":
         return _concat_part(g, call, operand)
     function = RULES[name][operand]

@@ -1,0 +1,1 @@
+"""Passes: each one a graph algorithm with a name, ``Graph -> Graph``."""

@@ -1,0 +1,270 @@
+"""Where every value lives: inputs' and outputs' own buffers, constants, or an offset in the arena.
+
+    places = assign(plan, aliases)       # which buffer each value is written to, what shares one
+    offsets, total = best_fit(lifetimes) # arena offsets of values with known lifetimes
+
+A value shares the buffer of an operand that dies in the region that writes it, when every read of the
+operand happens at the very index being written. A graph output that replaces a mutated input is
+written straight into that input where nothing reads the old value later, and copied there at the
+end where something does.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from graphgrad.ir import Node
+from graphgrad.regions import HOST, LOOP, Plan, Region
+
+ALIGN = 64
+INPUT, OUTPUT, ARENA, CONSTANT = "input", "output", "arena", "constant"
+FALLIBLE = frozenset({"gather", "scatter", "scatter_add", "custom_call"})
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """A value of ``nbytes`` bytes, live from step ``start`` to step ``stop``, both included."""
+
+    start: int
+    stop: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Buffer ``index`` of a kind: a graph input, a graph output, a lifetime, or a constant."""
+
+    kind: str
+    index: int
+
+
+@dataclass
+class Assignment:
+    """What ``assign`` decides; ``copies`` are (value, place) pairs to run after the last region."""
+
+    places: dict[Node, Place] = field(default_factory=dict)
+    lifetimes: list[Lifetime] = field(default_factory=list)
+    constants: list[Node] = field(default_factory=list)
+    inplace: dict[Region, dict[Node, Node]] = field(default_factory=dict)
+    copies: list[tuple[Node, Place]] = field(default_factory=list)
+
+
+# -------------------------------------------------------------------------------------- arena offsets
+
+
+def round_up(nbytes: int) -> int:
+    """A size as the arena counts it: whole cache lines, one at least."""
+    return max(ALIGN, -(-nbytes // ALIGN) * ALIGN)
+
+
+class _FreeBlocks:
+    """Free ranges of a growing arena: found by size, merged with their neighbours when returned."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._by_size: list[tuple[int, int]] = []
+        self._size_at: dict[int, int] = {}
+        self._start_of_end: dict[int, int] = {}
+
+    def _insert(self, offset: int, size: int) -> None:
+        insort(self._by_size, (size, offset))
+        self._size_at[offset] = size
+        self._start_of_end[offset + size] = offset
+
+    def _remove(self, offset: int) -> int:
+        size = self._size_at.pop(offset)
+        del self._start_of_end[offset + size]
+        del self._by_size[bisect_left(self._by_size, (size, offset))]
+        return size
+
+    def take(self, size: int) -> int:
+        """The smallest free block that fits; else the arena grows, from its free tail on."""
+        at = bisect_left(self._by_size, (size, 0))
+        if at < len(self._by_size):
+            found, offset = self._by_size[at]
+            self._remove(offset)
+            if found > size:
+                self._insert(offset + size, found - size)
+            return offset
+        tail = self._start_of_end.get(self.total)
+        offset = self.total if tail is None else tail
+        if tail is not None:
+            self._remove(tail)
+        self.total = offset + size
+        return offset
+
+    def give(self, offset: int, size: int) -> None:
+        """Return a range."""
+        if (after := offset + size) in self._size_at:
+            size += self._remove(after)
+        if (before := self._start_of_end.get(offset)) is not None:
+            size += self._remove(before)
+            offset = before
+        self._insert(offset, size)
+
+
+def best_fit(lifetimes: Sequence[Lifetime]) -> tuple[list[int], int]:
+    """Offsets such that values live at the same step never overlap, and the arena's size.
+
+    Walks the lifetimes in order of start (larger first within a step) and takes the best-fitting
+    block that is free by then: O(n log n), whatever the number of values.
+    """
+    offsets = [0] * len(lifetimes)
+    blocks = _FreeBlocks()
+    expiring: list[tuple[int, int]] = []
+    order = sorted(range(len(lifetimes)), key=lambda i: (lifetimes[i].start, -lifetimes[i].nbytes))
+    for i in order:
+        while expiring and expiring[0][0] < lifetimes[i].start:
+            _, dead = heapq.heappop(expiring)
+            blocks.give(offsets[dead], round_up(lifetimes[dead].nbytes))
+        offsets[i] = blocks.take(round_up(lifetimes[i].nbytes))
+        heapq.heappush(expiring, (lifetimes[i].stop, i))
+    return offsets, blocks.total
+
+
+# ------------------------------------------------------------------------------------- who lives where
+
+
+def may_fail(region: Region) -> bool:
+    """Whether running a region can set the error word (or raise in a host call)."""
+    if region.kind == HOST:
+        return True
+    return any(x.op.name in FALLIBLE or x.op.kind == "control" for x in region.nodes)
+
+
+def overwrites(region: Region, old: Node, new: Node) -> bool:
+    """Whether ``new`` may be written over ``old``: each read of an element precedes its write.
+
+    True when everything that depends on ``old`` inside the region is elementwise over one shape, so
+    element i of ``new`` is written after element i of ``old`` was read for the last time.
+    """
+    if region.kind != LOOP or (old.shape, old.dtype) != (new.shape, new.dtype):
+        return False
+    reached = {old}
+    plain = True
+    for x in region.nodes:
+        plain = plain and x.op.kind == "elementwise"
+        if x is not old and not reached.isdisjoint(x.inputs):
+            if x.op.kind != "elementwise" or x.op.name == "random_bits" or x.shape != old.shape:
+                return False
+            reached.add(x)
+    # Among reductions a second loop may run after the one that wrote ``new``: nothing else may read.
+    return plain or reached.isdisjoint(y for y in region.outputs if y is not new)
+
+
+class _Assigner:
+    """The state of one ``assign`` call."""
+
+    def __init__(
+        self, plan: Plan, aliases: Mapping[int, int], donated: Iterable[int], keep: bool
+    ) -> None:
+        self.plan, self.keep = plan, keep
+        self.result = Assignment()
+        graph = plan.graph
+        self.donated = {graph.inputs[i] for i in donated}
+        self.targets: dict[Node, list[int]] = {}
+        for position, y in enumerate(graph.outputs):
+            self.targets.setdefault(y, []).append(position)
+        self.aliases = aliases
+        self.last_read: dict[Node, int] = {}
+        for step, region in enumerate(plan):
+            for x in region.inputs:
+                self.last_read[x] = step
+        steps = [i for i, region in enumerate(plan) if may_fail(region)]
+        self.last_fallible = steps[-1] if steps else -1
+
+    def run(self) -> Assignment:
+        places = self.result.places
+        for i, x in enumerate(self.plan.graph.inputs):
+            places[x] = Place(INPUT, i)
+        for step, region in enumerate(self.plan):
+            for x in region.inputs:
+                if x.op.name == "constant":
+                    self._constant(x)
+            shared: dict[Node, Node] = {}
+            for y in region.outputs:
+                places[y] = self._place(step, region, y, shared)
+            if shared:
+                self.result.inplace[region] = shared
+        self._finish_outputs()
+        return self.result
+
+    def _constant(self, x: Node) -> None:
+        if x not in self.result.places:
+            self.result.places[x] = Place(CONSTANT, len(self.result.constants))
+            self.result.constants.append(x)
+
+    def _place(self, step: int, region: Region, y: Node, shared: dict[Node, Node]) -> Place:
+        for position in self.targets.get(y, ()):
+            place = self._output_place(step, region, y, position, shared)
+            if place is not None:
+                self.targets[y].remove(position)
+                return place
+        stop = self.last_read.get(y, step)
+        if y in self.targets:
+            stop = len(self.plan.regions)
+        old = None if self.keep else self._dying_operand(step, region, y, shared)
+        if old is None:
+            self.result.lifetimes.append(Lifetime(step, stop, y.nbytes))
+            return Place(ARENA, len(self.result.lifetimes) - 1)
+        shared[y] = old
+        place = self.result.places[old]
+        if place.kind == ARENA:
+            life = self.result.lifetimes[place.index]
+            extended = Lifetime(life.start, max(stop, life.stop), life.nbytes)
+            self.result.lifetimes[place.index] = extended
+        return place
+
+    def _output_place(
+        self, step: int, region: Region, y: Node, position: int, shared: dict[Node, Node]
+    ) -> Place | None:
+        """The output's own buffer, or the input it replaces when that may be written now."""
+        if position not in self.aliases:
+            return Place(OUTPUT, position)
+        source = self.aliases[position]
+        old = self.plan.graph.inputs[source]
+        # A later failure must find the state as it was; a later reader must find the old value.
+        if self.last_read.get(old, -1) > step or step <= self.last_fallible or old in self.targets:
+            return None
+        if old in region.inputs:
+            if old in shared.values() or not overwrites(region, old, y):
+                return None
+            shared[y] = old
+        return Place(INPUT, source)
+
+    def _dying_operand(
+        self, step: int, region: Region, y: Node, shared: dict[Node, Node]
+    ) -> Node | None:
+        for x in region.inputs:
+            place = self.result.places.get(x)
+            if place is None or self.last_read[x] > step or x in self.targets:
+                continue
+            free = place.kind == ARENA or (place.kind == INPUT and x in self.donated)
+            if free and x not in shared.values() and overwrites(region, x, y):
+                return x
+        return None
+
+    def _finish_outputs(self) -> None:
+        for y, positions in self.targets.items():
+            if y.op.name == "constant":
+                self._constant(y)
+            for position in positions:
+                source = self.aliases.get(position)
+                if source is not None and self.plan.graph.inputs[source] is y:
+                    continue
+                place = Place(OUTPUT, position) if source is None else Place(INPUT, source)
+                self.result.copies.append((y, place))
+
+
+def assign(
+    plan: Plan, aliases: Mapping[int, int], donated: Iterable[int] = (), keep: bool = False
+) -> Assignment:
+    """Give every value that regions write a place, in the plan's order.
+
+    ``aliases`` maps output positions to the inputs they replace; ``donated`` lists inputs whose
+    buffers may be overwritten; ``keep`` shares nothing, so that every value can be read afterwards.
+    """
+    return _Assigner(plan, aliases, donated, keep).run()
