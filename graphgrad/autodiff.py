@@ -56,9 +56,9 @@ def _depends(order: Sequence[Node], wrt: Sequence[Node]) -> set[Node]:
     """The nodes through which a gradient reaches ``wrt``."""
     live = set(wrt)
     for x in order:
-        if x not in live and (x.op.results or x.dtype.is_differentiable or x.op.name == "result"):
-            if any(i in live for i in x.inputs):
-                live.add(x)
+        carries = x.op.results or x.dtype.is_differentiable
+        if x not in live and carries and any(i in live for i in x.inputs):
+            live.add(x)
     return live
 
 
@@ -255,9 +255,15 @@ def linearize(graph: Graph, needs: Sequence[bool], outs: Sequence[bool]) -> Line
         g if g is not None else lang.full(x.shape, 0, x.dtype)
         for g, x in zip(grads, wrt, strict=True)
     ]
-    saved, body = _cut(filled, set(cots))
+    return split(graph, cots, filled)
+
+
+def split(graph: Graph, cotangents: Sequence[Node], grads: Sequence[Node]) -> Linearized:
+    """Cut a joint graph: ``grads`` are nodes over ``graph``'s nodes and the ``cotangents``."""
+    saved, body = _cut(grads, set(cotangents))
     where, residuals = _places(graph, saved)
-    backward = Graph([*(new for _, new in body), *cots], _replaced(filled, dict(body)), graph.name)
+    inputs = [*(new for _, new in body), *cotangents]
+    backward = Graph(inputs, _replaced(grads, dict(body)), f"{graph.name}_backward")
     forward = Graph(graph.inputs, (*graph.outputs, *residuals), graph.name)
     return Linearized(forward, backward, tuple(where), len(graph.outputs))
 

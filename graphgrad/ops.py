@@ -434,7 +434,7 @@ def _scan(
     length: int,
     reverse: bool,
 ) -> tuple[Type, ...]:
-    """Operands: carries, sequences (leading axis ``length``), constants; results: carries, stacks."""
+    """Operands: carries, sequences (leading axis ``length``), constants. Gives carries, stacks."""
     for x in inputs[carries : carries + sequences]:
         if not x.shape or x.shape[0] != length:
             _fail(ShapeError, name, inputs, f"every sequence must have {length} leading elements")

@@ -17,7 +17,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, cache
+from functools import cache
 from typing import Any
 
 from graphgrad.dtypes import int64
@@ -410,7 +410,7 @@ def has_rule(name: str, operand: int) -> bool:
 
 
 def pull(name: str, operand: int, g: Value, call: Any, values: Mapping[str, Value]) -> Value:
-    """The cotangent of one operand; ``values`` maps ``x``, ``y``, ``z``, ``out`` to what was saved."""
+    """The cotangent of one operand; ``values`` maps ``x``, ``y``, ``z``, ``out`` to saved values."""
     if name == "concat":
         return _concat_part(g, call, operand)
     function = RULES[name][operand]

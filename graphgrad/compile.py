@@ -1,0 +1,213 @@
+"""From a Graph to something that runs: the passes in their order, and the tiers.
+
+    exe = compile_graph(graph, aliases={0: 2})   # output 0 replaces the contents of input 2
+    outputs = exe(arrays)                        # contiguous arrays in, arrays out
+    exe.explain()                                # kernels, launches, arena bytes
+    compile_graph(graph, record=True).trace      # [(pass name, Graph), …] for viz
+
+Graphs of equal structure share one Executable. How a call runs is ``config.tier``'s business:
+interpreted, as compiled kernels, first one and then the other, or both compared.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphgrad import interpret
+from graphgrad.config import config
+from graphgrad.ir import Graph
+from graphgrad.passes.cse import cse
+from graphgrad.passes.dce import dce
+from graphgrad.passes.fold import fold
+from graphgrad.passes.simplify import simplify
+from graphgrad.regions import Plan
+
+Array = Any
+Pass = Callable[[Graph], Graph]
+
+PIPELINE: tuple[Pass, ...] = (
+    dce,  #       first: what nobody reads is not worth simplifying
+    simplify,  #  before fold: rules move literals next to each other
+    fold,  #      before cse: equal results of different literal expressions merge
+    cse,  #       last rewrite: it compares what the others brought into one form
+    dce,  #       merging and folding leave results of control flow that nobody reads
+)
+_MEMO_SIZE = 4096
+
+
+def optimise(graph: Graph, record: list[tuple[str, Graph]] | None = None) -> Graph:
+    """Run PIPELINE; ``record`` receives (name, graph) before the first pass and after each."""
+    if record is not None:
+        record.append(("traced", graph))
+    for step in PIPELINE:
+        graph = step(graph)
+        if config.check:
+            graph.verify()
+        if record is not None:
+            record.append((step.__name__, graph))
+    return graph
+
+
+def plan_graph(graph: Graph, aliases: Mapping[int, int], inner: bool = False) -> Plan:
+    """Fuse and order an optimised graph (``inner``: the graph of a control-flow node, as it is)."""
+    from graphgrad.passes.fuse import fuse
+    from graphgrad.passes.schedule import schedule
+
+    # Schedule after fuse: only regions write memory, so only their order decides what is live.
+    return schedule(fuse(optimise(graph) if inner else graph), aliases)
+
+
+class Executable:
+    """A graph bound to the ways it can run. Safe to call from several threads.
+
+    ``aliases`` maps an output's position to the input it replaces: that output is written into the
+    input's own array, which the call returns. ``donated`` lists inputs whose arrays hold nothing the
+    caller needs after the call.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        aliases: Mapping[int, int] | None = None,
+        donated: Iterable[int] = (),
+        eager_compile: bool = False,
+        record: bool = False,
+    ) -> None:
+        self.graph = graph
+        self.aliases = dict(aliases or {})
+        self.donated = tuple(donated)
+        self.calls = 0
+        self.trace: list[tuple[str, Graph]] = []
+        self._record = record
+        self._compile_from = 0 if eager_compile else None
+        self._optimised: Graph | None = None
+        self._program: Any = None
+        self._lock = threading.Lock()
+
+    def __call__(self, arrays: Sequence[Array]) -> list[Array]:
+        """Run on C-contiguous arrays of the inputs' types; returns one array an output.
+
+        Raises IndexError for an index outside its dimension, with the user's line, and leaves
+        replaced inputs as they were.
+        """
+        return _TIERS[config.tier](self, arrays)
+
+    def ready(self) -> Any:
+        """The Program to call directly under the current tier, or None while calls go through here.
+
+        ``program(arrays)`` then is what ``self(arrays)`` does, with no look at the settings.
+        """
+        tier = config.tier
+        if tier == "compiled" or (tier == "auto" and self._is_promoted()):
+            return self.program
+        return None
+
+    @property
+    def optimised(self) -> Graph:
+        """The graph after PIPELINE."""
+        if self._optimised is None:
+            record = [] if self._record else None
+            self._optimised = optimise(self.graph, record)
+            self.trace = record or []
+        return self._optimised
+
+    @property
+    def program(self) -> Any:
+        """The compiled Program, built at the first use."""
+        if self._program is None:
+            with self._lock:
+                if self._program is None:
+                    self._program = self._build()
+        return self._program
+
+    def explain(self) -> Any:
+        """What the compiled program is made of; compiles it when it is not yet."""
+        return self.program.explain()
+
+    def _build(self, keep: bool = False) -> Any:
+        from graphgrad.kernels.build import build
+
+        graph = self.optimised
+        return build(plan_graph(graph, self.aliases), self.aliases, self.donated, plan_graph, keep)
+
+    def _is_promoted(self) -> bool:
+        after = config.promote_after if self._compile_from is None else self._compile_from
+        return self.calls >= after
+
+    def _interpret(self, arrays: Sequence[Array]) -> list[Array]:
+        results = _own(interpret.run(self.graph, arrays), arrays)
+        for position, source in self.aliases.items():
+            arrays[source][...] = results[position]
+            results[position] = arrays[source]
+        return results
+
+    def _compiled(self, arrays: Sequence[Array]) -> list[Array]:
+        return self.program(arrays)
+
+    def _auto(self, arrays: Sequence[Array]) -> list[Array]:
+        if self._is_promoted():
+            return self.program(arrays)
+        self.calls += 1
+        return self._interpret(arrays)
+
+    def _verify(self, arrays: Sequence[Array]) -> list[Array]:
+        from graphgrad.kernels.verify import compare_regions
+
+        compare_regions(self._build(keep=True), [np.array(x, order="C") for x in arrays])
+        return self._interpret(arrays)
+
+
+_TIERS: dict[str, Callable[[Executable, Sequence[Array]], list[Array]]] = {
+    "interpret": Executable._interpret,
+    "compiled": Executable._compiled,
+    "auto": Executable._auto,
+    "verify": Executable._verify,
+}
+
+
+def _own(results: Sequence[Array], arrays: Sequence[Array]) -> list[Array]:
+    """Results that no one else holds: the interpreter may return inputs, views, one array twice."""
+    taken = {id(x) for x in arrays}
+    own: list[Array] = []
+    for y in results:
+        if y.base is not None or id(y) in taken or not (y.flags.c_contiguous and y.flags.writeable):
+            y = np.array(y, order="C")
+        taken.add(id(y))
+        own.append(y)
+    return own
+
+
+_memo: OrderedDict[Any, Executable] = OrderedDict()
+_memo_lock = threading.Lock()
+
+
+def compile_graph(
+    graph: Graph,
+    aliases: Mapping[int, int] | None = None,
+    donated: Iterable[int] = (),
+    eager_compile: bool = False,
+    record: bool = False,
+) -> Executable:
+    """The Executable of ``graph``: an earlier one when a graph of equal structure was compiled.
+
+    Under the ``auto`` tier it is interpreted ``config.promote_after`` times first, unless
+    ``eager_compile``. A recorded trace belongs to one graph, so with ``record`` nothing is shared.
+    """
+    donated = tuple(donated)
+    if record:
+        return Executable(graph, aliases, donated, eager_compile, record)
+    key = (graph.key(), tuple(sorted((aliases or {}).items())), donated, eager_compile)
+    with _memo_lock:
+        found = _memo.get(key)
+        if found is None:
+            found = _memo[key] = Executable(graph, aliases, donated, eager_compile)
+            if len(_memo) > _MEMO_SIZE:
+                _memo.popitem(last=False)
+        else:
+            _memo.move_to_end(key)
+    return found

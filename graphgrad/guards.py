@@ -1,0 +1,277 @@
+"""What a trace took for granted, as one generated function that says whether it still holds.
+
+    watch = Watch()
+    watch.function(step)            # closure cells, globals, defaults, modules, containers it reads
+    guard = watch.compile()
+    guard()                         # None while nothing changed, else the text of the first change
+
+Values that a Python program reads while being traced (flags, numbers, containers up to 64 items,
+which hooks are registered, which tensor a name stands for) are compared by value or identity at each
+call. Only attributes whose names occur in the code that was reached are watched.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from graphgrad.errors import is_ours
+
+_SCALARS = (bool, int, float, complex, str, bytes, type(None))
+_LARGEST_CONTAINER = 64
+_DEEPEST = 12
+_LIBRARY = tuple({p for p in (sys.prefix, sys.base_prefix) if p})
+
+
+class Watch:
+    """Collects guards by walking what a function can read."""
+
+    def __init__(self, tensor_type: type, module_type: type) -> None:
+        self.tensor_type, self.module_type = tensor_type, module_type
+        self.checks: list[str] = []
+        self.texts: list[str] = []
+        self.objects: dict[str, Any] = {}
+        self.tensors: dict[int, Any] = {}
+        self._seen: set[int] = set()
+        self._names: set[str] = set()
+
+    # ------------------------------------------------------------------------------ what is walked
+
+    def function(self, function: Any, path: str = "") -> None:
+        """Everything ``function`` reaches: closure, globals it names, defaults, bound object."""
+        self._collect_names(function, set())
+        self._value(function, path or getattr(function, "__qualname__", "function"), 0)
+
+    def _collect_names(self, value: Any, done: set[int]) -> None:
+        """The attribute names that reached code mentions, found before anything is watched."""
+        if id(value) in done or len(done) > 10_000:
+            return
+        done.add(id(value))
+        for code, owner in _codes(value):
+            self._names.update(code.co_names)
+            for child in _reachable(code, owner):
+                self._collect_names(child, done)
+        if isinstance(value, self.module_type):
+            for child in value.modules():
+                self._collect_names(type(child).forward, done)
+        if isinstance(value, types.MethodType):
+            self._collect_names(value.__self__, done)
+
+    def _value(self, value: Any, path: str, depth: int) -> None:
+        if depth > _DEEPEST:
+            return
+        walker = self._walker(value)
+        if walker is None or id(value) in self._seen:
+            return
+        self._seen.add(id(value))
+        self.objects.setdefault(f"k{id(value)}", value)
+        walker(value, path, depth)
+
+    def _walker(self, value: Any) -> Callable[[Any, str, int], None] | None:
+        if hasattr(type(value), "__graphgrad_guards__"):
+            return self._custom
+        if isinstance(value, self.module_type):
+            return self._module
+        if isinstance(value, types.MethodType):
+            return self._method
+        if isinstance(value, types.FunctionType):
+            return None if _is_library(value.__code__.co_filename) else self._function
+        if isinstance(value, (list, tuple, dict, set, frozenset)):
+            return self._container
+        if isinstance(value, (type, types.ModuleType, self.tensor_type)) or callable(value):
+            return None
+        return self._object if hasattr(value, "__dict__") else None
+
+    def _method(self, method: types.MethodType, path: str, depth: int) -> None:
+        self._value(method.__self__, f"{path}.self", depth + 1)
+        self._value(method.__func__, path, depth + 1)
+
+    def _function(self, function: types.FunctionType, path: str, depth: int) -> None:
+        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        for name, cell in cells:
+            if _filled(cell):
+                holder = self._hold(cell)
+                self._slot(f"{holder}.cell_contents", cell.cell_contents, name, depth)
+        used = function.__globals__
+        for name in sorted(_global_names(function.__code__)):
+            if name in used:
+                self._slot(f"{self._hold(used)}.get({name!r})", used[name], name, depth)
+        for i, default in enumerate(function.__defaults__ or ()):
+            holder = self._hold(function)
+            self._slot(f"{holder}.__defaults__[{i}]", default, f"{path} default {i}", depth)
+
+    def _module(self, module: Any, path: str, depth: int) -> None:
+        """Flags, numbers, hooks and members of an nn.Module, then of its children."""
+        holder = self._hold(module)
+        own = is_ours(sys.modules[type(module).__module__].__file__ or "")
+        for name, value in module.__dict__.items():
+            expression = f"{holder}.__dict__.get({name!r})"
+            if name in ("_parameters", "_buffers", "_modules"):
+                self._members(module.__dict__[name], f"{holder}.{name}", path, depth)
+            elif name.endswith("_hooks"):
+                self._mapping(value, expression, f"{path}.{name}", depth)
+            elif name == "training" or own or name in self._names:
+                self._slot(expression, value, f"{path}.{name}", depth)
+        forward = type(module).forward
+        if not own:
+            self._value(forward, f"{path}.forward", depth + 1)
+
+    def _members(self, members: dict[str, Any], holder: str, path: str, depth: int) -> None:
+        self._check(f"len({holder}) == {len(members)}", f"the members of {path}")
+        for name, value in members.items():
+            self._slot(f"{holder}.get({name!r})", value, f"{path}.{name}", depth)
+
+    def _mapping(self, value: Any, expression: str, path: str, depth: int) -> None:
+        """Hooks: how many, and which functions."""
+        if not isinstance(value, dict):
+            return
+        self._check(f"len({expression}) == {len(value)}", f"{path} (a hook was added or removed)")
+        for key, hook in value.items():
+            held = self._hold(hook)
+            self._check(f"{expression}.get({key!r}) is {held}", path)
+            self._value(hook, path, depth + 1)
+
+    def _container(self, value: Any, path: str, depth: int) -> None:
+        holder = self._hold(value)
+        if len(value) > _LARGEST_CONTAINER:
+            return
+        self._check(f"len({holder}) == {len(value)}", f"the length of {path}")
+        if isinstance(value, (set, frozenset)):
+            self._check(f"{holder} == {self._hold(frozenset(value))}", path)
+            return
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in list(items):
+            if isinstance(value, dict) and not isinstance(key, _SCALARS):
+                self._slot(f"{holder}.get({self._hold(key)})", item, f"{path}[…]", depth)
+            else:
+                got = f".get({key!r})" if isinstance(value, dict) else f"[{key!r}]"
+                self._slot(f"{holder}{got}", item, f"{path}[{key!r}]", depth)
+
+    def _object(self, value: Any, path: str, depth: int) -> None:
+        """A user's object: the attributes that reached code mentions."""
+        holder = self._hold(value)
+        for name, item in list(vars(value).items()):
+            if name in self._names:
+                self._slot(f"{holder}.__dict__.get({name!r})", item, f"{path}.{name}", depth)
+
+    def _custom(self, value: Any, path: str, depth: int) -> None:
+        """An object that says itself what a trace depends on: (expression suffix, value) pairs."""
+        holder = self._hold(value)
+        for suffix, item in value.__graphgrad_guards__():
+            self._slot(f"{holder}{suffix}", item, f"{path}{suffix}", depth)
+
+    # ------------------------------------------------------------------------------ what is checked
+
+    def _slot(self, expression: str, value: Any, path: str, depth: int) -> None:
+        """Guard one place that holds ``value``, and walk into the value."""
+        if isinstance(value, _SCALARS):
+            self._scalar(expression, value, path)
+        elif isinstance(value, (types.ModuleType, type, types.BuiltinFunctionType)):
+            return
+        else:
+            self._check(f"{expression} is {self._hold(value)}", path)
+            if isinstance(value, self.tensor_type):
+                self.tensors.setdefault(id(value), value)
+            self._value(value, path, depth + 1)
+
+    def _scalar(self, expression: str, value: Any, path: str) -> None:
+        if value is None or isinstance(value, bool):
+            self._check(f"{expression} is {value!r}", path)
+        else:
+            same_type = f"type({expression}) is {type(value).__name__}"
+            # A NaN differs from itself; any NaN is as good as another.
+            same = f"{expression} == {self._hold(value)}" if value == value else "True"
+            self._check(f"{same_type} and {same}", path)
+
+    def _check(self, expression: str, path: str) -> None:
+        if expression not in self.checks:
+            self.checks.append(expression)
+            self.texts.append(path)
+
+    def _hold(self, value: Any) -> str:
+        name = f"k{id(value)}"
+        self.objects[name] = value
+        return name
+
+    # ------------------------------------------------------------------------------ the guard
+
+    def compile(self) -> Callable[[], str | None]:
+        """One function over all checks: None if they hold, else the path of the first change."""
+        names = {name: f"o{i}" for i, name in enumerate(self.objects)}
+        checks = [_renamed(c, names) for c in self.checks]
+        scope = {names[k]: v for k, v in self.objects.items()}
+        holds = " and ".join(f"({c})" for c in checks) or "True"
+        rows = ", ".join(f"(lambda: {c})" for c in checks)
+        arguments = ", ".join(f"{n}={n}" for n in scope)
+        source = f"def holds({arguments}):\n    return {holds}\nrows = [{rows}]\n"
+        exec(compile(source, "<guards>", "exec"), scope)
+        return _Guard(scope["holds"], scope["rows"], self.texts)
+
+
+class _Guard:
+    """Callable; the fast path is the generated conjunction, the slow one finds what changed."""
+
+    __slots__ = ("holds", "rows", "texts")
+
+    def __init__(self, holds: Any, rows: list[Any], texts: list[str]) -> None:
+        self.holds, self.rows, self.texts = holds, rows, texts
+
+    def __call__(self) -> str | None:
+        return None if self.holds() else self.changed()
+
+    def changed(self) -> str | None:
+        """The path of the first check that fails (or cannot be evaluated any more)."""
+        for row, text in zip(self.rows, self.texts, strict=True):
+            try:
+                if not row():
+                    return text
+            except (AttributeError, LookupError, TypeError, ValueError) as error:
+                return f"{text} ({type(error).__name__})"
+        return None
+
+
+def _renamed(expression: str, names: dict[str, str]) -> str:
+    import re
+
+    return re.sub(r"\bk\d+\b", lambda m: names[m.group()], expression)
+
+
+def _is_library(filename: str) -> bool:
+    """Code of graphgrad, of the standard library or of installed packages: not the user's."""
+    return is_ours(filename) or "site-packages" in filename or filename.startswith(_LIBRARY)
+
+
+def _codes(value: Any) -> Iterator[tuple[types.CodeType, types.FunctionType]]:
+    function = value.__func__ if isinstance(value, types.MethodType) else value
+    if isinstance(function, types.FunctionType) and not _is_library(function.__code__.co_filename):
+        stack = [function.__code__]
+        while stack:
+            code = stack.pop()
+            yield code, function
+            stack.extend(c for c in code.co_consts if isinstance(c, types.CodeType))
+
+
+def _reachable(code: types.CodeType, function: types.FunctionType) -> Iterator[Any]:
+    for name in code.co_names:
+        if name in function.__globals__:
+            yield function.__globals__[name]
+    for cell in function.__closure__ or ():
+        if _filled(cell):
+            yield cell.cell_contents
+
+
+def _global_names(code: types.CodeType) -> set[str]:
+    names = set(code.co_names)
+    for inner in code.co_consts:
+        if isinstance(inner, types.CodeType):
+            names |= _global_names(inner)
+    return names
+
+
+def _filled(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not _filled
+    except ValueError:  # a variable that is not assigned yet
+        return False
