@@ -1,0 +1,215 @@
+"""Kernels by content: compile a source once per machine, load it in microseconds ever after.
+
+    kernel = load_kernel("add_relu", source)                  # source defines add_relu(args, ...)
+    kernel = load_template("graphgrad.kernels.engine:execute")    # written by hand, see `recipes`
+    kernels = compile_many([("add_relu", source), recipe, ...])   # many at once, on all cores
+    stats.compiled, stats.loaded                              # what this process did
+
+The cache folder (`config.cache_dir`) holds NAME_KEY.py, the source of a generated kernel, to be
+read and stepped through (`NUMBA_DISABLE_JIT=1`), and NAME_KEY.o, its object code behind a checksum.
+The key hashes all that decides the code, so a file is never stale and a folder may be moved, copied
+or shared. A damaged file is compiled again; a folder that cannot be written is reported once.
+"""
+
+import ctypes
+import functools
+import hashlib
+import itertools
+import os
+import pathlib
+import threading
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import llvmlite.binding as llvm
+
+from graphgrad.config import config
+
+from . import codegen, loader
+from .layout import KERNEL_TYPE
+from .recipes import Recipe, from_source, from_template, key_of
+
+FORMAT = b"graphgrad-kernel-1"
+POOL_FROM = 8  # a worker starts in about half a second, the time of 8 kernels
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A kernel: `address` is its code, `path` its source; `compiled` says that LLVM just ran."""
+
+    address: int
+    name: str
+    path: str
+    compiled: bool
+    keep: object = field(repr=False, compare=False)
+
+
+@dataclass(slots=True)
+class Stats:
+    """What this process did: kernels `compiled` by LLVM, kernels `loaded` from the cache folder."""
+
+    compiled: int = 0
+    loaded: int = 0
+
+
+stats = Stats()
+_kernels: dict[str, Kernel] = {}
+_lock = threading.RLock()
+
+
+# ---- kernels -------------------------------------------------------------------------------------
+
+
+def load_kernel(name: str, source: str) -> Kernel:
+    """The kernel `name` that `source` defines, from this process, the cache folder, or LLVM."""
+    return load(from_source(name, source))
+
+
+def load_template(where: str, *arguments: str | int) -> Kernel:
+    """The hand-written kernel at "package.module:function"; imported only to be compiled."""
+    return load(from_template(where, *arguments))
+
+
+def load(recipe: Recipe) -> Kernel:
+    """The kernel of any recipe."""
+    with _lock:
+        kernel = _kernels.get(recipe.key)
+        if kernel is None:
+            kernel = _kernels[recipe.key] = _load(recipe)
+    return kernel
+
+
+def compile_many(wanted: Iterable[Recipe | tuple[str, str]]) -> list[Kernel]:
+    """`load` of every recipe or (name, source), those to be compiled shared out to all cores."""
+    recipes = [item if isinstance(item, Recipe) else from_source(*item) for item in wanted]
+    missing = {
+        recipe.key: (recipe, _source_path(recipe))
+        for recipe in recipes
+        if recipe.key not in _kernels and not _object_path(recipe.name, recipe.key).exists()
+    }
+    if len(missing) >= POOL_FROM and not interpreting():
+        from .pool import compile_in_pool
+
+        for key, object_code in compile_in_pool(missing):
+            with _lock:
+                _kernels[key] = _fresh(*missing[key], object_code)
+    return [load(recipe) for recipe in recipes]
+
+
+def load_ir(name: str, text: str) -> bytes:
+    """Object code of LLVM assembly that exports `name`, taken as it is; kept like a kernel's."""
+    key = key_of(name, text)
+    object_code = _read_object(_object_path(name, key))
+    if object_code is None:
+        object_code = codegen.object_code(llvm.parse_assembly(text))
+        _save(name, key, object_code)
+    else:
+        stats.loaded += 1
+    return object_code
+
+
+def compile_recipe(recipe: Recipe, path: str) -> bytes:
+    """Run numba and LLVM; returns the object code."""
+    return codegen.object_code(codegen.kernel_module(recipe.function(path), recipe.name))
+
+
+def interpreting() -> bool:
+    """Whether kernels run as plain Python, for a debugger (`NUMBA_DISABLE_JIT=1`)."""
+    return os.environ.get("NUMBA_DISABLE_JIT", "0") != "0"
+
+
+def _load(recipe: Recipe) -> Kernel:
+    path = _source_path(recipe)
+    if interpreting():
+        return _interpreted(recipe, path)
+    object_code = _read_object(_object_path(recipe.name, recipe.key))
+    if object_code is None:
+        return _fresh(recipe, path, compile_recipe(recipe, path))
+    stats.loaded += 1
+    return _linked(recipe.name, object_code, path, False)
+
+
+def _fresh(recipe: Recipe, path: str, object_code: bytes) -> Kernel:
+    """The kernel of object code that was compiled just now; saved for the next process."""
+    _save(recipe.name, recipe.key, object_code)
+    return _linked(recipe.name, object_code, path, True)
+
+
+def _linked(name: str, object_code: bytes, path: str, compiled: bool) -> Kernel:
+    tracker = loader.link(name, object_code)
+    return Kernel(tracker[name], name, path, compiled, tracker)
+
+
+def _interpreted(recipe: Recipe, path: str) -> Kernel:
+    function = recipe.function(path)
+    if hasattr(function, "signature"):
+        raise NotImplementedError(
+            f"{recipe.name} is made of machine instructions and has no plain Python form; unset "
+            "NUMBA_DISABLE_JIT, or use the interpreter (config.tier = 'interpret')"
+        )
+    callback = KERNEL_TYPE(function)
+    address = ctypes.cast(callback, ctypes.c_void_p).value or 0
+    return Kernel(address, recipe.name, path, False, callback)
+
+
+# ---- files ---------------------------------------------------------------------------------------
+
+
+def _object_path(name: str, key: str) -> pathlib.Path:
+    return pathlib.Path(config.cache_dir) / f"{name}_{key}.o"
+
+
+def _source_path(recipe: Recipe) -> str:
+    """Where the source of a recipe lies; a generated one is put there."""
+    if recipe.path is not None:
+        return recipe.path
+    path = pathlib.Path(config.cache_dir) / f"{recipe.name}_{recipe.key}.py"
+    text = recipe.source.encode()
+    try:
+        published = path.read_bytes() == text
+    except OSError:
+        published = False
+    if not published:
+        _write(path, text)
+    return str(path)
+
+
+def _read_object(path: pathlib.Path) -> bytes | None:
+    """The object code in `path`; None when the file is missing or damaged."""
+    try:
+        head, checksum, object_code = path.read_bytes().split(b"\n", 2)
+    except (OSError, ValueError):
+        return None
+    intact = head == FORMAT and hashlib.sha256(object_code).hexdigest().encode() == checksum
+    return object_code if intact else None
+
+
+def _save(name: str, key: str, object_code: bytes) -> None:
+    checksum = hashlib.sha256(object_code).hexdigest().encode()
+    _write(_object_path(name, key), b"\n".join([FORMAT, checksum, object_code]))
+    stats.compiled += 1
+
+
+_temporary = itertools.count()
+
+
+def _write(path: pathlib.Path, content: bytes) -> None:
+    """Put `content` at `path` in one step: no reader, in any process, sees half a file."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.{next(_temporary)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(content)
+        os.replace(part, path)
+    except OSError as error:
+        _report_unwritable(str(path.parent), error.strerror)
+
+
+@functools.cache
+def _report_unwritable(folder: str, reason: str | None) -> None:
+    warnings.warn(
+        f"graphgrad cannot keep compiled kernels in {folder} ({reason}), so every process compiles "
+        "its own; set GRAPHGRAD_CACHE_DIR to a folder that can be written.",
+        RuntimeWarning,
+        stacklevel=2,
+    )

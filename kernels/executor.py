@@ -1,0 +1,160 @@
+"""Run Programs: `Runner(program)(*buffers)`, or row by row with `Runner(program).profile(...)`.
+
+    runner = Runner(program)
+    runner(x, y, out)      # inputs then outputs: plain ndarrays, floats, ints
+
+A run works in a Context of its own, kept for the next run, so threads and re-entrant calls do not
+meet. Nothing checks the arrays: their shapes, dtypes and contiguity are the caller's to guard.
+"""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import layout as at
+from .entry import enter, enter_briefly
+from .layout import DONE, FAILED
+from .memory import array_at, borrow, give_back
+from .program import HostCall, Program
+from .threads import team_cell
+
+
+class KernelError(RuntimeError):
+    """A kernel wrote `code` to the error words in row `row`, named `name`."""
+
+    def __init__(self, code: int, row: int, name: str) -> None:
+        super().__init__(f"error {code} in {name} (row {row} of the program)")
+        self.code, self.row, self.name = code, row, name
+
+
+def _address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]
+
+
+class Context:
+    """The words of one call: slots, bases, error words, loop stack; the arena is lent per call."""
+
+    __slots__ = ("address", "args", "bases", "error", "program", "stack", "words")
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.words = np.zeros(at.CONTEXT_WORDS, np.int64)
+        self.args = program.args.copy()
+        self.error = np.zeros(2, np.int64)
+        self.stack = np.zeros(at.MAX_DEPTH * at.FRAME_WORDS, np.int64)
+        self.stack[at.END] = -1  # outside of all loops no row ends a body
+        variable = [0] * (1 + program.inputs + program.outputs)
+        fixed = [*map(_address, program.constants), _address(self.error)]
+        self.bases = np.array(variable + fixed, np.int64)
+        tables = {
+            at.ROWS: program.rows,
+            at.ARGS: self.args,
+            at.PATCHES: program.patches,
+            at.BASES: self.bases,
+            at.ERROR: self.error,
+            at.STACK: self.stack,
+        }
+        for word, table in tables.items():
+            self.words[word] = _address(table)
+        self.words[at.ROW_COUNT] = len(program.rows)
+        self.words[at.PATCH_COUNT] = len(program.patches)
+        self.words[at.STEPS] = -1
+        self.words[at.TEAM] = team_cell()
+        self.address = _address(self.words)
+
+    def reset(self) -> None:
+        """Forget a run that did not reach its end."""
+        self.args[:] = self.program.args
+        self.error[:] = 0
+        self.words[at.PC] = self.words[at.DEPTH] = 0
+        self.words[at.STEPS] = -1
+
+    def serve(self, row: int) -> None:
+        """Make the host call of `row`."""
+        host = self.program.hosts[int(self.program.rows[row, at.AUX0])]
+        host.function(*self._operands(host))
+
+    def _operands(self, host: HostCall) -> list[np.ndarray]:
+        where = map(int, self.args[host.first : host.first + len(host.operands)])
+        return [
+            array_at(address, shape, dtype)
+            for address, (shape, dtype) in zip(where, host.operands, strict=True)
+        ]
+
+    def failure(self) -> KernelError:
+        """The error the run stopped at."""
+        code, row = map(int, self.error)
+        return KernelError(code, row, self.program.names[row])
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """One row of a profile: all its executions together."""
+
+    row: int
+    name: str
+    runs: int
+    seconds: float
+
+
+class Runner:
+    """Runs one Program; keeps the contexts of finished runs for the next ones."""
+
+    __slots__ = ("_arena_bytes", "_enter", "_idle", "program")
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self._idle: list[Context] = []
+        self._arena_bytes = program.arena_bytes
+        self._enter = enter_briefly() if program.brief else enter()
+
+    def __call__(self, *buffers: np.ndarray | float | int) -> None:
+        """Run over `buffers`, the inputs and then the outputs.
+
+        Raises KernelError if a kernel reported one, and what a host call raises.
+        """
+        team_cell()
+        context = self._idle.pop() if self._idle else Context(self.program)
+        arena = borrow(self._arena_bytes)
+        try:
+            result = self._enter(context.address, arena.address, *buffers)
+            while result != DONE:
+                result = self._proceed(context, result)
+        except BaseException:
+            context.reset()
+            raise
+        finally:
+            give_back(arena)
+            self._idle.append(context)
+
+    def _proceed(self, context: Context, result: int) -> int:
+        """Go on after a HOST row; raise after a failure."""
+        if result == FAILED:
+            raise context.failure()
+        context.serve(result)
+        return self._enter(context.address)
+
+    def profile(self, *buffers: np.ndarray | float | int) -> list[Timing]:
+        """Run as a call does, but one row at a time, and say how long each took."""
+        context, arena = Context(self.program), borrow(self._arena_bytes)
+        context.words[at.STEPS] = 1
+        runs: dict[int, int] = {}
+        seconds: dict[int, float] = {}
+        while True:
+            row, begin = int(context.words[at.PC]), time.perf_counter()
+            result = self._enter(context.address, arena.address, *buffers)
+            if result >= 0:
+                context.serve(result)
+            seconds[row] = seconds.get(row, 0.0) + time.perf_counter() - begin
+            runs[row] = runs.get(row, 0) + 1
+            if result in (DONE, FAILED):
+                break
+        give_back(arena)
+        if result == FAILED:
+            raise context.failure()
+        return self._timings(runs, seconds)
+
+    def _timings(self, runs: dict[int, int], seconds: dict[int, float]) -> list[Timing]:
+        names = self.program.names
+        return [Timing(r, names[r], runs[r], seconds[r]) for r in sorted(runs) if r < len(names)]
