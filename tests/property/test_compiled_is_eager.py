@@ -1,0 +1,80 @@
+"""Under ``gg.compile`` a program means what it means as written."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+import graphgrad as gg
+
+from .random_programs import Machine, programs
+
+# What a static graph can hold: no values leave it, no shapes depend on values.
+OPERATIONS = (
+    "binary scaled unary reduce where join matmul view view copies write assign quiet_write "
+    "hook retain backward second_order"
+).split()
+
+
+class Traceable(Machine):
+    """Skips what depends on values; errors end the program the same way under both."""
+
+    def gather(self, x, y, i, j, value):
+        index = self.torch.tensor([j % 2, 0, j % 3])
+        self.push([x[index], x.index_select(-1, index), x[..., index]][i % 3])
+
+    def assign(self, x, y, i, j, value):
+        if j % 3 == 0:
+            x[0] = value
+        elif j % 3 == 1:
+            x[..., :1] = y[..., :1]
+        else:
+            x[self.torch.tensor([0, 1])] = value
+
+
+def _run(program, compiled):
+    seed, steps = program
+    machine = Traceable(gg, seed, np.float32)
+
+    def body(*leaves):
+        machine.pool = [*leaves]
+        for step in steps:
+            machine.execute(*step)
+        return [t for t in machine.pool[len(leaves) :]]
+
+    results = []
+    function = gg.compile(body) if compiled else body
+    for _ in range(2):
+        try:
+            outputs = function(*machine.leaves)
+        except gg.TraceError:
+            pytest.skip("not traceable")
+        results += [t.detach().numpy().copy() for t in outputs]
+        results += [t.requires_grad for t in outputs]
+        total = [t.sum() for t in outputs if t.requires_grad]
+        if total:
+            try:
+                sum(total).backward()
+            except RuntimeError:
+                results.append("error")
+        results += [None if t.grad is None else t.grad.numpy().copy() for t in machine.leaves]
+        results += [t.detach().numpy().copy() for t in machine.leaves]
+        results += machine.log
+        machine.log = []
+        for t in machine.leaves:
+            t._backward_hooks = None
+    return results
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(programs(OPERATIONS, length=8))
+def test_random_programs(program):
+    with gg.config.scope(tier="interpret"):
+        expected, got = _run(program, False), _run(program, True)
+    for a, b in zip(got, expected, strict=True):
+        assert (a is None) == (b is None)
+        if isinstance(b, np.ndarray):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+        else:
+            assert a == b
