@@ -9,7 +9,7 @@ Both are composition of the rules in ``vjp``, so gradients of gradients are noth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -258,10 +258,18 @@ def linearize(graph: Graph, needs: Sequence[bool], outs: Sequence[bool]) -> Line
     return split(graph, cots, filled)
 
 
-def split(graph: Graph, cotangents: Sequence[Node], grads: Sequence[Node]) -> Linearized:
-    """Cut a joint graph: ``grads`` are nodes over ``graph``'s nodes and the ``cotangents``."""
+def split(
+    graph: Graph,
+    cotangents: Sequence[Node],
+    grads: Sequence[Node],
+    overwritten: Container[Node] = (),
+) -> Linearized:
+    """Cut a joint graph: ``grads`` are nodes over ``graph``'s nodes and the ``cotangents``.
+
+    Inputs in ``overwritten`` do not keep their values: where backward needs one, a copy is saved.
+    """
     saved, body = _cut(grads, set(cotangents))
-    where, residuals = _places(graph, saved)
+    where, residuals = _places(graph, saved, overwritten)
     inputs = [*(new for _, new in body), *cotangents]
     backward = Graph(inputs, _replaced(grads, dict(body)), f"{graph.name}_backward")
     forward = Graph(graph.inputs, (*graph.outputs, *residuals), graph.name)
@@ -303,13 +311,18 @@ def _replaced(grads: Sequence[Node], new: dict[Node, Node]) -> list[Node]:
     return [new[g] for g in grads]
 
 
-def _places(graph: Graph, saved: Sequence[Node]) -> tuple[list[tuple[str, int]], list[Node]]:
+def _places(
+    graph: Graph, saved: Sequence[Node], overwritten: Container[Node]
+) -> tuple[list[tuple[str, int]], list[Node]]:
     inputs = {x: i for i, x in reversed(list(enumerate(graph.inputs)))}
     outputs = {y: i for i, y in reversed(list(enumerate(graph.outputs)))}
     residuals: list[Node] = []
     where: list[tuple[str, int]] = []
     for x in saved:
-        if x in inputs:
+        if x in overwritten:
+            where.append(("residual", len(residuals)))
+            residuals.append(lang.identity(x))
+        elif x in inputs:
             where.append(("input", inputs[x]))
         elif x in outputs:
             where.append(("output", outputs[x]))

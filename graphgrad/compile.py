@@ -56,18 +56,30 @@ def optimise(graph: Graph, record: list[tuple[str, Graph]] | None = None) -> Gra
 def plan_graph(graph: Graph, aliases: Mapping[int, int], inner: bool = False) -> Plan:
     """Fuse and order an optimised graph (``inner``: the graph of a control-flow node, as it is)."""
     from graphgrad.passes.fuse import fuse
+    from graphgrad.passes.layout import store_permuted
+    from graphgrad.passes.products import plain_products
     from graphgrad.passes.schedule import schedule
 
-    # Schedule after fuse: only regions write memory, so only their order decides what is live.
-    return schedule(fuse(optimise(graph) if inner else graph), aliases)
+    # Before fuse: what a product is written out into fuses with its neighbours.
+    plain = plain_products(optimise(graph) if inner else graph)
+    # After fuse: a permute that no region writes is free to move into the product before it.
+    # Schedule last: only regions write memory, so only their order decides what is live.
+    return schedule(store_permuted(fuse(plain)), aliases)
+
+
+def _planner() -> Any:
+    from graphgrad.kernels.draft import Planner
+    from graphgrad.passes.memory import assign, best_fit
+
+    return Planner(plan_graph, assign, best_fit)
 
 
 class Executable:
     """A graph bound to the ways it can run. Safe to call from several threads.
 
     ``aliases`` maps an output's position to the input it replaces: that output is written into the
-    input's own array, which the call returns. ``donated`` lists inputs whose arrays hold nothing the
-    caller needs after the call.
+    input's own array, which the call returns. ``donated`` lists inputs whose arrays may be used as
+    working memory: they hold nothing the caller needs after the call.
     """
 
     def __init__(
@@ -86,6 +98,7 @@ class Executable:
         self._record = record
         self._compile_from = 0 if eager_compile else None
         self._optimised: Graph | None = None
+        self._plan: Plan | None = None
         self._program: Any = None
         self._lock = threading.Lock()
 
@@ -111,10 +124,17 @@ class Executable:
     def optimised(self) -> Graph:
         """The graph after PIPELINE."""
         if self._optimised is None:
-            record = [] if self._record else None
+            record: list[tuple[str, Graph]] | None = [] if self._record else None
             self._optimised = optimise(self.graph, record)
             self.trace = record or []
         return self._optimised
+
+    @property
+    def plan(self) -> Plan:
+        """The optimised graph cut into kernels, in the order they run."""
+        if self._plan is None:
+            self._plan = plan_graph(self.optimised, self.aliases)
+        return self._plan
 
     @property
     def program(self) -> Any:
@@ -129,11 +149,10 @@ class Executable:
         """What the compiled program is made of; compiles it when it is not yet."""
         return self.program.explain()
 
-    def _build(self, keep: bool = False) -> Any:
+    def _build(self) -> Any:
         from graphgrad.kernels.build import build
 
-        graph = self.optimised
-        return build(plan_graph(graph, self.aliases), self.aliases, self.donated, plan_graph, keep)
+        return build(self.plan, _planner(), self.aliases, self.donated)
 
     def _is_promoted(self) -> bool:
         after = config.promote_after if self._compile_from is None else self._compile_from
@@ -156,9 +175,9 @@ class Executable:
         return self._interpret(arrays)
 
     def _verify(self, arrays: Sequence[Array]) -> list[Array]:
-        from graphgrad.kernels.verify import compare_regions
+        from graphgrad.kernels.verify import verify_regions
 
-        compare_regions(self._build(keep=True), [np.array(x, order="C") for x in arrays])
+        verify_regions(plan_graph(self.optimised, {}), _planner(), arrays)
         return self._interpret(arrays)
 
 

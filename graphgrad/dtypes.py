@@ -61,7 +61,7 @@ float64 = DType("float64", "float64", FLOAT)
 complex64 = DType("complex64", "complex64", COMPLEX)
 complex128 = DType("complex128", "complex128", COMPLEX)
 
-ALL = (bool_, uint8, int8, int16, int32, int64, uint32, float16, float32, float64)
+ALL: tuple[DType, ...] = (bool_, uint8, int8, int16, int32, int64, uint32, float16, float32, float64)
 ALL += (complex64, complex128)
 _BY_NUMPY = {d.numpy: d for d in ALL}
 _BY_NAME = {d.name: d for d in ALL}

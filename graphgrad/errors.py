@@ -13,7 +13,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))
-_ROOTS = (_PACKAGE, os.path.join(os.path.dirname(_PACKAGE), "kernels"))
+_ROOTS: tuple[str, ...] = (_PACKAGE, os.path.join(os.path.dirname(_PACKAGE), "kernels"))
 _ROOTS += (os.path.join(os.path.dirname(_PACKAGE), "viz"),)
 # Shipped programs are user code: their lines are what a reader of a graph wants to see.
 _USER = tuple(os.path.join(_PACKAGE, part) for part in ("examples", "bench"))

@@ -1,20 +1,21 @@
 """What a trace took for granted, as one generated function that says whether it still holds.
 
-    watch = Watch()
-    watch.function(step)            # closure cells, globals, defaults, modules, containers it reads
+    watch = Watch(Tensor)
+    watch.roots(step)               # closure cells, globals, defaults, modules, containers it reads
     guard = watch.compile()
     guard()                         # None while nothing changed, else the text of the first change
 
 Values that a Python program reads while being traced (flags, numbers, containers up to 64 items,
-which hooks are registered, which tensor a name stands for) are compared by value or identity at each
-call. Only attributes whose names occur in the code that was reached are watched.
+which hooks are registered, which tensor a name stands for) are compared by value or identity at
+each call. Only attributes whose names occur in the code that was reached are watched.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from graphgrad.errors import is_ours
@@ -28,8 +29,10 @@ _LIBRARY = tuple({p for p in (sys.prefix, sys.base_prefix) if p})
 class Watch:
     """Collects guards by walking what a function can read."""
 
-    def __init__(self, tensor_type: type, module_type: type) -> None:
-        self.tensor_type, self.module_type = tensor_type, module_type
+    def __init__(self, tensor_type: type) -> None:
+        self.tensor_type = tensor_type
+        # The modules that were reached, outermost first.
+        self.modules: list[Any] = []
         self.checks: list[str] = []
         self.texts: list[str] = []
         self.objects: dict[str, Any] = {}
@@ -39,10 +42,14 @@ class Watch:
 
     # ------------------------------------------------------------------------------ what is walked
 
-    def function(self, function: Any, path: str = "") -> None:
-        """Everything ``function`` reaches: closure, globals it names, defaults, bound object."""
-        self._collect_names(function, set())
-        self._value(function, path or getattr(function, "__qualname__", "function"), 0)
+    def roots(self, function: Any, arguments: Iterable[Any] = ()) -> None:
+        """Everything ``function`` reaches, and what opaque ``arguments`` hold."""
+        done: set[int] = set()
+        for value in (function, *arguments):
+            self._collect_names(value, done)
+        self._value(function, getattr(function, "__qualname__", type(function).__name__), 0)
+        for i, value in enumerate(arguments):
+            self._value(value, f"argument {i}", 0)
 
     def _collect_names(self, value: Any, done: set[int]) -> None:
         """The attribute names that reached code mentions, found before anything is watched."""
@@ -53,7 +60,7 @@ class Watch:
             self._names.update(code.co_names)
             for child in _reachable(code, owner):
                 self._collect_names(child, done)
-        if isinstance(value, self.module_type):
+        if _is_module(value):
             for child in value.modules():
                 self._collect_names(type(child).forward, done)
         if isinstance(value, types.MethodType):
@@ -72,7 +79,7 @@ class Watch:
     def _walker(self, value: Any) -> Callable[[Any, str, int], None] | None:
         if hasattr(type(value), "__graphgrad_guards__"):
             return self._custom
-        if isinstance(value, self.module_type):
+        if _is_module(value):
             return self._module
         if isinstance(value, types.MethodType):
             return self._method
@@ -105,6 +112,7 @@ class Watch:
     def _module(self, module: Any, path: str, depth: int) -> None:
         """Flags, numbers, hooks and members of an nn.Module, then of its children."""
         holder = self._hold(module)
+        self.modules.append(module)
         own = is_ours(sys.modules[type(module).__module__].__file__ or "")
         for name, value in module.__dict__.items():
             expression = f"{holder}.__dict__.get({name!r})"
@@ -160,7 +168,7 @@ class Watch:
         """An object that says itself what a trace depends on: (expression suffix, value) pairs."""
         holder = self._hold(value)
         for suffix, item in value.__graphgrad_guards__():
-            self._slot(f"{holder}{suffix}", item, f"{path}{suffix}", depth)
+            self._slot(f"({holder}{suffix})", item, f"{path}{suffix}", depth)
 
     # ------------------------------------------------------------------------------ what is checked
 
@@ -233,9 +241,12 @@ class _Guard:
 
 
 def _renamed(expression: str, names: dict[str, str]) -> str:
-    import re
-
     return re.sub(r"\bk\d+\b", lambda m: names[m.group()], expression)
+
+
+def _is_module(value: Any) -> bool:
+    """An nn.Module, known by its tables: the modules live above this one."""
+    return "_parameters" in getattr(value, "__dict__", ()) and "_modules" in value.__dict__
 
 
 def _is_library(filename: str) -> bool:

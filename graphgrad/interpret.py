@@ -330,7 +330,7 @@ def _dot_general(a: Array, b: Array, contract: Any, batch: Any) -> Array:
     left = a.transpose(*batch[0], *free_a, *contract[0]).reshape(*sizes, int(np.prod(rows)), k)
     right = b.transpose(*batch[1], *contract[1], *free_b)
     right = right.reshape(*sizes, k, int(np.prod(columns)))
-    return np.matmul(left, right).reshape(*sizes, *rows, *columns)
+    return np.matmul(left, right).reshape((*sizes, *rows, *columns))
 
 
 # ----------------------------------------------------------------------------- indexing and sorting

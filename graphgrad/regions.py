@@ -1,21 +1,25 @@
-"""What fusion decides: a graph cut into regions, each of which becomes one step of a program."""
+"""What planning decides: regions, each of which becomes one step of a program, and places.
+
+Fusion cuts a graph into the regions of a Plan; memory planning gives every value a Place.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from graphgrad.ir import Graph, Node
 
 LOOP, CONTRACT, CONTROL, HOST = "loop", "contract", "control", "host"
+INPUT, OUTPUT, ARENA, CONSTANT = "input", "output", "arena", "constant"
 
 
 @dataclass(frozen=True, eq=False)
 class Region:
     """A connected, convex set of nodes computed together.
 
-    ``nodes`` in topological order, views between them included; ``inputs`` are values of other regions
-    (or graph inputs) that are read from memory; ``outputs`` are the nodes written to memory.
+    ``nodes`` in topological order, views between them included; ``inputs`` are values of other
+    regions or graph inputs that are read; ``outputs`` are the nodes written to memory.
     """
 
     kind: str
@@ -39,3 +43,31 @@ class Plan:
 
     def __iter__(self) -> Iterator[Region]:
         return iter(self.regions)
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """A value of ``nbytes`` bytes, live from step ``start`` to step ``stop``, both included."""
+
+    start: int
+    stop: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Buffer ``index`` of a kind: a graph input, a graph output, a lifetime, or a constant."""
+
+    kind: str
+    index: int
+
+
+@dataclass
+class Assignment:
+    """What ``assign`` decides; ``copies`` (value, from, to) run in order after the last region."""
+
+    places: dict[Node, Place] = field(default_factory=dict)
+    lifetimes: list[Lifetime] = field(default_factory=list)
+    constants: list[Node] = field(default_factory=list)
+    inplace: dict[Region, dict[Node, Node]] = field(default_factory=dict)
+    copies: list[tuple[Node, Place, Place]] = field(default_factory=list)

@@ -3,10 +3,10 @@
     places = assign(plan, aliases)       # which buffer each value is written to, what shares one
     offsets, total = best_fit(lifetimes) # arena offsets of values with known lifetimes
 
-A value shares the buffer of an operand that dies in the region that writes it, when every read of the
-operand happens at the very index being written. A graph output that replaces a mutated input is
-written straight into that input where nothing reads the old value later, and copied there at the
-end where something does.
+A value shares the buffer of an operand that dies in the region that writes it, when every read of
+the operand happens at the very index being written. A graph output that replaces a mutated input
+is written straight into that input where nothing reads the old value later, and copied there at
+the end where something does.
 """
 
 from __future__ import annotations
@@ -14,45 +14,28 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from graphgrad.ir import Node
-from graphgrad.regions import HOST, LOOP, Plan, Region
+from graphgrad.regions import (
+    ARENA,
+    CONSTANT,
+    HOST,
+    INPUT,
+    LOOP,
+    OUTPUT,
+    Assignment,
+    Lifetime,
+    Place,
+    Plan,
+    Region,
+)
 
 ALIGN = 64
-INPUT, OUTPUT, ARENA, CONSTANT = "input", "output", "arena", "constant"
+LITERALS = frozenset({"constant", "scalar"})
 FALLIBLE = frozenset({"gather", "scatter", "scatter_add", "custom_call"})
 
 
-@dataclass(frozen=True, slots=True)
-class Lifetime:
-    """A value of ``nbytes`` bytes, live from step ``start`` to step ``stop``, both included."""
-
-    start: int
-    stop: int
-    nbytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Buffer ``index`` of a kind: a graph input, a graph output, a lifetime, or a constant."""
-
-    kind: str
-    index: int
-
-
-@dataclass
-class Assignment:
-    """What ``assign`` decides; ``copies`` are (value, place) pairs to run after the last region."""
-
-    places: dict[Node, Place] = field(default_factory=dict)
-    lifetimes: list[Lifetime] = field(default_factory=list)
-    constants: list[Node] = field(default_factory=list)
-    inplace: dict[Region, dict[Node, Node]] = field(default_factory=dict)
-    copies: list[tuple[Node, Place]] = field(default_factory=list)
-
-
-# -------------------------------------------------------------------------------------- arena offsets
+# ------------------------------------------------------------------------------------ arena offsets
 
 
 def round_up(nbytes: int) -> int:
@@ -125,7 +108,7 @@ def best_fit(lifetimes: Sequence[Lifetime]) -> tuple[list[int], int]:
     return offsets, blocks.total
 
 
-# ------------------------------------------------------------------------------------- who lives where
+# ---------------------------------------------------------------------------------- who lives where
 
 
 def may_fail(region: Region) -> bool:
@@ -151,7 +134,7 @@ def overwrites(region: Region, old: Node, new: Node) -> bool:
             if x.op.kind != "elementwise" or x.op.name == "random_bits" or x.shape != old.shape:
                 return False
             reached.add(x)
-    # Among reductions a second loop may run after the one that wrote ``new``: nothing else may read.
+    # Among reductions another loop may run after the one that wrote ``new``: none may read it.
     return plain or reached.isdisjoint(y for y in region.outputs if y is not new)
 
 
@@ -159,9 +142,13 @@ class _Assigner:
     """The state of one ``assign`` call."""
 
     def __init__(
-        self, plan: Plan, aliases: Mapping[int, int], donated: Iterable[int], keep: bool
+        self,
+        plan: Plan,
+        aliases: Mapping[int, int],
+        donated: Iterable[int],
+        commit: bool,
     ) -> None:
-        self.plan, self.keep = plan, keep
+        self.plan = plan
         self.result = Assignment()
         graph = plan.graph
         self.donated = {graph.inputs[i] for i in donated}
@@ -173,7 +160,7 @@ class _Assigner:
         for step, region in enumerate(plan):
             for x in region.inputs:
                 self.last_read[x] = step
-        steps = [i for i, region in enumerate(plan) if may_fail(region)]
+        steps = [i for i, region in enumerate(plan) if commit and may_fail(region)]
         self.last_fallible = steps[-1] if steps else -1
 
     def run(self) -> Assignment:
@@ -182,7 +169,7 @@ class _Assigner:
             places[x] = Place(INPUT, i)
         for step, region in enumerate(self.plan):
             for x in region.inputs:
-                if x.op.name == "constant":
+                if x.op.name in LITERALS:
                     self._constant(x)
             shared: dict[Node, Node] = {}
             for y in region.outputs:
@@ -206,7 +193,7 @@ class _Assigner:
         stop = self.last_read.get(y, step)
         if y in self.targets:
             stop = len(self.plan.regions)
-        old = None if self.keep else self._dying_operand(step, region, y, shared)
+        old = self._dying_operand(step, region, y, shared)
         if old is None:
             self.result.lifetimes.append(Lifetime(step, stop, y.nbytes))
             return Place(ARENA, len(self.result.lifetimes) - 1)
@@ -248,23 +235,40 @@ class _Assigner:
         return None
 
     def _finish_outputs(self) -> None:
+        copies = self.result.copies
+        replaced: list[tuple[Node, Place]] = []
         for y, positions in self.targets.items():
-            if y.op.name == "constant":
+            if y.op.name in LITERALS:
                 self._constant(y)
             for position in positions:
-                source = self.aliases.get(position)
-                if source is not None and self.plan.graph.inputs[source] is y:
-                    continue
-                place = Place(OUTPUT, position) if source is None else Place(INPUT, source)
-                self.result.copies.append((y, place))
+                if position not in self.aliases:
+                    copies.append((y, self.result.places[y], Place(OUTPUT, position)))
+                elif self.plan.graph.inputs[self.aliases[position]] is not y:
+                    replaced.append((y, Place(INPUT, self.aliases[position])))
+        # Inputs are overwritten when all old values were read, also where two of them trade places.
+        overwritten = {target for _, target in replaced}
+        staged = {
+            y: self._temporary(y) for y, _ in replaced if self.result.places[y] in overwritten
+        }
+        copies.extend((y, self.result.places[y], place) for y, place in staged.items())
+        copies.extend((y, staged.get(y, self.result.places[y]), to) for y, to in replaced)
+
+    def _temporary(self, y: Node) -> Place:
+        end = len(self.plan.regions)
+        self.result.lifetimes.append(Lifetime(end, end, y.nbytes))
+        return Place(ARENA, len(self.result.lifetimes) - 1)
 
 
 def assign(
-    plan: Plan, aliases: Mapping[int, int], donated: Iterable[int] = (), keep: bool = False
+    plan: Plan,
+    aliases: Mapping[int, int],
+    donated: Iterable[int] = (),
+    commit: bool = True,
 ) -> Assignment:
     """Give every value that regions write a place, in the plan's order.
 
     ``aliases`` maps output positions to the inputs they replace; ``donated`` lists inputs whose
-    buffers may be overwritten; ``keep`` shares nothing, so that every value can be read afterwards.
+    buffers may be overwritten; with ``commit`` replaced inputs change when no region can fail any
+    more.
     """
-    return _Assigner(plan, aliases, donated, keep).run()
+    return _Assigner(plan, aliases, donated, commit).run()

@@ -31,7 +31,7 @@ def schedule(plan: Plan, aliases: Mapping[int, int] | None = None) -> Plan:
 
 
 def dependences(plan: Plan, aliases: Mapping[int, int]) -> Any:
-    """A DiGraph over region numbers: producer to reader, and reader to overwriter where possible."""
+    """A DiGraph of region numbers: producer to reader, reader to overwriter where possible."""
     dag = networkx.DiGraph()
     dag.add_nodes_from(range(len(plan.regions)))
     producer = {y: i for i, region in enumerate(plan) for y in region.outputs}
@@ -43,7 +43,7 @@ def dependences(plan: Plan, aliases: Mapping[int, int]) -> Any:
         writer = producer.get(plan.graph.outputs[position])
         if writer is None:
             continue
-        # What needs the new value cannot run before it is written: then the planner copies at the end.
+        # What needs the new value cannot run before it is written; there the value is copied.
         later = networkx.descendants(dag, writer) if dag.out_degree(writer) else ()
         users = readers.get(plan.graph.inputs[source], ())
         dag.add_edges_from((i, writer) for i in users if i != writer and i not in later)
@@ -62,7 +62,7 @@ def _tail(plan: Plan, dag: Any, aliases: Mapping[int, int]) -> dict[int, tuple[A
     """Regions that only write state, by what they compute: equal ones sort together."""
     written = {plan.graph.outputs[position] for position in aliases}
     return {
-        i: (_signature(region),)
+        i: (_signature(region), sum(y.nbytes for y in region.outputs))
         for i, region in enumerate(plan)
         if not dag.out_degree(i) and written.issuperset(region.outputs)
     }
@@ -73,7 +73,7 @@ def _signature(region: Region) -> str:
 
 
 def _greedy(plan: Plan, dag: Any, tail: Mapping[int, tuple[Any, ...]]) -> list[int]:
-    """List scheduling: of the regions that are ready, the one that frees most or allocates least."""
+    """List scheduling: of the regions that are ready, the one that allocates least."""
     kept = {*plan.graph.inputs, *plan.graph.outputs}
     readers = _readers(plan)
     waiting = {x: len(users) for x, users in readers.items() if x not in kept}

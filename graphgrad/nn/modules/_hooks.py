@@ -13,10 +13,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from graphgrad import trace
-from graphgrad.autograd import Function
 from graphgrad.tensor import Tensor
-from graphgrad.utils.hooks import RemovableHandle
+from graphgrad.tensor.function import Function
+from graphgrad.tensor.record import RemovableHandle
+from graphgrad.tensor.state import state
 
 Hook = Callable[..., Any]
 
@@ -118,8 +118,9 @@ class HookMixin:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run ``forward`` with every hook; ops inside know this module's path."""
-        path = trace.module_path()
-        path.append(self.__dict__.get("_path_name") or type(self).__name__)
+        outer = state.module
+        name = self.__dict__.get("_path_name") or type(self).__name__
+        state.module = f"{outer}.{name}" if outer else name
         try:
             if not (
                 self._forward_hooks
@@ -130,7 +131,7 @@ class HookMixin:
                 return self.forward(*args, **kwargs)
             return self._call_with_hooks(args, kwargs)
         finally:
-            path.pop()
+            state.module = outer
 
     def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         called: set[int] = set()
@@ -147,7 +148,7 @@ class HookMixin:
                 output = self._run_hook(key, hook, args, kwargs, output)
             return output if watch is None else watch.wrap_output(output)
         except Exception:
-            for key in self._always_called - called:
+            for key in (self._always_called - called) & self._forward_hooks.keys():
                 self._run_hook(key, self._forward_hooks[key], args, kwargs, None)
             raise
 
@@ -174,7 +175,7 @@ class HookMixin:
 
     def _register(self, table: str, hook: Hook, prepend: bool) -> RemovableHandle:
         hooks = getattr(self, table)
-        handle = RemovableHandle(hooks, extra_dict=[self._with_kwargs, self._always_called])
+        handle = RemovableHandle(hooks)
         hooks[handle.id] = hook
         if prepend:
             hooks.move_to_end(handle.id, last=False)

@@ -1,7 +1,7 @@
 """Saving and loading what a module holds: ``state_dict``, ``load_state_dict`` and their hooks.
 
-    weights = model.state_dict()            # names to tensors, sharing the model's memory
-    model.load_state_dict(weights)          # copies in; names every missing, unexpected or misfit key
+weights = model.state_dict()            # names to tensors, sharing the model's memory
+model.load_state_dict(weights)          # copies in; names every missing, unexpected or misfit key
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections import OrderedDict, namedtuple
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from graphgrad.autograd import no_grad
+from graphgrad.tensor.state import no_grad
 from graphgrad.nn.parameter import Parameter
 from graphgrad.tensor import Tensor
-from graphgrad.utils.hooks import RemovableHandle
+from graphgrad.tensor.record import RemovableHandle
 
 _EXTRA = "_extra_state"
 

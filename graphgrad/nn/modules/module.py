@@ -1,12 +1,12 @@
 """``Module``: the base class of layers and models.
 
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.fc = nn.Linear(4, 2)         # found by parameters(), state_dict(), to(), repr
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 2)         # found by parameters(), state_dict(), to(), repr
 
-        def forward(self, x):
-            return self.fc(x).relu()
+    def forward(self, x):
+        return self.fc(x).relu()
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from graphgrad.autograd import no_grad
+from graphgrad.tensor.state import no_grad
 from graphgrad.dtypes import DType
 from graphgrad.nn.modules._hooks import HookMixin
 from graphgrad.nn.modules._registry import Registry
@@ -44,9 +44,7 @@ class Module(Registry, HookMixin, StateMixin):
             raise TypeError(f"{name}.__init__() got an unexpected keyword argument '{wrong}'")
         if args:
             given = len(args) + 1
-            raise TypeError(
-                f"{name}.__init__() takes 1 positional argument but {given} were given"
-            )
+            raise TypeError(f"{name}.__init__() takes 1 positional argument but {given} were given")
         object.__setattr__(self, "training", True)
         self._init_registry()
         self._init_hooks()

@@ -1,0 +1,41 @@
+"""Gradients: ``backward``, ``grad``, custom functions, and switching recording on and off."""
+
+from graphgrad.autograd import function, functional, graph
+from graphgrad.autograd.anomaly import detect_anomaly, set_detect_anomaly
+from graphgrad.autograd.function import Function
+from graphgrad.tensor.backward import grad
+from graphgrad.tensor.backward import run_backward as backward
+from graphgrad.tensor.core import Tensor
+from graphgrad.tensor.state import (
+    enable_grad,
+    inference_mode,
+    no_grad,
+    set_grad_enabled,
+)
+
+
+class Variable(Tensor):
+    """The old name of a tensor: ``Variable(x, requires_grad=True)`` is ``x`` itself."""
+
+    __slots__ = ()
+
+    def __new__(cls, data: Tensor, requires_grad: bool = False, volatile: bool = False) -> Tensor:
+        out = data.detach()
+        return out.requires_grad_() if requires_grad else out
+
+
+__all__ = [
+    "Function",
+    "Variable",
+    "backward",
+    "detect_anomaly",
+    "enable_grad",
+    "function",
+    "functional",
+    "grad",
+    "graph",
+    "inference_mode",
+    "no_grad",
+    "set_detect_anomaly",
+    "set_grad_enabled",
+]

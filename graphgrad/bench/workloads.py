@@ -1,0 +1,180 @@
+"""What is measured: rows of a table, each a program written once over ``torch``-like namespaces.
+
+A builder receives the namespace and a decorator (``compile``, or the identity) and returns the step
+to time; what the step returns is compared between contestants first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Step = Callable[[], Any]
+Builder = Callable[[Any, Callable[[Any], Any]], Step]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """``ways``: "written" runs the lines as they are, "compiled" under the namespace's compile."""
+
+    name: str
+    build: Builder
+    ways: tuple[str, ...] = ("written", "compiled")
+    rtol: float = 1e-3
+    flops: float = 0.0
+
+
+def arrays(*shapes: tuple[int, ...]) -> list[np.ndarray]:
+    """The same standard-normal float32 arrays for every contestant."""
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+
+
+def seeded(t: Any, module: Any) -> Any:
+    """A module whose parameters are equal for every contestant: uniform in ±1/√fan_in."""
+    rng = np.random.default_rng(1)
+    with t.no_grad():
+        for parameter in module.parameters():
+            bound = 1 / math.sqrt(max(math.prod(parameter.shape[1:]), 1))
+            values = rng.uniform(-bound, bound, tuple(parameter.shape)).astype(np.float32)
+            parameter.copy_(t.from_numpy(values))
+    return module
+
+
+def trainer(t: Any, net: Any, optimizer: Any, x: Any, y: Any, compile: Any) -> Step:
+    """The step of every tutorial."""
+
+    @compile
+    def step() -> Any:
+        optimizer.zero_grad()
+        loss = t.nn.functional.cross_entropy(net(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def polynomial(t: Any, compile: Any) -> Step:
+    x = t.linspace(-math.pi, math.pi, 2000)
+    y = t.sin(x)
+    a, b, c, d = (t.tensor(v, requires_grad=True) for v in (0.1, -0.2, 0.3, -0.4))
+
+    @compile
+    def step() -> Any:
+        prediction = a + b * x + c * x**2 + d * x**3
+        loss = (prediction - y).pow(2).sum()
+        loss.backward()
+        with t.no_grad():
+            for w in (a, b, c, d):
+                w -= 1e-6 * w.grad
+                w.grad = None
+        return loss
+
+    return step
+
+
+def lenet(t: Any, compile: Any) -> Step:
+    nn = t.nn
+    net = nn.Sequential(
+        nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10),
+    )  # fmt: skip
+    (images,) = arrays((64, 1, 28, 28))
+    labels = t.from_numpy(np.arange(64) % 10)
+    optimizer = t.optim.SGD(seeded(t, net).parameters(), lr=0.01, momentum=0.9)
+    return trainer(t, net, optimizer, t.from_numpy(images), labels, compile)
+
+
+def mlp(t: Any, compile: Any) -> Step:
+    nn = t.nn
+    net = nn.Sequential(
+        nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 10)
+    )
+    (images,) = arrays((64, 784))
+    labels = t.from_numpy(np.arange(64) % 10)
+    optimizer = t.optim.Adam(seeded(t, net).parameters(), lr=1e-3)
+    return trainer(t, net, optimizer, t.from_numpy(images), labels, compile)
+
+
+def lstm(t: Any, compile: Any) -> Step:
+    net = seeded(t, t.nn.LSTM(64, 128))
+    (sequence,) = arrays((64, 32, 64))
+    x = t.from_numpy(sequence)
+
+    @compile
+    def step() -> Any:
+        net.zero_grad()
+        out, _ = net(x)
+        loss = out.square().mean()
+        loss.backward()
+        return loss
+
+    return step
+
+
+def gelu(t: Any, compile: Any) -> Step:
+    x, b = (t.from_numpy(v).requires_grad_() for v in arrays((2048, 2048), (2048, 2048)))
+
+    @compile
+    def step() -> Any:
+        x.grad = b.grad = None
+        value = (t.nn.functional.gelu(x * b + x) * t.sigmoid(b)).sum()
+        value.backward()
+        return value
+
+    return step
+
+
+def convolution(t: Any, compile: Any) -> Step:
+    images, kernels = arrays((16, 64, 56, 56), (64, 64, 3, 3))
+    x, w = t.from_numpy(images).requires_grad_(), t.from_numpy(kernels).requires_grad_()
+
+    @compile
+    def step() -> Any:
+        x.grad = w.grad = None
+        value = t.nn.functional.conv2d(x, w, padding=1).square().mean()
+        value.backward()
+        return value
+
+    return step
+
+
+def matmul(t: Any, compile: Any) -> Step:
+    a, b = map(t.from_numpy, arrays((1024, 1024), (1024, 1024)))
+    return compile(lambda: a @ b)
+
+
+def call(count: int) -> Builder:
+    """A program that does almost nothing: what is left is the cost of the call."""
+
+    def build(t: Any, compile: Any) -> Step:
+        inputs = [t.from_numpy(v) for v in arrays(*[(16,)] * count)]
+
+        @compile
+        def total(*xs: Any) -> Any:
+            value = xs[0]
+            for x in xs[1:]:
+                value = value + x
+            return value * 2.0
+
+        return lambda: total(*inputs)
+
+    return build
+
+
+WORKLOADS: tuple[Workload, ...] = (
+    Workload("sin(x) by a cubic, 2,000 points", polynomial),
+    Workload("LeNet-5 step, 64×28×28, SGD", lenet),
+    Workload("MLP 784-256-128-10 step, Adam", mlp),
+    Workload("LSTM 64→128, 64 steps × 32", lstm),
+    Workload("gelu(x·b+x)·sigmoid(b), 4M", gelu),
+    Workload("conv 3×3, 64→64, 16×56×56", convolution),
+    Workload("matmul 1024³", matmul, ("written",), flops=2 * 1024**3),
+    *(Workload(f"call, {n} small tensors", call(n)) for n in (1, 2, 4, 8)),
+)

@@ -1,0 +1,150 @@
+"""The ``graphgrad`` command: train the demo, draw a graph, measure, look after the kernel cache.
+
+graphgrad demo --epochs 1 --svg step.svg
+graphgrad draw package.module:function -o graph.svg
+graphgrad bench --only lenet --json numbers.json
+graphgrad cache --path
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pathlib
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import graphgrad
+from graphgrad.config import TIERS, config
+from graphgrad.errors import GraphError
+from graphgrad.viz import draw
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status, 2 after a line on stderr that says what failed."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except (CommandError, GraphError, ValueError, OSError) as error:
+        print(f"graphgrad {options.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+# What kernels.cache writes: a name, an underscore, a hash.
+_KERNEL_FILE = re.compile(r"\w+_[0-9a-f]{16,64}\.(py|o)")
+
+
+class CommandError(Exception):
+    """What was asked for cannot be done; the text says why."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="graphgrad", description=graphgrad.__doc__.splitlines()[0]
+    )
+    parser.add_argument("--version", action="version", version=f"graphgrad {graphgrad.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+
+    demo = commands.add_parser("demo", help="train LeNet-5 on handwritten digits")
+    demo.add_argument("--epochs", type=_positive, default=1)
+    demo.add_argument("--batch-size", type=_positive, default=64)
+    demo.add_argument("--tier", choices=TIERS, default=config.tier, help="how programs run")
+    demo.add_argument("--svg", metavar="FILE", help="also draw the compiled training step")
+    demo.add_argument("--no-progress", action="store_true", help="no progress bar")
+    demo.set_defaults(run=_demo)
+
+    draw = commands.add_parser("draw", help="draw what a function returns")
+    draw.add_argument("target", metavar="module:function", help="called without arguments")
+    draw.add_argument("-o", "--output", metavar="FILE", default="graph.svg", help=".svg or .dot")
+    draw.set_defaults(run=_draw)
+
+    bench = commands.add_parser("bench", help="measure, beside PyTorch where it is installed")
+    bench.add_argument(
+        "--only", metavar="TEXT", default="", help="workloads with TEXT in their name"
+    )
+    bench.add_argument("--json", metavar="FILE", help="also write every number to FILE")
+    bench.add_argument("--threads", type=_positive, default=0, help="default: every core")
+    bench.add_argument("--peers", metavar="NAMES", default="torch", help="comma-separated, or none")
+    bench.set_defaults(run=_bench)
+
+    cache = commands.add_parser("cache", help="where compiled kernels live")
+    action = cache.add_mutually_exclusive_group()
+    action.add_argument("--path", action="store_true", help="print the folder alone")
+    action.add_argument("--clear", action="store_true", help="delete every cached kernel")
+    cache.set_defaults(run=_cache)
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return number
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from graphgrad.examples.demo import train_lenet
+
+    with config.scope(tier=options.tier):
+        train_lenet(
+            epochs=options.epochs,
+            batch_size=options.batch_size,
+            svg=options.svg,
+            progress=not options.no_progress,
+        )
+
+
+def _draw(options: argparse.Namespace) -> None:
+    target = _load(options.target)
+    shown = target() if callable(target) and not hasattr(target, "grad_fn") else target
+    print(f"{draw(shown, options.output)!r} written to {options.output}")
+
+
+def _load(spec: str) -> Any:
+    module, colon, name = spec.partition(":")
+    if not (module and colon and name):
+        raise CommandError(f"{spec!r} is not of the form module:function")
+    sys.path.insert(0, str(pathlib.Path.cwd()))
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise CommandError(f"cannot import {module!r}: {error}") from error
+    except AttributeError as error:
+        raise CommandError(f"{module} has no {name!r}") from error
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from graphgrad.bench import run
+
+    peers = [name for name in options.peers.split(",") if name and name != "none"]
+    table = run(
+        options.only, peers, options.threads, lambda name: print(f"… {name}", file=sys.stderr)
+    )
+    print(table)
+    if options.json:
+        pathlib.Path(options.json).write_text(table.json() + "\n", encoding="utf-8")
+
+
+def _cache(options: argparse.Namespace) -> None:
+    folder = config.cache_dir
+    if options.path:
+        print(folder)
+        return
+    # Only files named as ours: somebody may have pointed the setting at a folder of their own.
+    files = [p for p in folder.rglob("*") if _KERNEL_FILE.fullmatch(p.name)]
+    size = sum(p.stat().st_size for p in files)
+    kernels = sum(p.suffix == ".py" for p in files)
+    if options.clear:
+        for path in files:
+            path.unlink()
+    done = "deleted" if options.clear else "in"
+    print(f"{kernels} kernels, {size / 1e6:.1f} MB, {done} {folder}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

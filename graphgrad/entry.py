@@ -1,0 +1,484 @@
+"""One trace of a compiled function: where its inputs come from, its program, and its effects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from graphgrad import autodiff, dtypes, lang
+from graphgrad.compile import Executable, compile_graph
+from graphgrad.guards import Watch
+from graphgrad.ir import Graph, Node, topological
+from graphgrad.tensor import engine, record
+from graphgrad.tensor.composite import GraphWay, graph_record
+from graphgrad.tensor.core import Tensor, wrap
+from graphgrad.tensor.plan import apply, edge_of
+from graphgrad.tensor.state import no_grad, state
+from graphgrad.trace import Trace
+from graphgrad.tree import flatten, unflatten
+
+Leaves = Sequence[Any]
+
+
+@dataclass
+class Source:
+    """How one program input is found: an argument, a captured tensor, a ``.grad``, a number."""
+
+    kind: str
+    argument: int = -1
+    tensor: Tensor | None = None
+    number: Callable[[], Any] | None = None
+    cell: Any = None
+
+    def fetch(self, leaves: Leaves) -> np.ndarray:
+        """The array for this call."""
+        if self.kind == "argument":
+            x = leaves[self.argument]
+            return x._array if isinstance(x, Tensor) else np.asarray(x)
+        if self.kind in ("number", "float"):
+            self.cell[()] = leaves[self.argument] if self.number is None else self.number()
+            return self.cell
+        owner = self.owner(leaves)
+        return owner._array if self.kind == "tensor" else owner._grad._array  # type: ignore
+
+    def owner(self, leaves: Leaves) -> Any:
+        """The tensor that is read, or whose ``.grad`` is."""
+        return self.tensor if self.tensor is not None else leaves[self.argument]
+
+
+@dataclass
+class Result:
+    """One leaf of what the function returned."""
+
+    kind: str  # "output" | "argument" | "view" | "value"
+    number: int = -1
+    value: Any = None
+    chain: tuple[Any, ...] = ()
+
+
+@dataclass
+class Entry:
+    """A trace, ready to be replayed."""
+
+    executable: Executable
+    graph: Graph
+    sources: list[Source]
+    guard: Any
+    # (shape, numpy dtype, needs gradient) of each argument when all are plain tensors, else None.
+    flat: list[tuple[Any, ...]] | None
+    # Captured tensors with the array, and whether a gradient was wanted, at the time of the trace.
+    captured: list[list[Any]]
+    # Whether ``.grad`` of these was None when the trace read it.
+    grads_read: list[tuple[Any, bool]]
+    mutated: list[Source]
+    grads: list[tuple[Source, int | None]]
+    results: list[Result]
+    result_shape: Any
+    way: GraphWay | None = None
+    freed: Any = None
+    grad_mode: bool = True
+    default: Any = None
+    calls: int = 0
+
+    # --------------------------------------------------------------------------------- does it fit?
+
+    def fits(self, args: Sequence[Any]) -> bool:
+        """The fast path: flat tensor arguments of the traced types, and no guard broken."""
+        flat = self.flat
+        if flat is None or len(args) != len(flat):
+            return False
+        for x, (shape, dtype, needs, leaf) in zip(args, flat, strict=True):
+            if x.__class__ is not Tensor:
+                return False
+            array = x._array
+            if array.shape != shape or array.dtype is not dtype or x._needs is not needs:
+                return False
+            if (x._edge is None) is not leaf:
+                return False
+        if len(args) > 1 and len({id(x._storage) for x in args}) != len(args):
+            return False
+        same_mode = state.grad is self.grad_mode and dtypes._default is self.default
+        return same_mode and self.changed(args) is None
+
+    def changed(self, leaves: Leaves) -> str | None:
+        """None while everything the trace took for granted holds, else what does not."""
+        for row in self.captured:
+            tensor, array, needs = row
+            now = tensor._array
+            if now is not array:
+                if now.shape != array.shape or now.dtype != array.dtype:
+                    return "the shape or dtype of a captured tensor"
+                row[1] = now
+            if tensor._needs is not needs:
+                return "requires_grad of a captured tensor"
+        for source, was_none in self.grads_read:
+            if (source.owner(leaves)._grad is None) is not was_none:
+                return "whether a .grad is None"
+        return self.guard()
+
+    def arguments_captured(self, leaves: Leaves) -> set[int]:
+        """Arguments whose memory the function also reached another way."""
+        storages = {id(row[0]._storage) for row in self.captured}
+        pairs = enumerate(leaves)
+        return {i for i, x in pairs if isinstance(x, Tensor) and id(x._storage) in storages}
+
+    # ------------------------------------------------------------------------------------- one call
+
+    def run(self, leaves: Leaves) -> Any:
+        """One call of the program, and its effects."""
+        self.calls += 1
+        arrays = [s.fetch(leaves) for s in self.sources]
+        strided = [(i, x) for i, x in enumerate(arrays) if not x.flags.c_contiguous]
+        for i, x in strided:
+            arrays[i] = np.array(x, order="C")
+        outputs = (self.executable.ready() or self.executable)(arrays)
+        self._write_back(leaves, arrays, strided)
+        for source, number in self.grads:
+            source.owner(leaves)._grad = None if number is None else wrap(outputs[number])
+        tensors = self._tensors(leaves, outputs)
+        values = [self._value(r, leaves, tensors) for r in self.results]
+        return unflatten(self.result_shape, values)
+
+    def _write_back(self, leaves: Leaves, arrays: list[Any], strided: list[Any]) -> None:
+        if strided:
+            written = {id(s) for s in self.mutated}
+            for i, x in strided:
+                if id(self.sources[i]) in written:
+                    x[...] = arrays[i]
+        for source in self.mutated:
+            owner = source.owner(leaves)
+            (owner._grad if source.kind == "grad" else owner)._storage.version += 1
+
+    def _tensors(self, leaves: Leaves, outputs: list[Any]) -> list[Any]:
+        """The program's results as tensors, with a record where gradients flow."""
+        way = self.way
+        if way is None:
+            return outputs
+        tensors = [wrap(y) for y in outputs[: way.outputs]]
+        operands = [
+            s.owner(leaves) if s.kind in ("tensor", "argument") else wrap(s.fetch(leaves))
+            for s in self.sources
+        ]
+        graph_record(way, operands, tensors, outputs)
+        return tensors
+
+    def _value(self, result: Result, leaves: Leaves, outputs: list[Any]) -> Any:
+        if result.kind == "output":
+            y = outputs[result.number]
+            if y.__class__ is not np.ndarray:
+                return y
+            y = outputs[result.number] = wrap(y)
+            if result.value:
+                y._needs, y._edge = True, (self.freed, 0)
+            return y
+        if result.kind == "value":
+            return result.value
+        base = leaves[result.number] if result.value is None else result.value
+        for link in result.chain:
+            base = apply(link.name, base, **link.attrs)
+        return base
+
+
+# ------------------------------------------------------------------------------------------- tracing
+
+
+def trace_entry(
+    function: Callable[..., Any],
+    name: str,
+    leaves: list[Any],
+    shape: Any,
+    static_floats: set[int],
+    by_identity: set[int],
+) -> Entry:
+    """Run ``function`` once with tracers and make an Entry of what it did."""
+    return _Tracing(function, name, leaves, static_floats, by_identity).entry(shape)
+
+
+class _Tracing:
+    """The bookkeeping of one trace: tracers for arguments, then sources, outputs and effects."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        name: str,
+        leaves: list[Any],
+        static_floats: set[int],
+        by_identity: set[int],
+    ) -> None:
+        self.function, self.leaves = function, leaves
+        self.static_floats, self.by_identity = static_floats, by_identity
+        self.trace = Trace(name)
+        self.tracers: dict[int, Tensor] = {}
+        self.starts: dict[int, Node] = {}
+        self.grad_starts: dict[int, Tensor | None] = {}
+        self.outputs: list[Node] = []
+        self.watch = Watch(Tensor)
+        self.watch.roots(function, [x for x in leaves if not isinstance(x, (Tensor, np.ndarray))])
+        self._label()
+
+    def _label(self) -> None:
+        """Inputs that are parameters or buffers of a module are called by their names."""
+        for module in self.watch.modules:
+            for path, p in module.named_parameters():
+                self.trace.label(p, path, "parameter")
+            for path, b in module.named_buffers():
+                self.trace.label(b, path, "buffer")
+
+    def entry(self, shape: Any) -> Entry:
+        with self.trace:
+            given = [self._argument(i, x) for i, x in enumerate(self.leaves)]
+            args, kwargs = unflatten(shape, given)
+            returned = self.function(*args, **kwargs)
+            results, self.result_shape = flatten(returned)
+            self.results = [self._result(r) for r in results]
+            self.gradient = self._gradient(results)
+        return self._assemble()
+
+    # ------------------------------------------------------------------------------------ arguments
+
+    def _argument(self, i: int, x: Any) -> Any:
+        if isinstance(x, np.ndarray):
+            return self._traced(i, wrap(x), f"arg{i}")
+        if isinstance(x, Tensor):
+            return x if i in self.by_identity else self._traced(i, x, f"arg{i}")
+        if type(x) is float and i not in self.static_floats:
+            number = self.trace.scalar(_Number(i), dtypes.float64)
+            number.is_python_number = True
+            return number
+        return x
+
+    def _traced(self, i: int, x: Tensor, name: str) -> Tensor:
+        """A tracer for an argument; one tensor passed twice is one tracer."""
+        for j, t in self.tracers.items():
+            if self.leaves[j] is x:
+                return t
+        t = self.tracers[i] = self.trace.input(x.shape, x.dtype, name)
+        self.starts[i] = t._node
+        t._needs = x._needs
+        if x._grad is not None and x._edge is None:
+            t._grad = self.trace.input(x.shape, x.dtype, f"{name}.grad")
+        self.grad_starts[i] = t._grad
+        return t
+
+    # -------------------------------------------------------------------------------------- results
+
+    def _output(self, node: Node) -> int:
+        self.outputs.append(node)
+        return len(self.outputs) - 1
+
+    def _result(self, x: Any) -> Result:
+        if not isinstance(x, Tensor) or x._array is not None:
+            return Result("value", value=x)
+        for i, t in self.tracers.items():
+            if x is t:
+                return Result("argument", i)
+            if x._storage is t._storage and (not x._needs or not t._storage.version):
+                return Result("view", i, chain=x._chain)
+        owner = self.trace._owners.get(x._storage)
+        if owner is not None and (not x._needs or x._storage not in self.trace._written):
+            return Result("view", value=owner, chain=x._chain)
+        return Result("output", self._output(self.trace.node(x)))
+
+    # ------------------------------------------------------------------------------------ gradients
+
+    def _gradient(self, results: list[Any]) -> Any:
+        """Cotangents of the results and the gradients they give, as nodes of the same graph."""
+        pairs = [
+            (r, x)
+            for r, x in zip(self.results, results, strict=True)
+            if r.kind == "output" and x._needs
+        ]
+        if not pairs:
+            return None
+        cots = {r.number: self.trace.input(x.shape, x.dtype, "d", "cotangent") for r, x in pairs}
+        roots = [(edge_of(x), cots[r.number]) for r, x in pairs]
+        wanted = [t for t in self.tracers.values() if t._needs]
+        wanted += [t for t, _ in self.trace.captured if t._needs]
+        targets = [edge_of(t) for t in wanted]
+        try:
+            with no_grad():
+                found = engine.run(roots, targets, True, False)
+        except RuntimeError as error:
+            if "second time" not in str(error):
+                raise
+            for r, _ in pairs:
+                r.value = True
+            return None
+        grads = [self.trace.node(found[e]) if e in found else None for e in targets]
+        return _Joint(cots, wanted, grads)
+
+    # ------------------------------------------------------------------------------------- assembly
+
+    def _assemble(self) -> Entry:
+        table = self._sources()
+        writes, grads = self._writes(), self._grad_effects()
+        numbers = [None if node is None else self._output(node) for _, node in grads]
+        first = len(self.outputs)
+        every = [*self.outputs, *(node for _, node in writes)]
+        overwritten = [table_node for table_node, _ in writes]
+        inputs = [x for x in table if x in self._reached(every) or x in overwritten]
+        graph = Graph(inputs, every, self.trace.name)
+        cut = self._cut(graph, overwritten)
+        aliases = {first + k: inputs.index(x) for k, x in enumerate(overwritten)}
+        forward = graph if cut is None else cut.forward
+        sources = [table[x] for x in inputs]
+        entry = Entry(
+            executable=compile_graph(forward, aliases, eager_compile=True),
+            graph=forward,
+            sources=sources,
+            guard=self.watch.compile(),
+            flat=self._flat(),
+            captured=[[t, t._array, t._needs] for t in self._captured_tensors()],
+            grads_read=self._grads_read(),
+            mutated=[table[x] for x in overwritten],
+            grads=[(s, n) for (s, _), n in zip(grads, numbers, strict=True)],
+            results=self.results,
+            result_shape=self.result_shape,
+            grad_mode=state.grad,
+            default=dtypes.get_default_dtype(),
+        )
+        if cut is not None:
+            entry.way = self._way(cut, inputs)
+        if any(r.value is True for r in self.results if r.kind == "output"):
+            entry.freed = _freed_record(self.trace.name)
+        return entry
+
+    def _reached(self, outputs: Sequence[Node]) -> set[Node]:
+        grads = [] if self.gradient is None else [g for g in self.gradient.grads if g is not None]
+        return set(topological([*outputs, *grads]))
+
+    def _sources(self) -> dict[Node, Source]:
+        """Where each input node of the graph comes from."""
+        table = {node: Source("argument", argument=i) for i, node in self.starts.items()}
+        for i, g in self.grad_starts.items():
+            if g is not None:
+                table[g._node] = Source("grad", argument=i)
+        leaf_of = {id(g): leaf for leaf, g in self.trace.grad_reads.items() if g is not None}
+        for tensor, node in self.trace.captured:
+            leaf = leaf_of.get(id(tensor))
+            table[node] = Source("tensor", tensor=tensor)
+            if leaf is not None:
+                table[node] = Source("grad", tensor=leaf)
+        for getter, node in self.trace.scalars:
+            table[node] = (
+                getter.source if isinstance(getter, _Number) else Source("number", number=getter)
+            )
+            table[node].cell = np.zeros((), node.dtype.numpy)
+        return table
+
+    def _captured_tensors(self) -> list[Tensor]:
+        values = {id(g) for g in self.trace.grad_reads.values()}
+        return [t for t, _ in self.trace.captured if id(t) not in values]
+
+    def _writes(self) -> list[tuple[Node, Node]]:
+        """(input node, final node) of everything written in place."""
+        start = {id(t): node for t, node in self.trace.captured}
+        pairs = [(start[id(t)], node) for t, node in self.trace.mutated]
+        for i, t in self.tracers.items():
+            final = self.trace.node(t)
+            if final is not self.starts[i]:
+                pairs.append((self.starts[i], final))
+        return pairs
+
+    def _grad_effects(self) -> list[tuple[Source, Node | None]]:
+        """What ``.grad`` of captured leaves and of arguments becomes."""
+        effects: list[tuple[Source, Node | None]] = []
+        for leaf, g in self.trace.grads.items():
+            if g is not self.trace.grad_reads.get(leaf, _NOTHING):
+                node = None if g is None else self.trace.node(g)
+                effects.append((Source("tensor", tensor=leaf), node))
+        for i, t in self.tracers.items():
+            if t._grad is not self.grad_starts[i]:
+                node = None if t._grad is None else self.trace.node(t._grad)
+                effects.append((Source("argument", argument=i), node))
+        return effects
+
+    def _grads_read(self) -> list[tuple[Source, bool]]:
+        reads = [(Source("tensor", tensor=t), g is None) for t, g in self.trace.grad_reads.items()]
+        reads += [
+            (Source("argument", argument=i), g is None)
+            for i, g in self.grad_starts.items()
+            if self.tracers[i]._needs and isinstance(self.leaves[i], Tensor)
+        ]
+        return reads
+
+    def _flat(self) -> list[tuple[Any, ...]] | None:
+        rows = []
+        for i, x in enumerate(self.leaves):
+            if type(x) is not Tensor or i in self.by_identity:
+                return None
+            rows.append((x._array.shape, x._array.dtype, x._needs, x._edge is None))
+        return rows
+
+    def _cut(self, graph: Graph, overwritten: Sequence[Node]) -> autodiff.Linearized | None:
+        """The graph that also returns what backward needs, and the backward graph."""
+        joint = self.gradient
+        if joint is None:
+            return None
+        filled = [
+            g if g is not None else lang.full(t.shape, 0, t.dtype)
+            for g, t in zip(joint.grads, joint.wanted, strict=True)
+        ]
+        cots = [c._node for c in joint.cotangents.values()]
+        return autodiff.split(graph, cots, filled, overwritten)
+
+    def _way(self, cut: autodiff.Linearized, inputs: Sequence[Node]) -> GraphWay:
+        joint = self.gradient
+        node_of = {id(t): node for t, node in self.trace.captured}
+        node_of |= {id(t): self.starts[i] for i, t in self.tracers.items()}
+        needs = tuple(inputs.index(node_of[id(t)]) for t in joint.wanted)
+        tracked = [i in joint.cotangents for i in range(cut.outputs)]
+        return GraphWay("CompiledFunctionBackward", cut, needs, tracked, _no_replay)
+
+
+@dataclass
+class _Joint:
+    """The gradient of the results, as nodes of the traced graph."""
+
+    cotangents: dict[int, Tensor]
+    wanted: list[Tensor]
+    grads: list[Node | None]
+
+
+class _Number:
+    """A float argument: a run-time number."""
+
+    def __init__(self, argument: int) -> None:
+        self.source = Source("float", argument=argument)
+
+    def __call__(self) -> Any:
+        raise TypeError("a float argument is read from the call's arguments")
+
+
+_NOTHING = object()
+
+
+def _no_replay(inputs: Any) -> Any:
+    raise NotImplementedError(
+        "create_graph=True through the result of a compiled function: take the first gradient "
+        "inside the compiled function (gradients of any order compile), or call it as written"
+    )
+
+
+def _freed_record(name: str) -> Any:
+    """The history of a result whose graph was used up inside the compiled function."""
+    rec = record.make(_FreedWay(), (), (), [])
+    rec.saved = None
+    return rec
+
+
+class _FreedWay:
+    """Stands for records that backward has freed; ``backward`` on it raises PyTorch's error."""
+
+    graphable, composite, outputs, needs, inputs = True, "", 1, (), ()
+    saves = ("freed",)
+    kind = record.kind("CompiledFunctionBackward")
+
+    def results(self) -> list[Any]:
+        return [None]
+
+    def saved_types(self) -> list[Any]:
+        return []

@@ -1,0 +1,3 @@
+"""``import graphgrad.nn.functional as F``: the functions behind the layers."""
+
+from graphgrad.functional import *  # noqa: F403

@@ -1,0 +1,132 @@
+"""Adam (Kingma & Ba 2015), and AdamW (Loshchilov & Hutter 2019)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import graphgrad as gg
+from graphgrad import lang
+from graphgrad.dtypes import float32
+from graphgrad.optim.optimizer import Group, Optimizer, check, rule_of
+from graphgrad.tensor import Tensor
+
+
+def _correction(group: Group, which: int, steps: float) -> float:
+    """1 - beta^t, the bias of a moving average after its t-th step."""
+    return 1.0 - group["betas"][which] ** (steps + 1)
+
+
+class Adam(Optimizer):
+    """p ← p - lr·m̂/(√v̂ + eps) with bias-corrected moving averages m of g and v of g²."""
+
+    numbers = {
+        "step_size": lambda group, t: float(group["lr"]) / _correction(group, 0, t),
+        "root": lambda group, t: math.sqrt(_correction(group, 1, t)),
+        "rest1": lambda group, _: 1.0 - group["betas"][0],
+        "beta2": lambda group, _: group["betas"][1],
+        "rest2": lambda group, _: 1.0 - group["betas"][1],
+        "eps": lambda group, _: group["eps"],
+        "weight_decay": lambda group, _: group["weight_decay"],
+        "shrink": lambda group, _: 1.0 - float(group["lr"]) * group["weight_decay"],
+    }
+
+    switches = ("weight_decay", "amsgrad", "maximize", "decoupled_weight_decay")
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        amsgrad: bool = False,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        decoupled_weight_decay: bool = False,
+    ) -> None:
+        if isinstance(lr, Tensor):
+            check(lr.numel() == 1, "Tensor lr must be 1-element")
+        check(float(lr) >= 0.0, f"Invalid learning rate: {lr}")
+        check(eps >= 0.0, f"Invalid epsilon value: {eps}")
+        for i, beta in enumerate(betas):
+            check(0.0 <= beta < 1.0, f"Invalid beta parameter at index {i}: {beta}")
+        check(weight_decay >= 0.0, f"Invalid weight_decay value: {weight_decay}")
+        if differentiable:
+            raise NotImplementedError("an optimizer step cannot be differentiated")
+        options = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "amsgrad": amsgrad,
+            "maximize": maximize,
+            "foreach": foreach,
+            "capturable": capturable,
+            "differentiable": differentiable,
+            "fused": fused,
+            "decoupled_weight_decay": decoupled_weight_decay,
+        }
+        super().__init__(params, options)
+
+    def names(self, group: Group) -> tuple[str, ...]:
+        largest = ("max_exp_avg_sq",) if group["amsgrad"] else ()
+        return ("step", "exp_avg", "exp_avg_sq", *largest)
+
+    def start(self, group: Group, parameter: Tensor, name: str) -> Tensor:
+        if name == "step":
+            return gg.tensor(0.0, dtype=float32)
+        return super().start(group, parameter, name)
+
+    def rule(self, group: Group) -> Callable[..., Any]:
+        return rule_of(_adam, **self.options(group))
+
+
+class AdamW(Adam):
+    """Adam whose weight decay shrinks the parameter instead of entering the gradient."""
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            params, lr, betas, eps, weight_decay, amsgrad, decoupled_weight_decay=True, **options
+        )
+
+
+def _adam(
+    p: Any,
+    g: Any,
+    step: Any,
+    mean: Any,
+    square: Any,
+    *rest: Any,
+    weight_decay: bool,
+    amsgrad: bool,
+    maximize: bool,
+    decoupled_weight_decay: bool,
+) -> tuple[Any, ...]:
+    *largest, n = rest
+    g = lang.neg(g) if maximize else g
+    if decoupled_weight_decay:
+        p = lang.mul(p, n["shrink"])
+    elif weight_decay:
+        g = lang.add(g, lang.mul(p, n["weight_decay"]))
+    mean = lang.add(mean, lang.mul(lang.sub(g, mean), n["rest1"]))
+    square = lang.add(lang.mul(square, n["beta2"]), lang.mul(lang.mul(g, g), n["rest2"]))
+    if amsgrad:
+        largest = [lang.maximum(largest[0], square)]
+    spread = lang.div(lang.sqrt(largest[0] if amsgrad else square), n["root"])
+    p = lang.sub(p, lang.mul(lang.div(mean, lang.add(spread, n["eps"])), n["step_size"]))
+    return (p, lang.add(step, 1.0), mean, square, *largest)

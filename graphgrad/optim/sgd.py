@@ -1,0 +1,106 @@
+"""Stochastic gradient descent, with momentum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from graphgrad import lang
+from graphgrad.optim.optimizer import Group, Optimizer, check, rule_of
+from graphgrad.optim.update import Update
+from graphgrad.tensor import Tensor
+from graphgrad.tensor.state import state
+
+
+class SGD(Optimizer):
+    """p ← p - lr·v, v ← momentum·v + (1 - dampening)·(g + weight_decay·p)."""
+
+    numbers = {
+        "lr": lambda group, _: float(group["lr"]),
+        "momentum": lambda group, _: group["momentum"],
+        "fresh": lambda group, _: 1.0 - group["dampening"],
+        "weight_decay": lambda group, _: group["weight_decay"],
+    }
+
+    switches = ("momentum", "dampening", "weight_decay", "nesterov", "maximize")
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-3,
+        momentum: float = 0,
+        dampening: float = 0,
+        weight_decay: float = 0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        if isinstance(lr, Tensor):
+            check(lr.numel() == 1, "Tensor lr must be 1-element")
+        check(float(lr) >= 0.0, f"Invalid learning rate: {lr}")
+        check(momentum >= 0.0, f"Invalid momentum value: {momentum}")
+        check(weight_decay >= 0.0, f"Invalid weight_decay value: {weight_decay}")
+        if nesterov and (momentum <= 0 or dampening != 0):
+            raise ValueError("Nesterov momentum requires a momentum and zero dampening")
+        if differentiable:
+            raise NotImplementedError("an optimizer step cannot be differentiated")
+        options = {
+            "lr": lr,
+            "momentum": momentum,
+            "dampening": dampening,
+            "weight_decay": weight_decay,
+            "nesterov": nesterov,
+            "maximize": maximize,
+            "foreach": foreach,
+            "differentiable": differentiable,
+            "fused": fused,
+        }
+        super().__init__(params, options)
+
+    def names(self, group: Group) -> tuple[str, ...]:
+        return ("momentum_buffer",) if group["momentum"] else ()
+
+    def rule(self, group: Group) -> Callable[..., Any]:
+        return rule_of(_sgd, **self.options(group))
+
+    def _step_group(self, group: Group) -> None:
+        # The first buffer is the gradient itself, undampened: a step of its own.
+        if not (group["momentum"] and group["dampening"]):
+            return super()._step_group(group)
+        with_gradient = [p for p in group["params"] if p.grad is not None]
+        old = [p for p in with_gradient if self.state.get(p)]
+        new = [p for p in with_gradient if not self.state.get(p)]
+        if new and state.trace is not None:
+            raise NotImplementedError(
+                "the first step with dampening differs from the others: "
+                "take one step outside the compiled function"
+            )
+        for owner, parameters in (({**group, "dampening": 0}, new), (group, old)):
+            if parameters:
+                Update(self, owner, parameters).run()
+        return None
+
+
+def _sgd(
+    p: Any,
+    g: Any,
+    *rest: Any,
+    momentum: bool,
+    dampening: bool,
+    weight_decay: bool,
+    nesterov: bool,
+    maximize: bool,
+) -> tuple[Any, ...]:
+    *buffers, n = rest
+    g = lang.neg(g) if maximize else g
+    if weight_decay:
+        g = lang.add(g, lang.mul(p, n["weight_decay"]))
+    if not momentum:
+        return (lang.sub(p, lang.mul(g, n["lr"])),)
+    fresh = lang.mul(g, n["fresh"]) if dampening else g
+    velocity = lang.add(lang.mul(buffers[0], n["momentum"]), fresh)
+    direction = lang.add(g, lang.mul(velocity, n["momentum"])) if nesterov else velocity
+    return lang.sub(p, lang.mul(direction, n["lr"])), velocity

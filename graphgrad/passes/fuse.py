@@ -1,0 +1,393 @@
+"""Fusion: cut a graph into regions, each of which becomes one kernel or a few.
+
+    plan = fuse(graph)
+
+Nodes are visited in topological order and join the regions of their operands where that saves
+memory traffic and one loop nest can compute both. Nodes share a nest when their axes correspond
+(``graphgrad.axes``); a region reduces over one set of axes only, and what it writes varies with all
+its axes, or with all that are not reduced. Softmax, layer norm or cross-entropy are one region.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from graphgrad.axes import Axis, Misfit, Nest, Place, Read, correspondence, join, leaves, placed
+from graphgrad.ir import Graph, Node
+from graphgrad.passes.inline import CHEAP, Inlined
+from graphgrad.regions import CONTRACT, CONTROL, HOST, LOOP, Plan, Region
+from graphgrad.views import VIEWS, obstacle, path
+
+MAX_NODES = 96  # keeps kernels readable and LLVM quick
+MAX_BUFFERS = 40
+MAX_STAGES = 5
+FEW_ROWS = 32  # with fewer rows, a long reduction is cut into chunks: a single pass
+LONG = 65536
+
+OPAQUE = {"contract": CONTRACT, "control": CONTROL, "host": HOST, "sort": LOOP}
+ROOTS = frozenset(
+    "pad concat slice_update window_sum scatter scatter_add cumsum cumprod cummax cummin".split()
+)
+# Roots whose operands are placed one by one; the others walk one domain.
+SEPARATE_OPERANDS = frozenset({"pad", "concat", "slice_update"})
+
+
+def fuse(graph: Graph) -> Plan:
+    """The regions of a graph, in an order that respects their dependences."""
+    return _Fusion(graph).plan()
+
+
+class Group:
+    """A region in the making."""
+
+    __slots__ = ("first", "kind", "last", "nest", "nodes", "parent", "stage", "sources")
+
+    def __init__(self, kind: str, x: Node, number: int, nest: Nest | None = None) -> None:
+        self.kind, self.nest, self.nodes = kind, nest, [x]
+        self.first = self.last = number
+        self.sources: set[Group] = set()
+        self.stage: dict[Node, int] = {x: 0}
+        self.parent: Group | None = None
+
+    def find(self) -> Group:
+        """The group this one was merged into."""
+        group = self
+        while group.parent is not None:
+            group = group.parent
+        return group
+
+    def producers(self) -> set[Group]:
+        """The groups whose values this one reads."""
+        self.sources = {g.find() for g in self.sources} - {self}
+        return self.sources
+
+
+class _Fusion:
+    """The state of one ``fuse`` call."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.number = {x: i for i, x in enumerate(graph.nodes)}
+        self.memory: set[Node] = {
+            x for x in (*graph.inputs, *graph.nodes) if x.op.name in ("input", "constant")
+        }
+        self.outputs = set(graph.outputs) - self.memory
+        self.inlined = Inlined(graph, self.memory)
+        self.group: dict[Node, Group] = {}
+        self.readers: dict[Node, set[Node]] = {}
+
+    def plan(self) -> Plan:
+        nodes = [x for x in self.graph.nodes if self._is_computed(x)]
+        for x in nodes:
+            for base in self._bases(x):
+                self.readers.setdefault(base, set()).add(x)
+        for x in nodes:
+            self._visit(x)
+        self._absorb_into_roots()
+        return Plan(self.graph, self._regions())
+
+    # ---- what is computed, and what it reads
+
+    def _is_computed(self, x: Node) -> bool:
+        if x in self.outputs:
+            return True
+        plain = x.op.name not in VIEWS and x.op.kind != "source"
+        return plain and x not in self.inlined and x not in self.memory
+
+    def _bases(self, x: Node) -> dict[Node, None]:
+        """The values a computed node reads: below views, and below what is recomputed in it."""
+        found: dict[Node, None] = {}
+        stack = list(x.inputs)
+        seen: set[Node] = set()
+        while stack:
+            base, _ = path(stack.pop(), self.group)
+            if base in seen:
+                continue
+            seen.add(base)
+            if base in self.inlined and base not in self.group:
+                stack.extend(base.inputs)
+            elif base.op.name not in ("scalar", "iota") or base in self.group:
+                found[base] = None
+        return found
+
+    # ---- one node
+
+    def _visit(self, x: Node) -> None:
+        if x in self.group:
+            return
+        kind = OPAQUE.get(x.op.kind)
+        if x.op.kind == "project":
+            self._project(x)
+        elif kind is not None or x.op.name in ROOTS:
+            self._operands_of(x, kind)
+            self._new(kind or LOOP, x)
+            self.memory.add(x)
+        else:
+            self._indexed_operand(x)
+            place = self._place(x)
+            self._new(LOOP, x, Nest(x, place))
+            if x.op.name in VIEWS:
+                self.memory.add(x)
+            if x.size and x.op.kind != "source":
+                self._join_operands(x, place)
+
+    def _project(self, x: Node) -> None:
+        group = self.group[x] = self.group[x.inputs[0]]
+        group.nodes.append(x)
+        group.last = max(group.last, self.number[x])
+        self.memory.add(x)
+
+    def _new(self, kind: str, x: Node, nest: Nest | None = None) -> None:
+        group = self.group[x] = Group(kind, x, self.number[x], nest)
+        group.sources = {self.group[b].find() for b in self._bases(x) if b in self.group} - {group}
+
+    def _operands_of(self, x: Node, kind: str | None) -> None:
+        """See that what a region of its own reads lies in memory, as it needs it."""
+        if kind is None:
+            self._root_operands(x)
+            return
+        for y in x.inputs:
+            base, views = path(y, self.memory)
+            if kind == CONTRACT:
+                if base in self.inlined:
+                    self._store(base)
+                blocked = obstacle(y, self.memory)
+                if blocked is not None:
+                    self._store(blocked)
+            elif views or (base in self.inlined and base.op.name != "scalar"):
+                self._store(y)
+
+    def _root_operands(self, x: Node) -> None:
+        """Their operands are computed element by element on the way: any loops will do."""
+        if x.op.name not in SEPARATE_OPERANDS:
+            self._place(x)
+            return
+        cropped = x.op.name == "pad" and min(*x.attrs["low"], *x.attrs["high"], 0) < 0
+        for y in x.inputs:
+            if cropped:
+                self._store(y)
+            elif path(y, self.memory)[1]:
+                self._place(y)
+
+    def _indexed_operand(self, x: Node) -> None:
+        """What a gather reads at computed positions has to be a view of memory."""
+        if x.op.name == "gather":
+            self._store(path(x.inputs[0], self.memory)[0])
+            blocked = obstacle(x.inputs[0], self.memory)
+            if blocked is not None:
+                self._store(blocked)
+
+    def _store(self, x: Node) -> None:
+        """Have a view or a recomputed value written to memory, now."""
+        if x in self.memory:
+            return
+        if x not in self.group:
+            for base in self._bases(x):
+                self.readers.setdefault(base, set()).add(x)
+            self._visit(x)
+        self.memory.add(x)
+
+    def _place(self, x: Node) -> Place:
+        while True:
+            try:
+                return placed(x, self.memory)
+            except Misfit as misfit:
+                self._store(misfit.node)
+
+    # ---- joining
+
+    def _join_operands(self, x: Node, place: Place) -> None:
+        """Merge with the operands' groups, the largest operand first."""
+        reads = [r for r in place.reads if r.base in self.group and r.base.size]
+        earlier: set[Group] = set()
+        for read in sorted(reads, key=lambda r: -r.base.nbytes):
+            other, group = self.group[read.base].find(), self.group[x].find()
+            if other is group or other.nest is None or read.base in self.memory:
+                continue
+            edges = [r for r in reads if self.group[r.base].find() is other]
+            if self._separated(other, group, earlier):
+                continue
+            mapping = correspondence(other.nest, group.nest, edges)
+            if mapping is not None and self._fits(other, group, mapping, x):
+                earlier |= other.producers()
+                join(mapping.items())
+                self._merge(other, group)
+        group = self.group[x].find()
+        group.stage[x] = self._stage(x, group)
+
+    def _separated(self, other: Group, group: Group, earlier: set[Group]) -> bool:
+        """Whether a path leaves the merged group and comes back, or an edge in it is unmatched.
+
+        ``earlier`` are the producers of ``group`` without its newest node.
+        """
+        if any(g.find() is other for g in earlier):
+            return True
+        others = group.producers() - {other}
+        return any(self._reaches(other, g) for g in others) or self._reaches(group, other)
+
+    def _reaches(self, start: Group, end: Group) -> bool:
+        """Whether ``end`` depends on ``start``."""
+        stack, seen = [end], {end}
+        while stack:
+            g = stack.pop()
+            if g is start:
+                return True
+            for p in g.producers():
+                if p not in seen and p.last >= start.first:
+                    seen.add(p)
+                    stack.append(p)
+        return False
+
+    def _stage(self, x: Node, *groups: Group) -> int:
+        """How many reductions in these groups have to be finished before ``x``."""
+        found = [
+            self.group[b].find().stage[b] + (b.op.kind == "reduce")
+            for b in self._bases(x)
+            if b in self.group and self.group[b].find() in groups
+        ]
+        return max(found, default=0)
+
+    def _merge(self, a: Group, b: Group) -> None:
+        if len(a.nodes) < len(b.nodes):
+            a, b = b, a
+        b.parent = a
+        a.nodes += b.nodes
+        a.first, a.last = min(a.first, b.first), max(a.last, b.last)
+        a.sources |= b.sources
+        a.nest.absorb(b.nest)
+        a.stage |= b.stage
+
+    def _fits(self, a: Group, b: Group, mapping: dict[Axis, Axis], x: Node) -> bool:
+        """Whether one nest of loops can compute both groups and write what others read."""
+        if len(a.nodes) + len(b.nodes) > MAX_NODES:
+            return False
+        if len(a.nest.reads) + len(b.nest.reads) > MAX_BUFFERS:
+            return False
+        own = {id(a): mapping, id(b): {}}
+        domain_a, domain_b = _mapped(a.nest.domain, mapping), _mapped(b.nest.domain, {})
+        inside_a, inside_b = _mapped(a.nest.reduced, mapping), _mapped(b.nest.reduced, {})
+        if inside_a and inside_b and inside_a != inside_b:
+            return False
+        domain, inside = domain_a | domain_b, inside_a | inside_b
+        rows = domain - inside
+        for group, old in ((a, (domain_a, inside_a)), (b, (domain_b, inside_b))):
+            if old != (domain, inside) and not all(
+                self._covers(y, _mapped_dims(group, y, own[id(group)]), domain, rows, (a, b))
+                for y in group.nodes
+            ):
+                return False
+        newest = _mapped_dims(b, x, {})
+        if not self._covers(x, newest, domain, rows, (a, b)):
+            return False
+        return self._passes(x, newest, inside, domain, rows, (a, b))
+
+    def _covers(
+        self,
+        y: Node,
+        axes: frozenset[Axis],
+        domain: frozenset[Axis],
+        rows: frozenset[Axis],
+        groups: tuple[Group, Group],
+    ) -> bool:
+        """Whether a node varies with all loops, or all that do not reduce, if it is written."""
+        if y.op.kind == "reduce":
+            return axes == rows
+        if axes == domain or axes == rows:
+            return True
+        if y in self.outputs or y in self.memory:
+            return False
+        inner = all(r in self.group and self.group[r].find() in groups for r in self.readers[y])
+        return inner and (y.op.name in CHEAP or not axes)
+
+    def _passes(
+        self,
+        x: Node,
+        axes: frozenset[Axis],
+        inside: frozenset[Axis],
+        domain: frozenset[Axis],
+        rows: frozenset[Axis],
+        groups: tuple[Group, Group],
+    ) -> bool:
+        """Whether a value that needs finished reductions may join: not where rows are few and long."""
+        stage = self._stage(x, *groups)
+        if stage >= MAX_STAGES:
+            return False
+        again = stage > 0 and (x.op.kind == "reduce" or not axes.isdisjoint(inside))
+        few = math.prod(a.size for a in rows) < FEW_ROWS
+        return not (again and few and math.prod(a.size for a in domain) > LONG)
+
+    # ---- regions
+
+    def _absorb_into_roots(self) -> None:
+        """Elementwise values that only one pad, concat, … reads are computed on the way into it."""
+        for x in self.graph.nodes:
+            if x.op.name not in ROOTS or x not in self.group:
+                continue
+            group = self.group[x]
+            for base in self._bases(x):
+                other = self.group[base].find() if base in self.group else group
+                if other is group or other.nest is None or other.nest.reduced:
+                    continue
+                if self._only_feeds(other, x) and len(other.nodes) + len(group.nodes) < MAX_NODES:
+                    other.parent = group
+                    group.nodes += other.nodes
+                    group.sources |= other.sources
+
+    def _only_feeds(self, group: Group, x: Node) -> bool:
+        if any(y in self.outputs or y in self.memory for y in group.nodes):
+            return False
+        return all(
+            r is x or (r in self.group and self.group[r].find() is group)
+            for y in group.nodes
+            for r in self.readers.get(y, ())
+        )
+
+    def _regions(self) -> tuple[Region, ...]:
+        """The groups with what they read and write, ordered by their dependences."""
+        import networkx
+
+        groups = list(dict.fromkeys(g.find() for g in self.group.values()))
+        parts = {g: self._collect(g) for g in groups}
+        written = {x for _, inputs in parts.values() for x in inputs} | self.outputs
+        dag = networkx.DiGraph()
+        dag.add_nodes_from(groups)
+        for g, (_, inputs) in parts.items():
+            dag.add_edges_from((self.group[x].find(), g) for x in inputs if x in self.group)
+        order = networkx.lexicographical_topological_sort(dag, key=lambda g: g.last)
+        regions = []
+        for g in order:
+            nodes, inputs = parts[g]
+            outputs = tuple(x for x in nodes if x in written and self.group.get(x) is not None)
+            outputs = tuple(x for x in outputs if self.group[x].find() is g)
+            regions.append(Region(g.kind, nodes, inputs, outputs))
+        return tuple(regions)
+
+    def _collect(self, group: Group) -> tuple[tuple[Node, ...], tuple[Node, ...]]:
+        """All nodes of a region, views and recomputed values included, and what it reads."""
+        own = set(group.nodes)
+        nodes: set[Node] = set(own)
+        inputs: dict[Node, None] = {}
+        stack = [y for x in group.nodes for y in x.inputs]
+        while stack:
+            y = stack.pop()
+            if y in nodes or y in inputs:
+                continue
+            elsewhere = y in self.memory or y in self.group
+            if elsewhere or (y.op.name == "scalar" and group.kind != LOOP):
+                inputs[y] = None
+                continue
+            nodes.add(y)
+            stack.extend(y.inputs)
+        return self._sorted(nodes), self._sorted(inputs)
+
+    def _sorted(self, nodes: Iterable[Node]) -> tuple[Node, ...]:
+        return tuple(sorted(nodes, key=lambda x: self.number.get(x, -1)))
+
+
+def _mapped(axes: Iterable[Axis], mapping: dict[Axis, Axis]) -> frozenset[Axis]:
+    return frozenset(mapping.get(a, a) for a in leaves(axes))
+
+
+def _mapped_dims(group: Group, x: Node, mapping: dict[Axis, Axis]) -> frozenset[Axis]:
+    return _mapped((a for axes in group.nest.places[x].dims for a in axes), mapping)

@@ -1,0 +1,281 @@
+"""Composites: named functions over primitives that run as one program and leave one record.
+
+    @composite("LogSoftmaxBackward0")
+    def log_softmax(x: Tensor, dim: int) -> Tensor: ...
+
+The function is written in Tensor operations. Eagerly it is traced once per structure (operand
+types, static arguments, which operands need gradients) into a forward and a backward graph; inside a
+trace it is inlined, and its name is kept as provenance.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from graphgrad import autodiff, ir, lang
+from graphgrad.errors import TraceError
+from graphgrad.ir import Graph, Node
+from graphgrad.tensor import engine, record
+from graphgrad.tensor.core import Tensor, tracer, wrap
+from graphgrad.tensor.plan import UNWRITTEN, Type, edge_of, literal, locate
+from graphgrad.tensor.programs import Promoted
+from graphgrad.tensor.state import enable_grad, state
+from graphgrad.trace import Trace
+
+_LIMIT = 4096
+
+
+def composite(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Make a function of tensors and hashable arguments a composite whose record is called ``name``.
+
+    Tensors are passed positionally (None stands for one that is missing). The function returns a tensor
+    or a tuple of tensors.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        table: dict[Any, Composite] = {}
+
+        @functools.wraps(function)
+        def operation(*args: Any, **static: Any) -> Any:
+            trace = state.trace
+            if trace is not None:
+                return _inlined(trace, name, function, args, static)
+            key, tensors = _key(args, static)
+            found = table.get(key)
+            if found is None:
+                if len(table) > _LIMIT:
+                    table.clear()
+                found = table[key] = Composite(name, function, args, static, tensors)
+            return found(tensors)
+
+        return operation
+
+    return decorate
+
+
+def _key(args: Sequence[Any], static: dict[str, Any]) -> tuple[Any, list[Tensor]]:
+    """Structure of a call, and its tensors in order."""
+    key: list[Any] = []
+    tensors: list[Tensor] = []
+    grad = state.grad
+    for x in args:
+        if isinstance(x, Tensor):
+            array = x._array if x._array is not None else x.concrete("this operation")
+            key += (array.shape, array.dtype, x._needs and grad)
+            tensors.append(x)
+        else:
+            # 1, 1.0 and True are equal, but not the same argument.
+            key += (x.__class__, x)
+    if static:
+        key += ((k, v.__class__, v) for k, v in static.items())
+    return tuple(key), tensors
+
+
+def _inlined(trace: Any, name: str, function: Any, args: Any, static: Any) -> Any:
+    outer = trace.composite
+    trace.composite = outer or name.removesuffix("Backward0")
+    try:
+        return function(*args, **static)
+    finally:
+        trace.composite = outer
+
+
+class Composite:
+    """A composite at one structure: its forward program, and how its records are differentiated."""
+
+    def __init__(
+        self, name: str, function: Any, args: Any, static: Any, tensors: Sequence[Tensor]
+    ) -> None:
+        needs = [x._needs and state.grad for x in tensors]
+        traced = _trace(name, function, args, static, needs)
+        self.several, self.captured = traced.several, traced.captured
+        self.count = len(traced.outputs)
+        graph = Graph(traced.inputs, traced.outputs, name.removesuffix("Backward0"))
+        self.way: GraphWay | None = None
+        if traced.cotangents:
+            cut = autodiff.split(graph, traced.cotangents, traced.grads)
+            wanted = tuple(i for i, wanted in enumerate(needs) if wanted)
+            self.way = GraphWay(name, cut, wanted, traced.tracked, _replay(function, args, static))
+            graph = cut.forward
+        self.program = Promoted(graph)
+
+    def __call__(self, tensors: list[Tensor]) -> Any:
+        tensors = [*tensors, *self.captured] if self.captured else tensors
+        results = self.program.run([x._array for x in tensors])
+        outputs = [wrap(y) for y in results[: self.count]]
+        if self.way is not None:
+            graph_record(self.way, tensors, outputs, results)
+        return tuple(outputs) if self.several else outputs[0]
+
+
+def _replay(function: Any, args: Any, static: Any) -> Callable[[Sequence[Tensor]], Sequence[Tensor]]:
+    """The call again, operation by operation, over other tensors: what ``create_graph`` differentiates."""
+    shape = [None if isinstance(x, Tensor) else x for x in args]
+    places = [i for i, x in enumerate(args) if isinstance(x, Tensor)]
+
+    def replay(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        again = list(shape)
+        for i, t in zip(places, tensors, strict=False):
+            again[i] = t
+        result = function(*again, **static)
+        return result if isinstance(result, tuple) else (result,)
+
+    return replay
+
+
+# -------------------------------------------------------------------------------------------- tracing
+
+
+class _Traced(NamedTuple):
+    inputs: list[Node]
+    outputs: list[Node]
+    # One per output that gradients flow from; gradients of the inputs that want one.
+    cotangents: list[Node]
+    grads: list[Node]
+    tracked: list[bool]
+    captured: list[Tensor]
+    several: bool
+
+
+def _trace(name: str, function: Any, args: Any, static: Any, needs: list[bool]) -> _Traced:
+    """Run the function on tracers; its gradient follows the records, so ``detach`` means what it says."""
+    with Trace(name) as trace:
+        trace.composite = name.removesuffix("Backward0")
+        operands: list[Any] = []
+        for x in args:
+            operands.append(trace.input(x.shape, x.dtype) if isinstance(x, Tensor) else x)
+        tracers = [x for x in operands if isinstance(x, Tensor)]
+        for t, wanted in zip(tracers, needs, strict=True):
+            t._needs = wanted
+        with enable_grad():
+            result = function(*operands, **static)
+        outputs = result if isinstance(result, tuple) else (result,)
+        nodes = [trace.node(y) for y in outputs]
+        tracked = [y._needs for y in outputs]
+        cotangents, grads = _gradients(trace, outputs, tracked, [t for t in tracers if t._needs])
+        inputs = [trace.node(t) for t in tracers] + [node for _, node in trace.captured]
+    _check(name, trace)
+    captured = [t for t, _ in trace.captured]
+    return _Traced(inputs, nodes, cotangents, grads, tracked, captured, isinstance(result, tuple))
+
+
+def _gradients(
+    trace: Trace, outputs: Sequence[Tensor], tracked: list[bool], wanted: Sequence[Tensor]
+) -> tuple[list[Node], list[Node]]:
+    roots = [
+        (edge_of(y), trace.input(y.shape, y.dtype, "d", "cotangent"))
+        for y, tracks in zip(outputs, tracked, strict=True)
+        if tracks
+    ]
+    if not roots:
+        return [], []
+    found = engine.run(roots, [edge_of(t) for t in wanted], True, False)
+    grads = []
+    for t in wanted:
+        g = found.get((t, 0))
+        grads.append(lang.full(t.shape, 0, t.dtype) if g is None else trace.node(g))
+    return [trace.node(g) for _, g in roots], grads
+
+
+def _check(name: str, trace: Trace) -> None:
+    if trace.mutated or any(t._needs for t, _ in trace.captured):
+        raise TraceError(
+            f"the composite {name} writes to, or differentiates, a tensor that is not an argument"
+        )
+
+
+# -------------------------------------------------------------------------------------------- records
+
+
+class GraphWay:
+    """Differentiates whatever a graph computed, by the backward graph that belongs to it.
+
+    needs: the inputs that want a gradient; tracked: the outputs one comes from; ``replay`` runs the same
+    on tensors, one operation at a time.
+    """
+
+    graphable = True
+    saves = ("values",)
+
+    def __init__(
+        self,
+        name: str,
+        cut: autodiff.Linearized,
+        needs: tuple[int, ...],
+        tracked: Sequence[bool],
+        replay: Callable[[Sequence[Tensor]], Sequence[Tensor]],
+    ) -> None:
+        self.kind = record.kind(name)
+        self.composite = name.removesuffix("Backward0")
+        self.cut, self.needs, self.tracked, self.replay = cut, needs, tracked, replay
+        self.inputs = [Type(x.shape, x.dtype) for x in cut.forward.inputs]
+        self.outputs = cut.outputs
+        self.program = Promoted(cut.backward)
+
+    def results(self) -> list[Type]:
+        return [Type(y.shape, y.dtype) for y in self.cut.forward.outputs[: self.outputs]]
+
+    def saved_types(self) -> list[Type]:
+        saved = self.cut.backward.inputs[: len(self.cut.saved)]
+        return [Type(x.shape, x.dtype) for x in saved]
+
+    def restore(self, rec: Any, values: Sequence[Any], revived: Any) -> Sequence[Any]:
+        if not revived.create_graph:
+            return values
+        edges = dict(zip(self.needs, rec.edges, strict=True))
+        # A copy of each operand has an edge of its own, though two may be one tensor.
+        return [revived.revive(v, edges.get(i)).clone() for i, v in enumerate(rec.operands)]
+
+    def pull(self, cotangents: Sequence[Any], values: Sequence[Any]) -> Sequence[Any]:
+        """The cotangents of the operands in ``needs``: as nodes, by program, or to be differentiated."""
+        pairs = list(zip(cotangents, self.tracked, strict=True))
+        trace = state.trace
+        if state.grad and any(isinstance(g, Tensor) for g, _ in pairs):
+            return self._pull_again(cotangents, values)
+        given = [
+            self._zeros(i) if g is None else g for i, (g, tracks) in enumerate(pairs) if tracks
+        ]
+        if trace is not None:
+            nodes = [trace.node(g) if isinstance(g, Tensor) else g for g in given]
+            return [tracer(g, trace) for g in ir.inline(self.cut.backward, [*values, *nodes])]
+        if any(isinstance(g, Tensor) for g in given):
+            arrays = [g._array if isinstance(g, Tensor) else literal(g) for g in given]
+            return [wrap(g) for g in self.program.run([*values, *arrays])]
+        return ir.inline(self.cut.backward, [*values, *given])
+
+    def _zeros(self, i: int) -> Node:
+        return lang.full(*self.results()[i][:1], 0, self.results()[i].dtype)
+
+    def _pull_again(self, cotangents: Sequence[Any], inputs: Sequence[Tensor]) -> Sequence[Any]:
+        outputs = self.replay(inputs)
+        roots = [
+            (edge_of(y), g) for y, g in zip(outputs, cotangents, strict=True) if g is not None
+        ]
+        targets = [edge_of(inputs[i]) for i in self.needs]
+        found = engine.run(roots, targets, True, True)
+        return [found.get(edge) for edge in targets]
+
+
+def graph_record(
+    way: GraphWay, tensors: Sequence[Tensor], outputs: Sequence[Tensor], results: Sequence[np.ndarray]
+) -> None:
+    """Leave one record for a graph that ran: ``results`` are its outputs, then its residuals."""
+    saved, stamps = [], []
+    for kind, i in way.cut.saved:
+        if kind == "residual":
+            saved.append(results[way.outputs + i])
+            stamps.append(UNWRITTEN)
+        else:
+            t = tensors[i] if kind == "input" else outputs[i]
+            saved.append(t._array)
+            stamps.append(t._storage)
+    rec = record.make(way, tuple(saved), stamps, [edge_of(tensors[i]) for i in way.needs])
+    rec.operands = [x._array for x in tensors]
+    locate(rec)
+    for i, (out, tracks) in enumerate(zip(outputs, way.tracked, strict=True)):
+        if tracks:
+            out._needs, out._edge = True, (rec, i)

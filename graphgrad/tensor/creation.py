@@ -1,0 +1,409 @@
+"""Making tensors: from data, filled, counted. (Random ones are in ``graphgrad.random``.)
+
+Inside a trace these become nodes of the graph, so a compiled function makes them anew at each call.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from graphgrad import device as devices
+from graphgrad import dtypes, lang
+from graphgrad.dtypes import DType
+from graphgrad.ir import Node
+from graphgrad.tensor.core import FUNCTIONS, Tensor, both, function, method, tracer, wrap
+from graphgrad.tensor.plan import apply
+from graphgrad.tensor.shapes import sizes_of
+from graphgrad.tensor.state import state
+
+
+def _finished(t: Tensor, requires_grad: bool) -> Tensor:
+    return t.requires_grad_() if requires_grad else t
+
+
+def from_node(node: Node) -> Tensor:
+    """A value that needs no operands: a node inside a trace, memory outside."""
+    if state.trace is not None:
+        return tracer(node, state.trace)
+    from graphgrad import interpret
+    from graphgrad.ir import Graph
+
+    return wrap(np.array(interpret.run(Graph((), (node,)), [])[0], order="C"))
+
+
+def full_of(shape: tuple[int, ...], value: Any, dtype: DType) -> Tensor:
+    """``value`` everywhere."""
+    if any(n < 0 for n in shape):
+        raise RuntimeError(f"Trying to create tensor with negative dimension {min(shape)}: {shape}")
+    if state.trace is not None:
+        return tracer(lang.full(shape, value, dtype), state.trace)
+    return wrap(np.full(shape, value, dtype.numpy))
+
+
+# ------------------------------------------------------------------------------------------ from data
+
+
+@function
+def tensor(
+    data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **_: Any
+) -> Tensor:
+    """Copy ``data`` (numbers, nested sequences, arrays, tensors); Python floats get the default type."""
+    _check_device(device)
+    array = _copied(data, dtype)
+    if state.trace is not None:
+        return _finished(tracer(lang.constant(array), state.trace), requires_grad)
+    return _finished(wrap(array), requires_grad)
+
+
+def _check_device(device: Any) -> None:
+    if device is not None:
+        devices.device(device)
+
+
+def _copied(data: Any, dtype: Any) -> np.ndarray:
+    wanted = None if dtype is None else dtypes.as_dtype(dtype).numpy
+    if isinstance(data, Tensor):
+        return np.array(data.concrete("tensor()"), wanted, order="C")
+    if isinstance(data, (np.ndarray, np.generic)):
+        return np.array(data, wanted or dtypes.from_numpy(data.dtype).numpy, order="C")
+    array = np.array(_plain(data))
+    if wanted is None and array.dtype == np.float64 and not _has_numpy(data):
+        wanted = dtypes.get_default_dtype().numpy
+    if array.dtype == object:
+        raise TypeError(f"new(): data must be a rectangle of numbers, got {data!r:.80}")
+    if array.dtype == np.float64 and array.size == 0 and wanted is None:
+        wanted = dtypes.get_default_dtype().numpy
+    return np.array(array, wanted or dtypes.from_numpy(array.dtype).numpy, order="C")
+
+
+def _plain(data: Any) -> Any:
+    """Nested sequences with tensors inside become nested lists."""
+    if isinstance(data, Tensor):
+        return data.detach().numpy() if data.ndim else data.item()
+    if isinstance(data, (list, tuple)):
+        return [_plain(x) for x in data]
+    return data
+
+
+def _has_numpy(data: Any) -> bool:
+    """Whether the first element decides the type by itself, as NumPy's float64 does."""
+    while isinstance(data, (list, tuple)) and data:
+        data = data[0]
+    return isinstance(data, (np.ndarray, np.generic, Tensor))
+
+
+@function
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """``data`` as a tensor, sharing memory where it can."""
+    _check_device(device)
+    if isinstance(data, Tensor):
+        return data if dtype is None else data.to(dtype)
+    if isinstance(data, np.ndarray):
+        t = from_numpy(data)
+        return t if dtype is None else t.to(dtype)
+    return tensor(data, dtype=dtype)
+
+
+@function
+def from_numpy(ndarray: np.ndarray) -> Tensor:
+    """A tensor over NumPy's own memory: writes on either side show on the other."""
+    if not isinstance(ndarray, np.ndarray):
+        raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
+    dtypes.from_numpy(ndarray.dtype)
+    if any(s < 0 for s in ndarray.strides):
+        raise ValueError(
+            "At least one stride in the given numpy array is negative, and tensors with negative "
+            "strides are not currently supported. (You can probably work around this by making a "
+            "copy of your array with array.copy().)"
+        )
+    native = ndarray if ndarray.dtype.isnative else ndarray.astype(ndarray.dtype.newbyteorder("="))
+    t = wrap(native)
+    t._storage.shared = True
+    return t
+
+
+@function
+def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Tensor:
+    """``as_tensor``, or ``tensor`` where a copy is asked for."""
+    return tensor(obj, dtype=dtype) if copy else as_tensor(obj, dtype, device)
+
+
+@function
+def scalar_tensor(s: Any, *, dtype: Any = None, **_: Any) -> Tensor:
+    """A 0-d tensor of the default float type."""
+    return full_of((), s, dtypes.as_dtype(dtype or dtypes.get_default_dtype()))
+
+
+@function
+def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0) -> Tensor:
+    """A tensor over a Python buffer's memory."""
+    return from_numpy(np.frombuffer(buffer, dtypes.as_dtype(dtype).numpy, count, offset))
+
+
+# --------------------------------------------------------------------------------------------- filled
+
+
+def _filler(name: str, value: float) -> None:
+    """``zeros``, ``zeros_like`` and ``new_zeros``: the same three for every value."""
+
+    def make(
+        *size: Any,
+        dtype: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        out: Any = None,
+        **_: Any,
+    ) -> Tensor:
+        _check_device(device)
+        shape = sizes_of(tuple(_["size"]) if "size" in _ else size)
+        kind = dtypes.as_dtype(dtype) if dtype is not None else dtypes.get_default_dtype()
+        return _finished(full_of(shape, value, kind), requires_grad)
+
+    def like(
+        input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **_: Any
+    ) -> Tensor:
+        kind = input.dtype if dtype is None else dtypes.as_dtype(dtype)
+        return _finished(full_of(tuple(input.shape), value, kind), requires_grad)
+
+    def new(self: Tensor, *size: Any, dtype: Any = None, requires_grad: bool = False, **_: Any) -> Tensor:
+        shape = sizes_of(tuple(_["size"]) if "size" in _ else size)
+        kind = self.dtype if dtype is None else dtypes.as_dtype(dtype)
+        return _finished(full_of(shape, value, kind), requires_grad)
+
+    for f, suffix in ((make, name), (like, f"{name}_like"), (new, f"new_{name}")):
+        f.__name__ = suffix
+        f.__doc__ = f"A tensor of {name}, of the given size (or like another tensor)."
+    FUNCTIONS[name], FUNCTIONS[f"{name}_like"] = make, like
+    setattr(Tensor, f"new_{name}", new)
+
+
+_filler("zeros", 0)
+_filler("ones", 1)
+# Uninitialised memory would make runs differ; zeros cost the same from fresh pages.
+_filler("empty", 0)
+
+
+@function
+def full(
+    size: Any,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **_: Any,
+) -> Tensor:
+    """``fill_value`` everywhere; its Python type decides the dtype unless given."""
+    _check_device(device)
+    kind = dtypes.of_scalar(_number(fill_value)) if dtype is None else dtypes.as_dtype(dtype)
+    shape = (size,) if isinstance(size, int) else sizes_of((tuple(size),))
+    return _finished(full_of(shape, _number(fill_value), kind), requires_grad)
+
+
+def _number(value: Any) -> Any:
+    return value.item() if isinstance(value, Tensor) else value
+
+
+@function
+def full_like(input: Tensor, fill_value: Any, *, dtype: Any = None, **options: Any) -> Tensor:
+    """``full`` with the shape and dtype of ``input``."""
+    return full(input.shape, fill_value, dtype=dtype or input.dtype, **options)
+
+
+@method
+def new_full(self: Tensor, size: Any, fill_value: Any, *, dtype: Any = None, **options: Any) -> Tensor:
+    """``full`` with the dtype of this tensor."""
+    return full(size, fill_value, dtype=dtype or self.dtype, **options)
+
+
+@method
+def new_tensor(self: Tensor, data: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """``tensor`` with the dtype of this tensor."""
+    return tensor(data, dtype=dtype or self.dtype, requires_grad=requires_grad)
+
+
+@method
+def new(self: Tensor, *args: Any) -> Tensor:
+    """The old constructor: sizes or data, in this tensor's dtype."""
+    if args and not isinstance(args[0], int):
+        return new_tensor(self, args[0])
+    return full_of(sizes_of(args) or (0,), 0, self.dtype)
+
+
+# -------------------------------------------------------------------------------------------- counted
+
+
+@function
+def arange(
+    *bounds: Any,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **named: Any,
+) -> Tensor:
+    """``start``, ``start + step``, … below ``end``; whole bounds give int64."""
+    _check_device(device)
+    start, end, step = _bounds(bounds, named)
+    whole = all(isinstance(b, (int, np.integer)) for b in (start, end, step))
+    kind = dtypes.as_dtype(dtype) if dtype else (dtypes.int64 if whole else dtypes.get_default_dtype())
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if (end - start) * step < 0:
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    n = math.ceil((end - start) / step)
+    if state.trace is not None:
+        count = tracer(lang.iota((n,), 0, kind), state.trace)
+        return count if (start, step) == (0, 1) else count * step + start
+    return _finished(wrap((start + np.arange(n) * step).astype(kind.numpy)), requires_grad)
+
+
+def _bounds(bounds: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Any, Any]:
+    given = [_number(b) for b in bounds]
+    if len(given) == 1 and "end" not in named:
+        return 0, given[0], _number(named.get("step", 1))
+    names = ("start", "end", "step")
+    values = {"start": 0, "step": 1, **{k: _number(v) for k, v in named.items() if k in names}}
+    values.update(zip(names, given, strict=False))
+    return values["start"], values["end"], values["step"]
+
+
+@function
+def range_(start: Any = 0, end: Any = 0, step: Any = 1, **options: Any) -> Tensor:
+    """The old ``range``: ``end`` belongs to it."""
+    return arange(float(start), end + step * 0.5, step, **options)
+
+
+@function
+def linspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **_: Any,
+) -> Tensor:
+    """``steps`` values from ``start`` to ``end``, both included, evenly apart."""
+    _check_device(device)
+    kind = dtypes.as_dtype(dtype) if dtype is not None else dtypes.get_default_dtype()
+    return _finished(from_array(_evenly(_number(start), _number(end), steps, kind)), requires_grad)
+
+
+def _evenly(start: Any, end: Any, steps: int, kind: DType) -> np.ndarray:
+    """Counted from both ends towards the middle in the type itself, so that ends are exact."""
+    if not kind.is_floating_point:
+        return np.trunc(np.linspace(start, end, steps)).astype(kind.numpy)
+    one = kind.numpy.type
+    start, end = one(start), one(end)
+    step = (end - start) / one(max(steps - 1, 1))
+    i = np.arange(steps)
+    up = start + step * i.astype(kind.numpy)
+    down = end - step * (steps - 1 - i).astype(kind.numpy)
+    return np.where(i < steps / 2, up, down).astype(kind.numpy)
+
+
+def from_array(array: np.ndarray) -> Tensor:
+    """Fresh memory as a tensor; a literal inside a trace."""
+    if state.trace is not None:
+        return tracer(lang.constant(array), state.trace)
+    return wrap(array)
+
+
+@function
+def logspace(start: Any, end: Any, steps: int, base: float = 10.0, **options: Any) -> Tensor:
+    """``base`` to the powers of ``linspace(start, end, steps)``."""
+    dtype = options.pop("dtype", None) or dtypes.get_default_dtype()
+    powers = np.power(float(base), np.linspace(_number(start), _number(end), steps))
+    made = from_array(powers.astype(dtypes.as_dtype(dtype).numpy))
+    return _finished(made, options.get("requires_grad", False))
+
+
+@function
+def eye(n: int, m: int | None = None, *, dtype: Any = None, requires_grad: bool = False, **_: Any) -> Tensor:
+    """Ones on the diagonal of an n × m matrix."""
+    kind = dtypes.as_dtype(dtype) if dtype is not None else dtypes.get_default_dtype()
+    return _finished(from_array(np.eye(n, m, dtype=kind.numpy)), requires_grad)
+
+
+# ------------------------------------------------------------------------------------------- patterns
+
+
+def _triangle(input: Tensor, diagonal: int, keep_lower: bool) -> Tensor:
+    rows, columns = input.shape[-2:]
+    i = from_node(lang.iota((rows, 1), 0, dtypes.int64))
+    j = from_node(lang.iota((1, columns), 1, dtypes.int64))
+    inside = (j - i <= diagonal) if keep_lower else (j - i >= diagonal)
+    return apply("where", inside, input, 0)
+
+
+@both
+def tril(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The lower triangle of matrices, zeros above ``diagonal``."""
+    return _triangle(input, diagonal, True)
+
+
+@both
+def triu(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The upper triangle of matrices, zeros below ``diagonal``."""
+    return _triangle(input, diagonal, False)
+
+
+def _triangle_indices(mask: np.ndarray) -> Tensor:
+    return from_array(np.stack(np.nonzero(mask)).astype(np.int64))
+
+
+@function
+def tril_indices(row: int, col: int, offset: int = 0, **_: Any) -> Tensor:
+    """Row and column numbers of a lower triangle."""
+    return _triangle_indices(np.tri(row, col, offset, dtype=bool))
+
+
+@function
+def triu_indices(row: int, col: int, offset: int = 0, **_: Any) -> Tensor:
+    """Row and column numbers of an upper triangle."""
+    return _triangle_indices(~np.tri(row, col, offset - 1, dtype=bool))
+
+
+@function
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+    """Coordinates of a grid, one tensor an axis."""
+    lines: Sequence[Tensor] = tensors[0] if isinstance(tensors[0], (list, tuple)) else tensors
+    shape = [max(t.numel(), 1) for t in lines]
+    grids = []
+    for axis, line in enumerate(lines):
+        sizes = [1] * len(shape)
+        sizes[axis] = -1
+        grids.append(line.reshape(sizes).expand(shape))
+    if indexing == "xy" and len(grids) > 1:
+        grids = [g.transpose(0, 1) for g in grids]
+    return tuple(grids)
+
+
+@function
+def complex(real: Tensor, imag: Tensor) -> Tensor:
+    """Not available: raises NotImplementedError."""
+    raise NotImplementedError("complex tensors are not supported yet")
+
+
+def _window(name: str, coefficients: tuple[float, ...]) -> None:
+    """Cosine windows: a0 - a1 cos(2πk/N) + a2 cos(4πk/N), N = length when periodic."""
+
+    def window(length: int, periodic: bool = True, *, dtype: Any = None, **_: Any) -> Tensor:
+        n = length if periodic else max(length - 1, 1)
+        angle = 2 * math.pi * np.arange(length) / n
+        total = sum((-1) ** k * a * np.cos(k * angle) for k, a in enumerate(coefficients))
+        kind = dtypes.as_dtype(dtype) if dtype is not None else dtypes.get_default_dtype()
+        return from_array(np.asarray(total, kind.numpy))
+
+    window.__name__ = name
+    FUNCTIONS[name] = window
+
+
+_window("hann_window", (0.5, 0.5))
+_window("hamming_window", (0.54, 0.46))
+_window("blackman_window", (0.42, 0.5, 0.08))

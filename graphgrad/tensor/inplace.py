@@ -1,0 +1,365 @@
+"""Writing into tensors: ``add_`` and its kin, ``copy_``, and what a write means for history and views.
+
+Every in-place operation is its out-of-place twin followed by ``assign``: the value goes into the memory
+(or, in a trace, into the graph), the history of the result becomes the tensor's, and the storage's
+version is counted up, so that a record that saved the old value notices. A write through a view
+becomes an update of its base, and every living view of that base follows.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphgrad.errors import is_ours
+from graphgrad.tensor import plan as plans
+from graphgrad.tensor.core import FUNCTIONS, Tensor, method, wrap
+from graphgrad.tensor.plan import Plan, Type, attach
+from graphgrad.tensor.state import no_grad, state
+
+_frame = sys._getframe
+
+
+def assign(t: Tensor, new: Tensor, name: str = "assign") -> Tensor:
+    """Make ``new`` the value and history of ``t``; returns ``t``.
+
+    Raises RuntimeError for leaves that require grad, results that do not fit, and memory where several
+    elements share a place.
+    """
+    check_writable(t)
+    new = _fitting(t, new)
+    if t._array is None or state.trace is not None:
+        state.trace.write(t, state.trace.node(new))
+    else:
+        _store(t, new)
+    if state.grad and (t._needs or new._needs):
+        _rebase(t, new)
+    return t
+
+
+def check_writable(t: Tensor) -> None:
+    """The error for writing to a leaf (or a view of one) that is waiting for gradients."""
+    if not (state.grad and t._needs):
+        return
+    if t._edge is None:
+        raise RuntimeError(
+            "a leaf Variable that requires grad is being used in an in-place operation."
+        )
+    if t._base is not None and t._base._needs and t._base._edge is None:
+        raise RuntimeError(
+            "a view of a leaf Variable that requires grad is being used in an in-place operation."
+        )
+
+
+def _fitting(t: Tensor, new: Tensor) -> Tensor:
+    if new.dtype is not t.dtype:
+        if new.dtype.category > t.dtype.category:
+            raise RuntimeError(
+                f"result type {_spelled(new)} can't be cast to the desired output type {_spelled(t)}"
+            )
+        new = new.to(t.dtype)
+    if tuple(new.shape) != tuple(t.shape):
+        if np.broadcast_shapes(tuple(new.shape), tuple(t.shape)) != tuple(t.shape):
+            raise RuntimeError(
+                f"output with shape {list(t.shape)} doesn't match the broadcast shape "
+                f"{list(np.broadcast_shapes(tuple(new.shape), tuple(t.shape)))}"
+            )
+        new = new.expand(t.shape)
+    return new
+
+
+def _spelled(t: Tensor) -> str:
+    return {"float32": "Float", "float64": "Double", "int64": "Long", "int32": "Int"}.get(
+        t.dtype.name, t.dtype.name.capitalize()
+    )
+
+
+def _store(t: Tensor, new: Tensor) -> None:
+    """Overwrite the memory, or take over the new one where nobody else can see the old."""
+    storage = t._storage
+    wrote(t)
+    rec = new._edge[0] if new._edge is not None else None
+    if rec is not None and any(s is storage for s in rec.stamps):
+        if not storage.shared and not new._storage.shared and new._array.flags.owndata:
+            # The operation read its own target: let its record keep the old memory.
+            t._array = new._array
+            rec.versions = [s.version for s in rec.stamps]
+            return
+    writable(t)
+    np.copyto(t._array, new._array)
+
+
+def writable(t: Tensor) -> np.ndarray:
+    """The memory of ``t``, or PyTorch's error where several elements share one place."""
+    if not t._array.flags.writeable:
+        raise RuntimeError(
+            "unsupported operation: more than one element of the written-to tensor refers to a single "
+            "memory location. Please clone() the tensor before performing the operation."
+        )
+    return t._array
+
+
+def wrote(t: Tensor) -> None:
+    """Count the write, and note the line for the error of whoever still needs the old value."""
+    storage = t._storage
+    storage.version += 1
+    frame = _frame(2)
+    while frame is not None and is_ours(frame.f_code.co_filename):
+        frame = frame.f_back  # type: ignore[assignment]
+    if frame is not None:
+        storage.written = (frame.f_code, frame.f_lasti)
+
+
+# -------------------------------------------------------------------------------------------- history
+
+
+def _rebase(t: Tensor, new: Tensor) -> None:
+    """Give ``t`` the history of ``new``; through a view, give it to the base and all its views."""
+    base = t._base
+    if base is None:
+        t._needs, t._edge = new._needs, new._edge
+        _follow(t)
+        return
+    links = t._chain[len(base._chain) :]
+    updated = _updated(_shadow(base), links, new)
+    base._needs, base._edge = True, updated._edge
+    _follow(base)
+
+
+def _shadow(t: Tensor) -> Tensor:
+    """A tensor of the same value and history that no write will reach."""
+    out = wrap(t._array)
+    out._node = t._node
+    if t._array is None:
+        out._trace = t._trace
+    out._needs, out._edge = t._needs, t._edge
+    return out
+
+
+def _follow(base: Tensor) -> None:
+    """Every living view of ``base`` gets the history that viewing it now would give."""
+    for view in base._storage.living():
+        if view._base is base:
+            current = _shadow(base)
+            for link in view._chain[len(base._chain) :]:
+                current = _linked(link.name, link.attrs, [current], link)
+            view._needs, view._edge = current._needs, current._edge
+
+
+def _linked(name: str, attrs: dict[str, Any], inputs: list[Tensor], plan: Plan) -> Tensor:
+    """The record of an operation whose value is in memory already (its gradient reads no values)."""
+    out = wrap(np.empty(plan.shape, plan.dtype.numpy) if _is_small(plan) else _hollow(plan))
+    attach(plan, inputs, [None] * len(inputs), out)
+    return out
+
+
+def _is_small(plan: Plan) -> bool:
+    return plan.shape == ()
+
+
+def _hollow(plan: Plan) -> np.ndarray:
+    """An array of the right type and shape that occupies one element."""
+    return np.broadcast_to(np.empty((), plan.dtype.numpy), plan.shape)
+
+
+def _updated(base: Tensor, links: tuple[Plan, ...], new: Tensor) -> Tensor:
+    """``base`` with the part that ``links`` select replaced by ``new``, as records."""
+    parents = [base]
+    for link in links[:-1]:
+        parents.append(_linked(link.name, link.attrs, [parents[-1]], link))
+    for parent, link in zip(reversed(parents), reversed(links), strict=True):
+        new = _linked_update(parent, link, new)
+    return new
+
+
+def _linked_update(parent: Tensor, link: Plan, new: Tensor) -> Tensor:
+    name, attrs, reads_parent = undo(link)
+    operands = [parent, new] if reads_parent else [new]
+    types = tuple(Type(tuple(x.shape), x.dtype) for x in operands)
+    return _linked(name, attrs, operands, plans.find(name, attrs, types))
+
+
+def undo(link: Plan) -> tuple[str, dict[str, Any], bool]:
+    """The operation that puts a view's new value back into what it views.
+
+    Returns (primitive, attributes, whether it also reads the old value of what is viewed).
+    """
+    shape = link.inputs[0].shape
+    if link.name == "reshape":
+        return "reshape", {"shape": shape}, False
+    if link.name == "permute":
+        axes = link.attrs["axes"]
+        return "permute", {"axes": tuple(axes.index(a) for a in range(len(axes)))}, False
+    if link.name == "slice":
+        return "slice_update", {"start": link.attrs["start"], "step": link.attrs["step"]}, True
+    raise RuntimeError(
+        "unsupported operation: more than one element of the written-to tensor refers to a single "
+        "memory location. Please clone() the tensor before performing the operation."
+    )
+
+
+# -------------------------------------------------------------------------------------------- methods
+
+
+def _arithmetic(name: str, ufunc: Any) -> Callable[..., Tensor]:
+    """``add_`` and its kin; without gradients NumPy writes straight into the memory."""
+
+    def operation(self: Tensor, other: Any, **options: Any) -> Tensor:
+        x = self._array
+        if x is None or state.trace is not None or options:
+            return assign(self, FUNCTIONS[name](self, other, **options))
+        if isinstance(other, Tensor):
+            y = other._array
+            records = (self._needs or other._needs) and state.grad
+            fits = y.dtype is x.dtype
+        else:
+            y, records = other, self._needs and state.grad
+            fits = other.__class__ is float or other.__class__ is int
+            fits = fits and x.dtype.kind == "f"
+        if records or not fits or not x.flags.writeable:
+            return assign(self, FUNCTIONS[name](self, other))
+        try:
+            ufunc(x, y, x)
+        except ValueError:
+            return assign(self, FUNCTIONS[name](self, other))
+        wrote(self)
+        return self
+
+    operation.__name__ = f"{name}_"
+    return operation
+
+
+def _twin(name: str) -> Callable[..., Tensor]:
+    """The in-place form of a function of the namespace."""
+
+    def operation(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        check_writable(self)
+        return assign(self, FUNCTIONS[name](self, *args, **kwargs))
+
+    operation.__name__ = f"{name}_"
+    operation.__doc__ = f"In-place version of ``{name}``."
+    return operation
+
+
+_ARITHMETIC = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.true_divide}
+_TWINS = """
+abs absolute neg negative sign exp exp2 expm1 log log1p log2 log10 sin cos tan tanh sinh cosh asin acos
+atan asinh acosh atanh erf erfc sqrt rsqrt reciprocal sigmoid square floor ceil round trunc frac pow
+float_power floor_divide remainder fmod atan2 eq ne lt le gt ge logical_not logical_and logical_or
+logical_xor bitwise_not bitwise_and bitwise_or bitwise_xor clamp clip clamp_min clamp_max lerp addcmul
+addcdiv masked_fill masked_scatter scatter scatter_add index_add index_copy index_fill index_put cumsum
+cumprod tril triu nan_to_num deg2rad rad2deg hypot copysign logit addmm addmv addr baddbmm xlogy
+""".split()
+_ALIASES = {"subtract_": "sub_", "multiply_": "mul_", "divide_": "div_", "true_divide_": "div_"}
+_OPERATORS = {
+    "iadd": "add_",
+    "isub": "sub_",
+    "imul": "mul_",
+    "itruediv": "div_",
+    "ifloordiv": "floor_divide_",
+    "imod": "remainder_",
+    "ipow": "pow_",
+    "iand": "bitwise_and_",
+    "ior": "bitwise_or_",
+    "ixor": "bitwise_xor_",
+}
+
+for _name, _ufunc in _ARITHMETIC.items():
+    setattr(Tensor, f"{_name}_", _arithmetic(_name, _ufunc))
+for _name in _TWINS:
+    setattr(Tensor, f"{_name}_", _twin(_name))
+for _alias, _name in _ALIASES.items():
+    setattr(Tensor, _alias, getattr(Tensor, _name))
+for _name, _target in _OPERATORS.items():
+    setattr(Tensor, f"__{_name}__", getattr(Tensor, _target))
+
+
+@method
+def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
+    """Overwrite with the elements of ``src``, converted and broadcast."""
+    check_writable(self)
+    src = src if isinstance(src, Tensor) else FUNCTIONS["as_tensor"](src)
+    return assign(self, src.to(self.dtype))
+
+
+@method
+def fill_(self: Tensor, value: Any) -> Tensor:
+    """Set every element to ``value``."""
+    check_writable(self)
+    value = value if isinstance(value, Tensor) else self.new_full((), value)
+    return assign(self, value.to(self.dtype))
+
+
+@method
+def zero_(self: Tensor) -> Tensor:
+    """Set every element to 0."""
+    return fill_(self, 0)
+
+
+@method
+def fill_diagonal_(self: Tensor, fill_value: Any) -> Tensor:
+    """Set the main diagonal to ``fill_value``."""
+    self.diagonal().fill_(fill_value)
+    return self
+
+
+@method
+def detach_(self: Tensor) -> Tensor:
+    """Forget the history of this tensor."""
+    self._edge, self._needs = None, False
+    return self
+
+
+@method
+def transpose_(self: Tensor, dim0: int, dim1: int) -> Tensor:
+    """``transpose`` that changes this tensor's own strides."""
+    return become(self, self.transpose(dim0, dim1))
+
+
+@method
+def t_(self: Tensor) -> Tensor:
+    """``t`` that changes this tensor's own strides."""
+    return become(self, self.t())
+
+
+@method
+def squeeze_(self: Tensor, dim: Any = None) -> Tensor:
+    """``squeeze`` that changes this tensor's own shape."""
+    return become(self, self.squeeze(dim))
+
+
+@method
+def unsqueeze_(self: Tensor, dim: int) -> Tensor:
+    """``unsqueeze`` that changes this tensor's own shape."""
+    return become(self, self.unsqueeze(dim))
+
+
+@method
+def resize_(self: Tensor, *sizes: Any) -> Tensor:
+    """Change the shape in place; new elements are uninitialised."""
+    from graphgrad.tensor.shapes import sizes_of
+
+    shape = sizes_of(sizes)
+    with no_grad():
+        grown = np.zeros(shape, self._array.dtype)
+        n = min(grown.size, self._array.size)
+        grown.reshape(-1)[:n] = self._array.reshape(-1)[:n]
+    return become(self, wrap(grown))
+
+
+def become(self: Tensor, other: Tensor) -> Tensor:
+    """Make ``self`` be what ``other`` is."""
+    for slot in ("_array", "_node", "_storage", "_chain", "_base", "_needs", "_edge"):
+        setattr(self, slot, getattr(other, slot))
+    return self
+
+
+@method
+def set_(self: Tensor, source: Tensor) -> Tensor:
+    """Share the memory of ``source``."""
+    return become(self, source.detach())
+
+

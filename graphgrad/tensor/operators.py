@@ -1,0 +1,501 @@
+"""Elementwise operations: arithmetic, comparison, logic and mathematical functions.
+
+``x + y``, ``gg.sin(x)``, ``x.clamp(0, 1)``: rows of the tables below, and compositions of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from graphgrad import dtypes
+from graphgrad.dtypes import BOOL, FLOAT, INTEGER, DType
+from graphgrad.tensor.core import Tensor, both, function, method, publish
+from graphgrad.tensor.dispatch import (
+    _joined_binary,
+    binary,
+    integer_power,
+    same,
+    unary,
+)
+from graphgrad.tensor.plan import apply
+from graphgrad.tensor.promotion import floating, is_number, joined
+
+
+def _no_bool(dtype: DType) -> DType:
+    if dtype.category == BOOL:
+        raise RuntimeError(
+            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to "
+            "invert a mask, use the `~` or `logical_not()` operator instead."
+        )
+    return dtype
+
+
+# ------------------------------------------------------------------------------------------- tables
+
+# Our primitive's name and PyTorch's other names for it. Integers become floats.
+_FLOAT = {name: (name,) for name in "exp expm1 log log1p log2 sin cos tan tanh sinh cosh".split()}
+_FLOAT |= {name: (name,) for name in "erf erfc sqrt rsqrt reciprocal sigmoid".split()}
+_FLOAT |= {f"a{name}": (f"a{name}", f"arc{name}") for name in "sin cos tan sinh cosh tanh".split()}
+_KEEP = {
+    "neg": ("neg", "negative"),
+    "abs": ("abs", "absolute"),
+    "sign": ("sign", "sgn"),
+    "logical_not": (),
+    "bitwise_not": ("bitwise_not",),
+}
+_ROUND = {"floor": ("floor",), "ceil": ("ceil",), "trunc": ("trunc", "fix"), "round": ()}
+# Primitive: (what the joined operand type becomes, PyTorch's names).
+_BINARY: dict[str, tuple[Callable[[DType], DType], tuple[str, ...]]] = {
+    "add": (same, ()),
+    "sub": (_no_bool, ()),
+    "mul": (same, ("mul", "multiply")),
+    "div": (floating, ()),
+    "pow": (same, ()),
+    "floor_div": (same, ("floor_divide",)),
+    "remainder": (same, ("remainder",)),
+    "fmod": (same, ("fmod",)),
+    "maximum": (same, ("maximum", "fmax")),
+    "minimum": (same, ("minimum", "fmin")),
+    "atan2": (floating, ("atan2", "arctan2")),
+    "eq": (same, ("eq",)),
+    "ne": (same, ("ne", "not_equal")),
+    "lt": (same, ("lt", "less")),
+    "le": (same, ("le", "less_equal")),
+    "gt": (same, ("gt", "greater")),
+    "ge": (same, ("ge", "greater_equal")),
+    "bitwise_and": (same, ("bitwise_and",)),
+    "bitwise_or": (same, ("bitwise_or",)),
+    "bitwise_xor": (same, ("bitwise_xor",)),
+    "shift_left": (same, ("bitwise_left_shift",)),
+    "shift_right": (same, ("bitwise_right_shift",)),
+}
+
+
+_unary = {name: unary(name, floating) for name in _FLOAT} | {name: unary(name, same) for name in _KEEP}
+_binary = {name: binary(name, result) for name, (result, _) in _BINARY.items()}
+for _name, _names in (_FLOAT | _KEEP).items():
+    publish(_names, _unary[_name])
+for _name, (_, _names) in _BINARY.items():
+    publish(_names, _binary[_name])
+
+
+def _rounding(name: str) -> Callable[[Tensor], Tensor]:
+    """Rounding leaves integers alone."""
+    for_floats = unary(name, same)
+
+    def operation(input: Tensor) -> Tensor:
+        return for_floats(input) if input.dtype.category >= FLOAT else input.clone()
+
+    operation.__name__ = name
+    return operation
+
+
+_rounders = {name: _rounding(name) for name in _ROUND}
+for _name, _names in _ROUND.items():
+    publish(_names, _rounders[_name])
+
+# ------------------------------------------------------------------------------- Python's operators
+
+_add, _sub, _mul, _div = (_binary[n] for n in ("add", "sub", "mul", "div"))
+_whole_power = integer_power()
+
+
+def _reflected(name: str) -> Callable[[Tensor, Any], Any]:
+    """``number - tensor`` and its like."""
+    result = _BINARY[name][0]
+    return lambda self, other: _joined_binary(name, result, other, self)
+
+
+def pow(input: Any, exponent: Any) -> Tensor:
+    """``input ** exponent``, elementwise; small whole exponents are repeated multiplication."""
+    if isinstance(exponent, Tensor):
+        if not isinstance(input, Tensor):
+            return _joined_binary("pow", same, input, exponent)
+        return _binary["pow"](input, exponent)
+    if exponent.__class__ is int or (exponent.__class__ is float and exponent.is_integer()):
+        whole = int(exponent)
+        is_kept = exponent.__class__ is int or input.dtype.category >= FLOAT
+        if -64 <= whole <= 64 and is_kept and input.dtype.category != BOOL:
+            return _whole_power(input, whole)
+    if exponent == 0.5:
+        return _unary["sqrt"](input)
+    return _binary["pow"](input, exponent)
+
+
+publish(("pow", "float_power"), pow)
+
+_DUNDER: dict[str, Any] = {
+    "add": _add,
+    "radd": _add,
+    "sub": _sub,
+    "rsub": _reflected("sub"),
+    "mul": _mul,
+    "rmul": _mul,
+    "truediv": _div,
+    "rtruediv": _reflected("div"),
+    "floordiv": _binary["floor_div"],
+    "rfloordiv": _reflected("floor_div"),
+    "mod": _binary["remainder"],
+    "rmod": _reflected("remainder"),
+    "pow": pow,
+    "rpow": _reflected("pow"),
+    "neg": _unary["neg"],
+    "abs": _unary["abs"],
+    "lshift": _binary["shift_left"],
+    "rshift": _binary["shift_right"],
+    **{name: _binary[name] for name in ("eq", "ne", "lt", "le", "gt", "ge")},
+    **{name: _binary[f"bitwise_{name}"] for name in ("and", "or", "xor")},
+    **{f"r{name}": _binary[f"bitwise_{name}"] for name in ("and", "or", "xor")},
+}
+for _name, _operation in _DUNDER.items():
+    setattr(Tensor, f"__{_name}__", _operation)
+
+
+@method
+def __pos__(self: Tensor) -> Tensor:
+    return self
+
+
+@method
+def __invert__(self: Tensor) -> Tensor:
+    return logical_not(self) if self.dtype.category == BOOL else _unary["bitwise_not"](self)
+
+
+def _scaled(name: str) -> Callable[..., Tensor]:
+    operation = _binary[name]
+
+    def with_alpha(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
+        if not isinstance(input, Tensor):
+            return _joined_binary(name, same, input, other)
+        return operation(input, other if alpha == 1 else other * alpha)
+
+    with_alpha.__name__ = name
+    with_alpha.__doc__ = f"``{name}`` of ``input`` and ``alpha * other``."
+    return with_alpha
+
+
+publish(("add",), _scaled("add"))
+publish(("sub", "subtract"), _scaled("sub"))
+
+
+@both
+def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
+    """``other - alpha * input``."""
+    return other - (input if alpha == 1 else input * alpha)
+
+
+@both
+def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+    """``input / other``; ``rounding_mode`` "floor" or "trunc" makes it a whole quotient."""
+    if not isinstance(input, Tensor):
+        return _reflected("div")(other, input)
+    if rounding_mode is None:
+        return _div(input, other)
+    if rounding_mode == "floor":
+        return _binary["floor_div"](input, other)
+    if rounding_mode != "trunc":
+        raise RuntimeError(
+            "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found "
+            f"'{rounding_mode}'"
+        )
+    whole = joined(input, other)
+    return _rounders["trunc"](_div(input, other)).to(whole)
+
+
+publish(("divide", "true_divide"), div)
+
+
+@both
+def round_(input: Tensor, *, decimals: int = 0) -> Tensor:
+    """To the nearest whole number, halves to even; ``decimals`` keeps that many digits."""
+    if decimals == 0:
+        return _rounders["round"](input)
+    scale = 10.0**decimals
+    return _rounders["round"](input * scale) / scale
+
+
+@both
+def logical_not(input: Tensor) -> Tensor:
+    """True where ``input`` is zero."""
+    return _unary["logical_not"](input if input.dtype.category == BOOL else input != 0)
+
+
+def _logical(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+    operation = _binary[f"bitwise_{name}"]
+    return lambda input, other: operation(_truth(input), _truth(other))
+
+
+def _truth(x: Tensor) -> Tensor:
+    return x if x.dtype.category == BOOL else x != 0
+
+
+for _name in ("and", "or", "xor"):
+    publish((f"logical_{_name}",), _logical(_name))
+
+
+@both
+def bitwise_not(input: Tensor) -> Tensor:
+    """Flip every bit; for booleans, the negation."""
+    return input.__invert__()
+
+
+# ------------------------------------------------------------------------- compositions, elementwise
+
+
+@function
+def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
+    """``input`` where ``condition`` holds, else ``other``; with a condition alone, where it holds."""
+    if input is None and other is None:
+        return condition.nonzero(as_tuple=True)
+    kind = joined(input, other)
+    x, y = (v.to(kind) if isinstance(v, Tensor) else v for v in (input, other))
+    if is_number(x) and is_number(y):
+        x = condition.new_full((), x, dtype=kind)
+    return apply("where", _truth(condition), x, y)
+
+
+def _chosen(self: Tensor, condition: Tensor, other: Any) -> Tensor:
+    return where(condition, self, other)
+
+
+Tensor.where = _chosen  # type: ignore[attr-defined]
+
+
+@both
+def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
+    """Limit every element to ``[min, max]``; the gradient passes where the limits do not bind."""
+    if min is None and max is None:
+        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    kind = joined(*(v for v in (input, min, max) if v is not None))
+    x = input.to(kind)
+    if isinstance(min, Tensor) or isinstance(max, Tensor):
+        x = x if min is None else _binary["maximum"](x, _as(min, x))
+        return x if max is None else _binary["minimum"](x, _as(max, x))
+    return _clamp_numbers(x, min, max)
+
+
+def _clamp_numbers(x: Tensor, low: Any, high: Any) -> Tensor:
+    """By comparison: elements equal to a limit pass their gradient, and NaN stays."""
+    if low is not None:
+        x = apply("where", x < low, low, x)
+    if high is not None:
+        high_first = low is not None and low > high
+        x = x.new_full(x.shape, high) if high_first else apply("where", x > high, high, x)
+    return x
+
+
+def _as(value: Any, like: Tensor) -> Tensor:
+    return value.to(like.dtype) if isinstance(value, Tensor) else like.new_full((), value)
+
+
+publish(("clip",), clamp)
+
+
+@both
+def clamp_min(input: Tensor, min: Any) -> Tensor:
+    """``clamp`` from below."""
+    return clamp(input, min=min)
+
+
+@both
+def clamp_max(input: Tensor, max: Any) -> Tensor:
+    """``clamp`` from above."""
+    return clamp(input, max=max)
+
+
+@both
+def square(input: Tensor) -> Tensor:
+    """``input ** 2``."""
+    return pow(input, 2)
+
+
+@both
+def log10(input: Tensor) -> Tensor:
+    """Logarithm to base 10."""
+    return _unary["log"](input) * (1 / math.log(10))
+
+
+@both
+def exp2(input: Tensor) -> Tensor:
+    """``2 ** input``."""
+    return _unary["exp"](input * math.log(2))
+
+
+@both
+def frac(input: Tensor) -> Tensor:
+    """The part behind the point, with the sign of ``input``."""
+    return input - _rounders["trunc"](input)
+
+
+@both
+def deg2rad(input: Tensor) -> Tensor:
+    """Degrees to radians."""
+    return input * (math.pi / 180)
+
+
+@both
+def rad2deg(input: Tensor) -> Tensor:
+    """Radians to degrees."""
+    return input * (180 / math.pi)
+
+
+@both
+def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
+    """``input + weight * (end - input)``."""
+    return input + (end - input) * weight
+
+
+@both
+def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+    """``input + value * tensor1 * tensor2``."""
+    product = tensor1 * tensor2
+    return input + (product if value == 1 else product * value)
+
+
+@both
+def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+    """``input + value * tensor1 / tensor2``."""
+    quotient = tensor1 / tensor2
+    return input + (quotient if value == 1 else quotient * value)
+
+
+@both
+def hypot(input: Tensor, other: Tensor) -> Tensor:
+    """``sqrt(input² + other²)``."""
+    return (input * input + other * other).sqrt()
+
+
+@both
+def logaddexp(input: Tensor, other: Tensor) -> Tensor:
+    """``log(exp(input) + exp(other))`` without overflow."""
+    high = _binary["maximum"](input, other).detach()
+    finite = where(high.isinf(), 0.0, high)
+    return ((input - finite).exp() + (other - finite).exp()).log() + finite
+
+
+@both
+def xlogy(input: Any, other: Tensor) -> Tensor:
+    """``input * log(other)``, 0 where ``input`` is 0."""
+    return where(input == 0, 0.0, input * other.log())
+
+
+@both
+def heaviside(input: Tensor, values: Tensor) -> Tensor:
+    """0 below zero, 1 above, ``values`` at zero."""
+    return where(input == 0, values, (input > 0).to(input.dtype))
+
+
+@both
+def copysign(input: Tensor, other: Any) -> Tensor:
+    """The magnitude of ``input`` with the sign of ``other``."""
+    negative = (other < 0) if not is_number(other) else other < 0
+    size = input.abs()
+    if isinstance(negative, bool):
+        return -size if negative else size
+    return where(negative, -size, size)
+
+
+@both
+def logit(input: Tensor, eps: float | None = None) -> Tensor:
+    """``log(x / (1 - x))``; ``eps`` keeps x inside (eps, 1 - eps)."""
+    x = input if eps is None else clamp(input, eps, 1 - eps)
+    return (x / (1 - x)).log()
+
+
+@both
+def sinc(input: Tensor) -> Tensor:
+    """``sin(πx) / (πx)``, 1 at zero."""
+    scaled = input * math.pi
+    safe = where(scaled == 0, 1.0, scaled)
+    return where(scaled == 0, 1.0, safe.sin() / safe)
+
+
+@both
+def nan_to_num(
+    input: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+) -> Tensor:
+    """Replace NaN and infinities by finite numbers (by default 0 and the type's limits)."""
+    if input.dtype.category < FLOAT:
+        return input.clone()
+    import numpy as np
+
+    limit = float(np.finfo(input.dtype.numpy).max)
+    x = where(input.isnan(), nan, input)
+    x = where(x == math.inf, limit if posinf is None else posinf, x)
+    return where(x == -math.inf, -limit if neginf is None else neginf, x)
+
+
+# --------------------------------------------------------------------------------------------- tests
+
+
+@both
+def isnan(input: Tensor) -> Tensor:
+    """True where an element is NaN."""
+    return input != input
+
+
+@both
+def isinf(input: Tensor) -> Tensor:
+    """True where an element is infinite."""
+    if input.dtype.category < FLOAT:
+        return input != input
+    return input.abs() == math.inf
+
+
+@both
+def isfinite(input: Tensor) -> Tensor:
+    """True where an element is neither infinite nor NaN."""
+    if input.dtype.category < FLOAT:
+        return input == input
+    return input.abs() < math.inf
+
+
+@both
+def isposinf(input: Tensor) -> Tensor:
+    """True where an element is +inf."""
+    return input == math.inf
+
+
+@both
+def isneginf(input: Tensor) -> Tensor:
+    """True where an element is -inf."""
+    return input == -math.inf
+
+
+@both
+def signbit(input: Tensor) -> Tensor:
+    """True where an element is negative."""
+    return input < 0
+
+
+@both
+def isclose(
+    input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
+) -> Tensor:
+    """``|input - other| <= atol + rtol * |other|``, elementwise."""
+    same_value = input == other
+    if equal_nan:
+        same_value = same_value | (input.isnan() & other.isnan())
+    if dtypes.promote(input.dtype, other.dtype).category <= INTEGER and rtol == atol == 0:
+        return same_value
+    x, y = (v if v.dtype.category >= FLOAT else v.double() for v in (input, other))
+    near = (x - y).abs() <= atol + rtol * y.abs()
+    return same_value | (near & y.isfinite() & x.isfinite())
+
+
+@both
+def allclose(
+    input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
+) -> bool:
+    """Whether all elements are close."""
+    return bool(isclose(input, other, rtol, atol, equal_nan).all())
+
+
+@both
+def equal(input: Tensor, other: Tensor) -> bool:
+    """Whether shapes and all elements are equal."""
+    return tuple(input.shape) == tuple(other.shape) and bool((input == other).all())
+
+

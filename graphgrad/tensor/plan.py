@@ -1,0 +1,334 @@
+"""One primitive at given operand types: how it runs, and what its record keeps.
+
+``apply("mul", x, y)`` is what every operation comes down to. Operand types are looked up in a table of
+plans; everything that depends on them alone (type rule, NumPy rule or kernel, what backward will
+read) is found once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import count
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from graphgrad import autodiff, dtypes, interpret, ir, lang, vjp
+from graphgrad.config import config
+from graphgrad.dtypes import DType
+from graphgrad.errors import is_ours, user_frame
+from graphgrad.ops import PRIMITIVES, Shape, size_of
+from graphgrad.tensor import record
+from graphgrad.tensor.core import Storage, Tensor, tracer, wrap
+from graphgrad.tensor.programs import Promoted
+from graphgrad.tensor.state import state
+
+VIEWS = frozenset({"reshape", "permute", "expand", "slice", "window"})
+# NumPy rules that may hand back their operand's memory though the operation promises a new tensor.
+_BORROWS = frozenset({"flip", "bitcast", "iota", "constant", "result", "sum", "prod", "max", "min"})
+_NUMBERS = (bool, int, float, complex, np.generic)
+_LETTERS = ("x", "y", "z")
+
+
+class Type(NamedTuple):
+    """What a rule may know of an operand."""
+
+    shape: Shape
+    dtype: DType
+
+
+class Way:
+    """How one plan is differentiated when the operands ``needs`` want a gradient.
+
+    Interned: backward programs are found by the identity of their records' ways.
+    """
+
+    __slots__ = ("kind", "needs", "plan", "saves")
+    outputs = 1
+    composite = ""
+    # Whether its gradient can be derived as graph (an autograd.Function's cannot).
+    graphable = True
+
+    def __init__(self, plan: Plan, needs: tuple[int, ...]) -> None:
+        self.plan, self.needs = plan, needs
+        read = {s for i in needs for s in vjp.saves(plan.name, i)} if plan.name != "concat" else ()
+        self.saves = tuple(s for s in (*_LETTERS, "out") if s in read)
+        self.kind = record.kind_of(plan.name, plan.attrs, plan.inputs)
+
+    @property
+    def inputs(self) -> tuple[Type, ...]:
+        return self.plan.inputs
+
+    def results(self) -> tuple[Type, ...]:
+        """The types of the operation's results."""
+        return (Type(self.plan.shape, self.plan.dtype),)
+
+    def saved_types(self) -> list[Type]:
+        """The types of ``saves``."""
+        plan = self.plan
+        return [
+            Type(plan.shape, plan.dtype) if s == "out" else plan.inputs[_LETTERS.index(s)]
+            for s in self.saves
+        ]
+
+    def restore(self, rec: Any, values: Sequence[Any], revived: Any) -> list[Any]:
+        """Saved values as tensors, with their history where ``revived`` keeps it."""
+        edges = dict(zip(self.needs, rec.edges, strict=True))
+        places = ((rec, 0) if s == "out" else edges.get(_LETTERS.index(s)) for s in self.saves)
+        rows = zip(values, places, self.saved_types(), strict=True)
+        return [
+            lang.scalar(v, t.dtype) if isinstance(v, _NUMBERS) else revived.revive(v, edge)
+            for v, edge, t in rows
+        ]
+
+    def pull(self, cotangents: Sequence[Any], values: Sequence[Any]) -> list[Any]:
+        """The cotangents of the operands in ``needs``, from that of the result."""
+        named = dict(zip(self.saves, values, strict=True))
+        g, plan = cotangents[0], self.plan
+        return [vjp.pull(plan.name, i, g, plan, named) for i in self.needs]
+
+
+class Plan:
+    """A primitive with its attributes and operand types (the ``call`` that vjp rules see)."""
+
+    __slots__ = ("attrs", "dtype", "fast", "inputs", "name", "run", "shape", "tracks", "view", "ways")
+
+    def __init__(self, name: str, attrs: dict[str, Any], inputs: tuple[Type, ...]) -> None:
+        self.name, self.attrs, self.inputs = name, attrs, inputs
+        self.shape, self.dtype = PRIMITIVES[name].infer(inputs, attrs)
+        self.view = name in VIEWS
+        self.tracks = self.dtype.is_differentiable
+        self.ways: dict[Any, Way] = {}
+        self.run = _runner(self)
+
+    def way(self, needs: tuple[int, ...]) -> Way:
+        """The interned way for these operands; those without a rule do not count."""
+        found = self.ways.get(needs)
+        if found is None:
+            useful = tuple(
+                i
+                for i in needs
+                if vjp.has_rule(self.name, i) and self.inputs[i].dtype.is_differentiable
+            )
+            found = self.ways.get(useful) or Way(self, useful)
+            self.ways[needs] = self.ways[useful] = found
+        return found
+
+
+def _runner(plan: Plan) -> Callable[..., Any]:
+    """The NumPy rule for small operands, a one-node program for large ones and contractions."""
+    rule = interpret.RULES[plan.name]
+    rule = partial(rule, **plan.attrs) if plan.attrs else rule
+    size = max(size_of(plan.shape), *(size_of(x.shape) for x in plan.inputs), 0)
+    large = size >= config.kernel_threshold or (plan.name == "dot_general" and size >= 512)
+    if large and not plan.view and plan.name != "concat" and config.tier != "interpret":
+        return Promoted(_one_node(plan))
+    if plan.name in _BORROWS:
+        return lambda *arrays: np.array(rule(*arrays), order="C")
+    return rule
+
+
+def _one_node(plan: Plan) -> ir.Graph:
+    inputs = [ir.input(*t, name) for t, name in zip(plan.inputs, _LETTERS, strict=False)]
+    return ir.Graph(inputs, [ir.node(plan.name, *inputs, **plan.attrs)], plan.name)
+
+
+PLANS: dict[Any, Plan] = {}
+
+
+def find(name: str, attrs: dict[str, Any], inputs: tuple[Type, ...]) -> Plan:
+    """The plan for these types; the table is emptied when it grows past what a program needs."""
+    key = (name, *attrs.values(), *inputs)
+    plan = PLANS.get(key)
+    if plan is None:
+        if len(PLANS) > 20_000:
+            PLANS.clear()
+        plan = PLANS[key] = Plan(name, attrs, inputs)
+    return plan
+
+
+# ---------------------------------------------------------------------------------------- application
+
+
+def apply(name: str, *inputs: Any, **attrs: Any) -> Tensor:
+    """Run (or trace) one primitive over tensors, Python numbers and literal Nodes."""
+    return _apply(None, name, inputs, attrs)
+
+
+def _apply(cls: Any, name: str, inputs: Sequence[Any], attrs: dict[str, Any]) -> Tensor:
+    trace = state.trace
+    if trace is not None:
+        return _traced(trace, name, inputs, attrs)
+    arrays = []
+    for x in inputs:
+        if isinstance(x, Tensor):
+            if x._array is None:
+                x.concrete(name)
+            arrays.append(x._array)
+        elif isinstance(x, ir.Node):
+            arrays.append(literal(x))
+        else:
+            arrays.append(_number(x, inputs))
+    by_numpy = dtypes._BY_NUMPY
+    plan = find(name, attrs, tuple([Type(a.shape, by_numpy[a.dtype]) for a in arrays]))
+    result = plan.run(*arrays)
+    out = wrap(result if result.__class__ is np.ndarray else np.asarray(result))
+    if plan.view:
+        share(out, inputs[0], plan)
+    if plan.tracks and state.grad:
+        attach(plan, inputs, arrays, out)
+    return out
+
+
+def literal(node: ir.Node) -> np.ndarray:
+    """The value of a node that has no inputs."""
+    return interpret.run(ir.Graph((), (node,)), [])[0]
+
+
+def _number(value: Any, inputs: Sequence[Any]) -> np.ndarray:
+    """A Python number takes the dtype of the first tensor beside it (not a condition's)."""
+    if not isinstance(value, _NUMBERS):
+        raise TypeError(f"expected a Tensor or a number, got {type(value).__name__}")
+    kinds = [x.dtype for x in inputs if isinstance(x, (Tensor, ir.Node))]
+    return np.asarray(value).astype(kinds[-1].numpy)
+
+
+tick = count(1).__next__
+
+
+def attach(plan: Plan, inputs: Sequence[Any], values: Sequence[Any], out: Tensor) -> None:
+    """Leave a record on ``out`` if gradients flow; ``values`` are the operands' arrays or Nodes."""
+    needs = tuple([i for i, x in enumerate(inputs) if x.__class__ is not ir.Node and needing(x)])
+    if not needs:
+        return
+    way = plan.way(needs)
+    if not way.needs:
+        return
+    saved, stamps = [], []
+    for s in way.saves:
+        if s == "out":
+            saved.append(out._array if out._array is not None else out._node)
+            stamps.append(out._storage)
+        else:
+            i = _LETTERS.index(s)
+            saved.append(values[i])
+            stamps.append(getattr(inputs[i], "_storage", UNWRITTEN))
+    rec = record.make(way, tuple(saved), stamps, [edge_of(inputs[i]) for i in way.needs])
+    locate(rec)
+    out._needs, out._edge = True, (rec, 0)
+
+
+# Stands in for the storage of Python numbers and literals.
+UNWRITTEN = Storage()
+
+
+def needing(x: Any) -> bool:
+    return isinstance(x, Tensor) and x._needs
+
+
+def edge_of(x: Tensor) -> tuple[Any, int]:
+    """Where the gradient of ``x`` goes: its record, or itself when it is a leaf."""
+    return x._edge or (x, 0)
+
+
+def locate(rec: Any) -> None:
+    """Note the user's line: for the error that says where a value was saved."""
+    frame = user_frame(3)
+    if frame is not None:
+        rec.code, rec.offset = frame.f_code, frame.f_lasti
+    rec.module = state.module
+
+
+def share(out: Tensor, source: Tensor, plan: Plan) -> None:
+    """Make ``out`` a view of ``source``, if its memory is (a reshape may have copied)."""
+    x, y = source._array, out._array
+    if x is not None and plan.name == "reshape" and not _same_memory(x, y):
+        return
+    storage = source._storage
+    out._storage = storage
+    out._chain = (*source._chain, plan)
+    out._base = source if source._base is None else source._base
+    if storage.aliases is None:
+        storage.add_alias(source)
+    storage.add_alias(out)
+
+
+def _same_memory(x: np.ndarray, y: np.ndarray) -> bool:
+    return x.flags.c_contiguous or np.may_share_memory(x, y)
+
+
+def _traced(trace: Any, name: str, inputs: Sequence[Any], attrs: dict[str, Any]) -> Tensor:
+    """Add a node to the graph being traced; records are kept as eagerly, over Nodes."""
+    nodes = [x if isinstance(x, ir.Node) else None for x in inputs]
+    for i, x in enumerate(inputs):
+        if isinstance(x, Tensor):
+            nodes[i] = trace.node(x)
+    kinds = [n.dtype for n in nodes if n is not None]
+    for i, x in enumerate(inputs):
+        if nodes[i] is None:
+            nodes[i] = ir.node("scalar", value=x, dtype=kinds[-1])
+    node = ir.node(name, *nodes, **attrs)
+    out = tracer(node, trace)
+    if node.op.results:
+        if state.grad:
+            _attach_joint(node, inputs, out)
+        return out
+    if name == "result":
+        return _project(out, inputs[0], attrs["index"])
+    tracks = node.dtype.is_differentiable and state.grad and any(map(needing, inputs))
+    if tracks or name in VIEWS:
+        plan = find(name, attrs, tuple([Type(n.shape, n.dtype) for n in nodes]))
+        if name in VIEWS:
+            trace.root(inputs[0])
+            share(out, inputs[0], plan)
+        if tracks:
+            attach(plan, inputs, nodes, out)
+    return out
+
+
+class JointWay:
+    """Differentiates a traced operation with several results: its rule sees the node itself."""
+
+    __slots__ = ("inputs", "kind", "needs", "node", "outputs", "saves")
+    composite = ""
+    graphable = True
+
+    def __init__(self, node: ir.Node, needs: tuple[int, ...]) -> None:
+        self.node, self.needs = node, needs
+        self.outputs, self.inputs, self.saves = len(node.results), node.inputs, ()
+        self.kind = record.kind_of(node.op.name, {}, node.inputs)
+
+    def results(self) -> tuple[Any, ...]:
+        return self.node.results
+
+    def restore(self, rec: Any, values: Sequence[Any], revived: Any) -> list[Any]:
+        return []
+
+    def pull(self, cotangents: Sequence[Any], values: Sequence[Any]) -> list[Any]:
+        """The rule works on Nodes: tensors are what the trace says they are now."""
+        trace = state.trace
+        nodes = [trace.node(g) if isinstance(g, Tensor) else g for g in cotangents]
+        pulled = autodiff.JOINT[self.node.op.name](self.node, nodes)
+        if nodes == list(cotangents):
+            return [pulled[i] for i in self.needs]
+        return [None if pulled[i] is None else tracer(pulled[i], trace) for i in self.needs]
+
+
+def _attach_joint(node: ir.Node, inputs: Sequence[Any], out: Tensor) -> None:
+    needs = tuple(i for i, x in enumerate(inputs) if needing(x))
+    if needs:
+        way = JointWay(node, needs)
+        rec = record.make(way, (), (), [edge_of(inputs[i]) for i in needs])
+        locate(rec)
+        out._edge = (rec, 0)
+
+
+def _project(out: Tensor, source: Tensor, index: int) -> Tensor:
+    if source._edge is not None and out.dtype.is_differentiable and state.grad:
+        out._needs, out._edge = True, (source._edge[0], index)
+    return out
+
+
+Tensor._apply = classmethod(_apply)  # type: ignore[attr-defined]
+__all__ = ["PLANS", "Plan", "Type", "Way", "apply", "attach", "find", "is_ours"]

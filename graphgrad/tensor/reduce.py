@@ -1,0 +1,368 @@
+"""Reductions over dimensions: sums, means, extrema, norms, and running totals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from graphgrad import dtypes
+from graphgrad.dtypes import BOOL, FLOAT, DType
+from graphgrad.ops import size_of
+from graphgrad.tensor.core import FUNCTIONS, Tensor, both, function, publish
+from graphgrad.tensor.operators import where
+from graphgrad.tensor.plan import apply
+from graphgrad.tensor.promotion import accumulating, floating
+from graphgrad.tensor.shapes import axes_of, axis_of, reshape_view
+
+
+def reduced(name: str, x: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
+    """One reduction primitive over ``axes``."""
+    out = apply(name, x, axes=tuple(sorted(axes)))
+    return kept(out, axes, x.shape) if keepdim else out
+
+
+def kept(out: Tensor, axes: tuple[int, ...], shape: Any) -> Tensor:
+    """Reduced dimensions back as size 1."""
+    return reshape_view(out, tuple(1 if a in axes else n for a, n in enumerate(shape)))
+
+
+def _converted(input: Tensor, dtype: DType | None, default: Callable[[DType], DType]) -> Tensor:
+    wanted = dtype or default(input.dtype)
+    return input if input.dtype is wanted else input.to(wanted)
+
+
+@both
+def sum_(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """The sum over ``dim`` (all dimensions by default); integers are summed as int64."""
+    x = _converted(input, dtype, accumulating)
+    return reduced("sum", x, axes_of(dim, x.ndim), keepdim)
+
+
+@both
+def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """``sum`` with NaN counted as 0."""
+    return sum_(where(input.isnan(), 0.0, input), dim, keepdim, dtype=dtype)
+
+
+@both
+def prod(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """The product over ``dim``."""
+    x = _converted(input, dtype, accumulating)
+    return reduced("prod", x, axes_of(dim, x.ndim), keepdim)
+
+
+@both
+def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """The mean over ``dim``; needs floating-point elements (or a ``dtype``)."""
+    x = input if dtype is None else input.to(dtype)
+    if x.dtype.category < FLOAT:
+        raise RuntimeError(
+            "mean(): could not infer output dtype. Input dtype must be either a floating point or "
+            f"complex dtype. Got: {_spelled(x)}"
+        )
+    return _mean(x, axes_of(dim, x.ndim), keepdim)
+
+
+def _mean(x: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
+    n = size_of(tuple(x.shape[a] for a in axes))
+    total = reduced("sum", x, axes, keepdim)
+    return total * (1 / n) if n else total * math.nan
+
+
+def _spelled(x: Tensor) -> str:
+    return {"int64": "Long", "int32": "Int", "bool": "Bool"}.get(x.dtype.name, x.dtype.name)
+
+
+@both
+def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """The mean of what is not NaN."""
+    count = (~input.isnan()).to(input.dtype).sum(dim, keepdim)
+    return nansum(input, dim, keepdim) / count
+
+
+@both
+def var(
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: Any = None,
+) -> Tensor:
+    """Mean squared distance from the mean, divided by n - correction (1 by default)."""
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    axes = axes_of(dim, input.ndim)
+    less = correction if correction is not None else (1 if unbiased in (None, True) else 0)
+    n = size_of(tuple(input.shape[a] for a in axes))
+    centred = input - _mean(input, axes, True)
+    total = reduced("sum", centred * centred, axes, keepdim)
+    return total / (n - less) if n > less else total * math.nan
+
+
+@both
+def std(
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: Any = None,
+) -> Tensor:
+    """The square root of ``var``."""
+    return var(input, dim, unbiased, keepdim, correction=correction).sqrt()
+
+
+@both
+def var_mean(input: Tensor, dim: Any = None, **options: Any) -> tuple[Tensor, Tensor]:
+    """``var`` and ``mean``."""
+    return var(input, dim, **options), mean(input, dim, options.get("keepdim", False))
+
+
+@both
+def std_mean(input: Tensor, dim: Any = None, **options: Any) -> tuple[Tensor, Tensor]:
+    """``std`` and ``mean``."""
+    return std(input, dim, **options), mean(input, dim, options.get("keepdim", False))
+
+
+@both
+def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
+    """``log(sum(exp(input)))`` without overflow."""
+    axes = axes_of(dim, input.ndim)
+    x = _converted(input, None, floating)
+    high = reduced("max", x.detach(), axes, True)
+    high = where(high.isfinite(), high, 0.0)
+    total = reduced("sum", (x - high).exp(), axes, keepdim).log()
+    return total + (high if keepdim else reshape_view(high, tuple(total.shape)))
+
+
+# -------------------------------------------------------------------------------------------- extrema
+
+
+def returned(name: str) -> Any:
+    """The named tuple (values, indices) that PyTorch returns from ``name``."""
+    kind = NamedTuple(name, [("values", Tensor), ("indices", Tensor)])  # type: ignore[misc]
+    kind.__repr__ = lambda self: (  # type: ignore[method-assign]
+        f"torch.return_types.{name}(\nvalues={self.values!r},\nindices={self.indices!r})"
+    )
+    return kind
+
+
+def _extremum(name: str, keeps: str) -> Callable[..., Any]:
+    def over_axes(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
+        return reduced(name, input, axes_of(dim, input.ndim), keepdim)
+
+    over_axes.__name__ = keeps
+    over_axes.__doc__ = f"The {name} over ``dim``; equal extrema share the gradient evenly."
+    return over_axes
+
+
+amax, amin = _extremum("max", "amax"), _extremum("min", "amin")
+publish(("amax",), amax)
+publish(("amin",), amin)
+
+
+def _max_or_min(name: str) -> Callable[..., Any]:
+    result = returned(name)
+
+    def operation(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+        second = dim if isinstance(dim, Tensor) else other
+        if second is not None:
+            return FUNCTIONS[f"{name}imum"](input, second)
+        if dim is None:
+            return reduced(name, input, tuple(range(input.ndim)), False)
+        places = _arg_reduced(f"arg{name}", input, dim, True)
+        axis = axis_of(dim, input.ndim)
+        values = input.gather(axis, places) if input.ndim else input.clone()
+        if not keepdim and input.ndim:
+            values, places = (reshape_view(v, _without(v.shape, axis)) for v in (values, places))
+        return result(values, places)
+
+    operation.__name__ = name
+    operation.__doc__ = (
+        f"The {name}imum of all elements; over ``dim``, (values, indices); with another tensor, "
+        f"the elementwise {name}imum."
+    )
+    return operation
+
+
+def _without(shape: Any, axis: int) -> tuple[int, ...]:
+    return (*shape[:axis], *shape[axis + 1 :])
+
+
+publish(("max",), _max_or_min("max"))
+publish(("min",), _max_or_min("min"))
+
+
+def _arg_reduced(name: str, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
+    x = input.detach()
+    x = x.to(dtypes.uint8) if x.dtype.category == BOOL else x
+    if dim is None:
+        out = apply(name, x.reshape(-1), axis=0)
+        return out.reshape((1,) * x.ndim) if keepdim else out
+    if x.ndim == 0:
+        return apply(name, x.reshape(1), axis=0)
+    axis = axis_of(dim, x.ndim)
+    out = apply(name, x, axis=axis)
+    return kept(out, (axis,), x.shape) if keepdim else out
+
+
+@both
+def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """The position of the first largest element."""
+    return _arg_reduced("argmax", input, dim, keepdim)
+
+
+@both
+def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """The position of the first smallest element."""
+    return _arg_reduced("argmin", input, dim, keepdim)
+
+
+@both
+def aminmax(input: Tensor, *, dim: Any = None, keepdim: bool = False) -> tuple[Tensor, Tensor]:
+    """Smallest and largest element."""
+    return amin(input, dim, keepdim), amax(input, dim, keepdim)
+
+
+@both
+def all_(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """Whether all elements are non-zero."""
+    return _quantified("min", input, dim, keepdim, True)
+
+
+@both
+def any_(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """Whether any element is non-zero."""
+    return _quantified("max", input, dim, keepdim, False)
+
+
+def _quantified(name: str, input: Tensor, dim: Any, keepdim: bool, empty: bool) -> Tensor:
+    axes = axes_of(dim, input.ndim)
+    truth = input.detach() if input.dtype.category == BOOL else input.detach() != 0
+    if any(input.shape[a] == 0 for a in axes):
+        shape = reduced("sum", truth.to(dtypes.int64), axes, keepdim).shape
+        return truth.new_full(shape, empty)
+    return reduced(name, truth, axes, keepdim)
+
+
+@both
+def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
+    """How many elements are not 0."""
+    return (input != 0).sum(dim)
+
+
+# ---------------------------------------------------------------------------------------------- norms
+
+
+@both
+def norm(
+    input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None
+) -> Tensor:
+    """The p-norm of the elements, ``sum(|x|^p)^(1/p)``; 2 by default, inf and -inf are extrema."""
+    x = input if dtype is None else input.to(dtype)
+    axes = axes_of(dim, x.ndim)
+    if p in ("fro", None, 2):
+        return _root(reduced("sum", x * x, axes, keepdim))
+    if p == math.inf:
+        return reduced("max", x.abs(), axes, keepdim)
+    if p == -math.inf:
+        return reduced("min", x.abs(), axes, keepdim)
+    if p == 0:
+        return reduced("sum", (x != 0).to(x.dtype), axes, keepdim)
+    if p == 1:
+        return reduced("sum", x.abs(), axes, keepdim)
+    if isinstance(p, str):
+        raise NotImplementedError(f"norm(p={p!r}): use linalg.norm for matrix norms")
+    return reduced("sum", x.abs() ** p, axes, keepdim) ** (1 / p)
+
+
+def _root(total: Tensor) -> Tensor:
+    """A square root whose gradient at 0 is 0, as PyTorch's norm has it."""
+    zero = total == 0
+    return where(zero, 0.0, where(zero, 1.0, total).sqrt())
+
+
+@both
+def dist(input: Tensor, other: Tensor, p: Any = 2) -> Tensor:
+    """The p-norm of ``input - other``."""
+    return norm(input - other, p)
+
+
+@both
+def renorm(input: Tensor, p: Any, dim: int, maxnorm: float) -> Tensor:
+    """Scale slices of ``dim`` whose p-norm exceeds ``maxnorm`` down to it."""
+    axis = axis_of(dim, input.ndim)
+    sizes = norm(input, p, tuple(a for a in range(input.ndim) if a != axis), True)
+    return input * where(sizes > maxnorm, maxnorm / (sizes + 1e-7), 1.0)
+
+
+# ------------------------------------------------------------------------------------- running totals
+
+
+def _running(name: str) -> Callable[..., Tensor]:
+    def operation(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
+        x = _converted(input, dtype, accumulating)
+        return apply(name, x, axis=axis_of(dim, x.ndim)) if x.ndim else x.clone()
+
+    operation.__name__ = name
+    return operation
+
+
+cumsum, cumprod = _running("cumsum"), _running("cumprod")
+publish(("cumsum",), cumsum)
+publish(("cumprod",), cumprod)
+
+
+def _running_extremum(name: str) -> Callable[..., Any]:
+    result = returned(name)
+
+    def operation(input: Tensor, dim: int) -> Any:
+        axis = axis_of(dim, input.ndim)
+        high = apply(name, input.detach(), axis=axis)
+        places = FUNCTIONS["arange"](input.shape[axis]).view(-1, *[1] * (input.ndim - axis - 1))
+        here = where(input.detach() == high, places.expand(input.shape), 0)
+        index = apply("cummax", here, axis=axis)
+        return result(input.gather(axis, index), index)
+
+    operation.__name__ = name
+    operation.__doc__ = f"(values, indices) of the running {name[3:]}imum along ``dim``."
+    return operation
+
+
+publish(("cummax",), _running_extremum("cummax"))
+publish(("cummin",), _running_extremum("cummin"))
+
+
+@both
+def logcumsumexp(input: Tensor, dim: int) -> Tensor:
+    """``log(cumsum(exp(input)))`` relative to the overall maximum."""
+    high = reduced("max", input.detach(), (axis_of(dim, input.ndim),), True)
+    return cumsum((input - high).exp(), dim).log() + high
+
+
+@both
+def diff(input: Tensor, n: int = 1, dim: int = -1) -> Tensor:
+    """Differences of neighbours along ``dim``, ``n`` times."""
+    for _ in range(n):
+        size = input.shape[dim]
+        input = input.narrow(dim, 1, size - 1) - input.narrow(dim, 0, size - 1)
+    return input
+
+
+@function
+def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float = 1.0, dim: int = -1) -> Tensor:
+    """The integral of samples ``y`` by the trapezoidal rule."""
+    size = y.shape[dim]
+    heights = y.narrow(dim, 1, size - 1) + y.narrow(dim, 0, size - 1)
+    widths = dx if x is None else diff(x, 1, dim)
+    return (heights * widths).sum(dim) / 2
+
+
+@both
+def trace(input: Tensor) -> Tensor:
+    """The sum of the diagonal of a matrix."""
+    return input.diagonal().sum()
+
+

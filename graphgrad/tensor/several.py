@@ -1,0 +1,24 @@
+"""Primitives with several results (sort, host calls): a tuple of tensors, eagerly and in a trace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphgrad import interpret
+from graphgrad.ops import PRIMITIVES
+from graphgrad.tensor.core import Tensor, wrap
+from graphgrad.tensor.plan import apply
+from graphgrad.tensor.state import state
+
+
+def several(name: str, *inputs: Tensor, **attrs: Any) -> tuple[Tensor, ...]:
+    """The results of a primitive; no gradient is recorded (gather along a sort's indices instead)."""
+    if state.trace is not None:
+        whole = apply(name, *inputs, **attrs)
+        types = PRIMITIVES[name].infer(inputs, attrs)
+        return tuple(apply("result", whole, index=i) for i in range(len(types)))
+    arrays = [x.concrete(name) for x in inputs]
+    results = interpret.RULES[name](*arrays, **attrs)
+    return tuple(wrap(np.asarray(r)) for r in results)

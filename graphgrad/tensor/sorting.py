@@ -1,0 +1,264 @@
+"""Order: sort, topk, median, unique, and counting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphgrad import dtypes, lang
+from graphgrad.tensor.composite import composite
+from graphgrad.tensor.core import Tensor, both, function
+from graphgrad.tensor.creation import as_tensor, from_array
+from graphgrad.tensor.operators import where
+from graphgrad.tensor.reduce import mean as _mean
+from graphgrad.tensor.reduce import returned
+from graphgrad.tensor.shapes import axis_of, narrow
+
+
+_sort_result, _topk_result = returned("sort"), returned("topk")
+_median_result, _mode_result = returned("median"), returned("mode")
+_kth_result = returned("kthvalue")
+
+
+@composite("SortBackward0")
+def _sort(x: Tensor, axis: int, descending: bool) -> tuple[Tensor, Tensor]:
+    both_results = lang.apply("sort", x, axis=axis, descending=descending)
+    return lang.result(both_results, 0), lang.result(both_results, 1)
+
+
+@both
+def sort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False) -> Any:
+    """(values, indices) in order along ``dim``; always stable."""
+    if input.ndim == 0:
+        return _sort_result(input.clone(), from_array(np.zeros((), np.int64)))
+    return _sort_result(*_sort(input, axis_of(dim, input.ndim), bool(descending)))
+
+
+@both
+def argsort(
+    input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False
+) -> Tensor:
+    """The positions that sort ``input`` along ``dim``."""
+    return sort(input, dim, descending).indices
+
+
+@both
+def msort(input: Tensor) -> Tensor:
+    """``sort`` along the first dimension, values only."""
+    return sort(input, 0).values
+
+
+@both
+def topk(
+    input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
+) -> Any:
+    """(values, indices) of the ``k`` largest (or smallest) along ``dim``, in order."""
+    axis = axis_of(dim, input.ndim)
+    if input.ndim and not 0 <= k <= input.shape[axis]:
+        raise RuntimeError("selected index k out of range")
+    values, indices = sort(input, dim, largest)
+    if input.ndim == 0:
+        return _topk_result(values, indices)
+    return _topk_result(narrow(values, axis, 0, k), narrow(indices, axis, 0, k))
+
+
+@both
+def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
+    """(values, indices) of the ``k``-th smallest along ``dim``."""
+    axis = axis_of(dim, input.ndim)
+    if not 1 <= k <= max(input.shape[axis] if input.ndim else 1, 1):
+        raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {dim}")
+    values, indices = sort(input, dim)
+    parts = [narrow(v, axis, k - 1, 1) if v.ndim else v for v in (values, indices)]
+    if not keepdim and input.ndim:
+        parts = [p.squeeze(axis) for p in parts]
+    return _kth_result(*parts)
+
+
+@both
+def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The lower median of all elements; (values, indices) along ``dim``."""
+    if dim is None:
+        return kthvalue(input.reshape(-1), (input.numel() + 1) // 2).values
+    n = input.shape[dim] if input.ndim else 1
+    return _median_result(*kthvalue(input, (n + 1) // 2, dim, keepdim))
+
+
+@both
+def nanmedian(input: Tensor) -> Tensor:
+    """``median`` of what is not NaN (eagerly only)."""
+    return median(input[~input.isnan()])
+
+
+@both
+def quantile(
+    input: Tensor,
+    q: Any,
+    dim: int | None = None,
+    keepdim: bool = False,
+    *,
+    interpolation: str = "linear",
+) -> Tensor:
+    """The ``q``-quantiles along ``dim``, interpolated between neighbours."""
+    if interpolation != "linear":
+        raise NotImplementedError(f"quantile with interpolation={interpolation!r}; only 'linear'")
+    x = input.reshape(-1) if dim is None else input
+    axis = 0 if dim is None else axis_of(dim, x.ndim)
+    ordered = sort(x, axis).values
+    steps = np.asarray(q.numpy() if isinstance(q, Tensor) else q, np.float64)
+    place = steps.reshape(-1) * (x.shape[axis] - 1)
+    low, high = np.floor(place).astype(np.int64), np.ceil(place).astype(np.int64)
+    shape = [1] * x.ndim
+    shape[axis] = -1
+    weight = from_array((place - low).astype(x.dtype.numpy)).reshape(shape)
+    a, b = (ordered.index_select(axis, from_array(i)) for i in (low, high))
+    out = (a + (b - a) * weight).movedim(axis, 0)
+    if keepdim:
+        out = out.unsqueeze(axis + 1) if dim is not None else out.reshape(-1, *[1] * input.ndim)
+    return out[0] if steps.ndim == 0 else out
+
+
+@both
+def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
+    """(values, indices) of the most frequent (then smallest) element along ``dim`` (eagerly only)."""
+    array = np.moveaxis(input.detach().concrete("mode()"), dim, -1)
+    values = np.empty(array.shape[:-1], array.dtype)
+    places = np.empty(array.shape[:-1], np.int64)
+    for i in np.ndindex(values.shape):
+        kinds, counts = np.unique(array[i], return_counts=True)
+        values[i] = kinds[np.argmax(counts)]
+        places[i] = np.nonzero(array[i] == values[i])[0][-1]
+    pair = [from_array(v) for v in (values, places)]
+    return _mode_result(*(p.unsqueeze(dim) if keepdim else p for p in pair))
+
+
+# ------------------------------------------------------------------------------------------- counting
+
+
+@both
+def unique(
+    input: Tensor,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
+) -> Any:
+    """The different elements in order (eagerly only), with inverse positions and counts if asked."""
+    found = np.unique(
+        input.detach().concrete("unique()"),
+        return_inverse=return_inverse,
+        return_counts=return_counts,
+        axis=dim,
+    )
+    if not isinstance(found, tuple):
+        return from_array(found)
+    parts = [found[0], *(p.astype(np.int64) for p in found[1:])]
+    return tuple(from_array(p) for p in parts)
+
+
+@both
+def unique_consecutive(
+    input: Tensor, return_inverse: bool = False, return_counts: bool = False
+) -> Any:
+    """Elements that differ from the one before them (eagerly only)."""
+    flat = input.detach().concrete("unique_consecutive()").reshape(-1)
+    starts = np.concatenate(([True], flat[1:] != flat[:-1])) if flat.size else np.zeros(0, bool)
+    results = [flat[starts]]
+    if return_inverse:
+        results.append((np.cumsum(starts) - 1).astype(np.int64).reshape(tuple(input.shape)))
+    if return_counts:
+        edges = np.append(np.nonzero(starts)[0], flat.size)
+        results.append(np.diff(edges).astype(np.int64))
+    tensors = tuple(from_array(r) for r in results)
+    return tensors if len(tensors) > 1 else tensors[0]
+
+
+@both
+def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
+    """How often each whole number occurs (eagerly only)."""
+    w = None if weights is None else weights.numpy()
+    counts = np.bincount(input.concrete("bincount()"), w, minlength)
+    return from_array(counts if w is None else counts.astype(w.dtype))
+
+
+@both
+def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
+    """Counts in equal bins between ``min`` and ``max`` (eagerly only)."""
+    array = input.detach().concrete("histc()")
+    low, high = (array.min(), array.max()) if min == max == 0 else (min, max)
+    counts, _ = np.histogram(array, bins, (low, high if high > low else low + 1))
+    return from_array(counts.astype(array.dtype))
+
+
+@function
+def searchsorted(
+    sorted_sequence: Tensor, values: Any, *, right: bool = False, side: str | None = None, **_: Any
+) -> Tensor:
+    """Where ``values`` would be inserted to keep the order of the last dimension."""
+    given = as_tensor(values, dtype=sorted_sequence.dtype)
+    rows = sorted_sequence.unsqueeze(-2 if sorted_sequence.ndim > 1 else 0)
+    after = (rows <= given.unsqueeze(-1)) if right or side == "right" else rows < given.unsqueeze(-1)
+    return after.to(dtypes.int64).sum(-1)
+
+
+@function
+def bucketize(input: Any, boundaries: Tensor, *, right: bool = False, **_: Any) -> Tensor:
+    """The bucket between ``boundaries`` that each element falls in."""
+    return searchsorted(boundaries, input, right=right)
+
+
+@both
+def isin(elements: Any, test_elements: Any, *, invert: bool = False) -> Tensor:
+    """Whether each element is among ``test_elements``."""
+    x, among = as_tensor(elements), as_tensor(test_elements)
+    found = (x.unsqueeze(-1) == among.reshape(-1)).any(-1)
+    return ~found if invert else found
+
+
+@both
+def cov(input: Tensor, *, correction: int = 1) -> Tensor:
+    """The covariance matrix of variables in rows."""
+    x = input if input.ndim == 2 else input.reshape(1, -1)
+    centred = x - _mean(x, 1, True)
+    out = centred @ centred.t() / (x.shape[1] - correction)
+    return out if input.ndim == 2 else out.reshape(())
+
+
+@both
+def corrcoef(input: Tensor) -> Tensor:
+    """The correlation matrix of variables in rows."""
+    c = cov(input)
+    if c.ndim == 0:
+        return c / c
+    d = c.diagonal().sqrt()
+    return (c / d.unsqueeze(1) / d.unsqueeze(0)).clamp(-1, 1)
+
+
+@both
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The diagonal of a matrix, or the matrix with a vector on its diagonal."""
+    return input.diagonal(diagonal) if input.ndim == 2 else diag_embed(input, diagonal)
+
+
+@both
+def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """Matrices with the vectors of the last dimension on their diagonals."""
+    n = input.shape[-1] + abs(offset)
+    i = from_array(np.arange(n).reshape(-1, 1))
+    on = (from_array(np.arange(n)) - i) == offset
+    lead = (0,) * (input.ndim - 1)
+    from graphgrad.tensor.joining import padded
+
+    before, after = (offset, 0) if offset > 0 else (0, -offset)
+    wide = padded(input, (*lead, before), (*lead, after)) if offset else input
+    rows = where(on, wide.unsqueeze(-2), 0)
+    return rows.movedim((-2, -1), (dim1, dim2)) if (dim1, dim2) != (-2, -1) else rows
+
+
+@both
+def diagflat(input: Tensor, offset: int = 0) -> Tensor:
+    """The matrix with all elements on its diagonal."""
+    return diag_embed(input.reshape(-1), offset)
+
+

@@ -1,0 +1,121 @@
+"""From a chosen form to a ContractionPlan: kernel calls, their slots and the layout of scratch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .blocks import Blocks, blocks_of
+from .compiled import KernelName
+from .cost import Form, Problem
+from .layout import offsets, project, run, size, vector_offsets, vector_starts, vector_widths
+from .slots import MACRO, REDUCE
+from .tables import (
+    Values,
+    aligned,
+    column_slots,
+    operand_slots,
+    packer_slots,
+    row_slots,
+    step_slots,
+)
+
+
+@dataclass(frozen=True)
+class KernelCall:
+    """One row of a Program: `slots` are the arguments, symbolically.
+
+    ("ptr", "A" | "B" | "C")    address of an operand's element with all indices 0
+    ("table", ndarray)          address of constant int64 data
+    ("scratch", offset)         address inside the plan's scratch
+    ("function", KernelName)    machine address of a kernel
+    ("int", value)
+    """
+
+    kernel: KernelName
+    slots: tuple[tuple[str, object], ...]
+    extent: int
+    grain: int
+
+
+@dataclass(frozen=True)
+class ContractionPlan:
+    """Kernel calls to run in order, the scratch they share (64-byte aligned), and the useful work."""
+
+    kernels: tuple[KernelCall, ...]
+    scratch_bytes: int
+    flops: int
+    form: Form | None = field(default=None, compare=False)
+
+    def kernel_names(self) -> set[KernelName]:
+        """Everything the plan needs compiled."""
+        called = {slot[1] for call in self.kernels for slot in call.slots if slot[0] == "function"}
+        return called | {call.kernel for call in self.kernels}
+
+
+def build(problem: Problem, form: Form, results: int, reduced: int) -> ContractionPlan:
+    """The plan of `results` sums of `reduced` products each."""
+    flops = 2 * results * reduced
+    blocks = blocks_of(problem, form, reduced, flops)
+    partial_bytes = aligned(results * problem.item) if blocks.splits > 1 else 0
+    panels_at = partial_bytes * blocks.splits
+    vector = (problem.dtype, problem.lanes)
+    values = (
+        operand_slots(problem, blocks, partial_bytes)
+        | step_slots(problem, form, blocks)
+        | row_slots(problem, form, blocks)
+        | column_slots(problem, form, blocks)
+        | packer_slots(problem, form, blocks)
+        | {"tile": ("function", KernelName(form.tile, *vector, form.rows, form.columns))}
+        | {"scratch": ("scratch", panels_at)}
+    )
+    extent = size(problem.batch) * blocks.splits * blocks.tiles
+    grain = -(-extent // blocks.chunks)
+    calls = [_call(KernelName("macro"), MACRO, values, extent, grain)]
+    if blocks.splits > 1:
+        calls.append(_reduction(problem, blocks, partial_bytes))
+    panel_bytes = -(-extent // grain) * values["chunk_bytes"]
+    return ContractionPlan(tuple(calls), panels_at + panel_bytes, flops, form)
+
+
+def _reduction(problem: Problem, blocks: Blocks, partial_bytes: int) -> KernelCall:
+    """C = the sum of the partial products, which are dense."""
+    item, lanes = problem.item, problem.lanes
+    count, rows = size(problem.columns), size(problem.rows)
+    walk = project(problem.columns, 1)
+    length = run(walk, item)
+    vectors = (
+        vector_starts(length, count, lanes) * item,
+        vector_offsets(walk, item, lanes),
+        vector_widths(length, count, lanes),
+    )
+    values = {
+        "partial": ("scratch", 0),
+        "c": ("ptr", "C"),
+        "splits": blocks.splits,
+        "split_bytes": partial_bytes,
+        "rows": rows,
+        "partial_row_bytes": count * item,
+        "batches": offsets(problem.batch, 2),
+        "c_rows": offsets(project(problem.rows, 1)),
+        "columns": np.stack(vectors, axis=1),
+        "column_count": len(vectors[0]),
+    }
+    extent = size(problem.batch) * rows
+    kernel = KernelName("reduce", problem.dtype, lanes)
+    return _call(kernel, REDUCE, values, extent, -(-extent // blocks.chunks))
+
+
+def _call(kernel: KernelName, layout: tuple, values: Values, extent: int, grain: int) -> KernelCall:
+    slots = tuple(_slot(values[name]) for name in layout._fields)
+    return KernelCall(kernel, slots, extent, grain)
+
+
+def _slot(value: object) -> tuple[str, object]:
+    if isinstance(value, tuple):
+        return value
+    if isinstance(value, np.ndarray):
+        return ("table", np.ascontiguousarray(value))
+    return ("int", int(value))

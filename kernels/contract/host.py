@@ -1,0 +1,50 @@
+"""What the contraction engine needs to know about the processor it runs on.
+
+`host()` answers once a process: vector width and number of vector registers. Nothing here names an
+instruction: the micro-kernels are LLVM vectors of the width found, so AVX-512, AVX2, SSE and NEON
+share one source.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+ITEM_BYTES = {"float32": 4, "float64": 8}
+
+
+@dataclass(frozen=True)
+class Host:
+    """The vector unit of one core."""
+
+    vector_bytes: int
+    vector_registers: int
+
+    def lanes(self, dtype: str) -> int:
+        """Numbers of `dtype` in one vector; NotImplementedError for a dtype without kernels."""
+        if dtype not in ITEM_BYTES:
+            raise NotImplementedError(
+                f"contraction of {dtype}: the engine has kernels for {', '.join(ITEM_BYTES)} only"
+            )
+        return self.vector_bytes // ITEM_BYTES[dtype]
+
+
+# first feature present wins: (llvm feature, vector bytes, vector registers)
+_VECTOR_UNITS = (
+    ("avx512f", 64, 32),
+    ("avx", 32, 16),
+    ("sse2", 16, 16),
+    ("neon", 16, 32),
+)
+
+
+@lru_cache(maxsize=1)
+def host() -> Host:
+    """The processor of this process, from LLVM's list of features; a modest one when unknown."""
+    from llvmlite import binding
+
+    features = binding.get_host_cpu_features()
+    for feature, vector_bytes, registers in _VECTOR_UNITS:
+        if features.get(feature):
+            return Host(vector_bytes, registers)
+    return Host(16, 16)

@@ -1,0 +1,74 @@
+"""Plan a contraction: from index maps to kernel calls and argument tables. Compiles nothing.
+
+    C[b, m, n] = sum over k of A[b, m, k] * B[b, k, n]
+
+Each of b, m, n, k stands for any number of dimensions with any strides (0 repeats, negative ones
+flip), so matrix products (batched, transposed, broadcast) and the three directions of a convolution
+are the same call:
+
+    forward           m = channels out; k = (channel, y, x) of the window; n = (image, y, x) out
+    gradient of data  the same over padded dy, the weights walked with negative strides
+    ... of weights    m = channels out; k = (image, y, x) out; n = (channel, y, x) of the window
+
+>>> a = Operand(rows=((64, 32),), columns=((32, 1),))      # 64 x 32, row-major
+>>> b = Operand(rows=((32, 100),), columns=((100, 1),))
+>>> c = Operand(rows=((64, 100),), columns=((100, 1),))
+>>> plan_contraction("float32", a, b, c).flops
+409600
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from .build import ContractionPlan, build
+from .cost import choose, oriented_problem
+from .host import ITEM_BYTES, host
+from .layout import size
+
+Dims = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One operand's index map: (extent, stride in elements) of its row, column, batch dimensions.
+
+    A has rows m and columns k, B rows k and columns n, C rows m and columns n. Extents of a group
+    must be the same list in the operands that share it.
+    """
+
+    rows: Dims = ()
+    columns: Dims = ()
+    batch: Dims = ()
+
+
+@lru_cache(maxsize=1024)
+def plan_contraction(dtype: str, a: Operand, b: Operand, c: Operand) -> ContractionPlan:
+    """The plan of C = A B (C is overwritten and must not overlap A or B).
+
+    Empty batch, rows or columns: no kernels; no steps of k: zeros. Raises ValueError when extents
+    disagree, NotImplementedError for a dtype other than float32 and float64.
+    """
+    host().lanes(dtype)
+    item = ITEM_BYTES[dtype]
+    batch = _zipped("batch", item, a.batch, b.batch, c.batch)
+    rows = _zipped("rows of A and C", item, a.rows, c.rows)
+    columns = _zipped("columns of B and C", item, b.columns, c.columns)
+    steps = _zipped("columns of A and rows of B", item, a.columns, b.rows)
+    results = size(batch) * size(rows) * size(columns)
+    if results == 0:
+        return ContractionPlan((), 0, 0)
+    reduced = size(steps)
+    problem, form = choose(oriented_problem(dtype, batch, rows, columns, steps if reduced else []))
+    return build(problem, form, results, reduced)
+
+
+def _zipped(what: str, item: int, *groups: Dims) -> list[tuple[int, ...]]:
+    """One dimension list with every operand's byte strides."""
+    extents = {tuple(dim[0] for dim in group) for group in groups}
+    if len(extents) > 1:
+        raise ValueError(f"contraction: extents of {what} differ: {sorted(extents)}")
+    return [
+        (dims[0][0], *(stride * item for _, stride in dims)) for dims in zip(*groups, strict=True)
+    ]

@@ -1,0 +1,105 @@
+"""Rows of control flow: scan is a LOOP, cond a jump forward, while_loop a jump back.
+
+Inner graphs become rows of the same program: nothing recurses when it runs. A body writes each new
+carry over the old one; sequences and stacks are slots that move with the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from graphgrad.ir import Node
+from graphgrad.ops import size_of
+
+from .draft import TEST_CELL, Draft, Step
+from .places import Scope, shifted
+from .program import Slot
+
+if TYPE_CHECKING:
+    from .build import Emitter
+
+
+def _results(step: Step, scope: Scope) -> list[Slot]:
+    """Where each result of a control-flow node is written."""
+    node = step.node
+    slots = {i: scope.slot(place) for i, place in step.temporaries.items()}
+    slots |= {y.attrs["index"]: scope.value(y) for y in step.region.outputs}
+    return [slots[i] for i in range(len(node.results))]
+
+
+def _inner(
+    emitter: Emitter, draft: Draft, inputs: Sequence[Slot], outputs: Sequence[Any], block: Slot
+) -> None:
+    emitter.emit(Scope(emitter.builder, draft, inputs, outputs, block))
+
+
+def _start_carries(emitter: Emitter, step: Step, scope: Scope, carries: Sequence[Slot]) -> None:
+    """Copy the first values of the carries to where the body keeps them."""
+    for x, carry, start in zip(step.node.inputs, carries, step.starts, strict=False):
+        emitter.copy(start, scope.value(x), carry)
+    emitter.launches.flush()
+
+
+def _emit_scan(emitter: Emitter, step: Step, scope: Scope) -> None:
+    node: Node = step.node
+    carries, sequences, length, reverse = (
+        node.attrs[k] for k in ("carries", "sequences", "length", "reverse")
+    )
+    results = _results(step, scope)
+    _start_carries(emitter, step, scope, results[:carries])
+    with emitter.builder.loop(length, "scan") as loop:
+
+        def element(whole: Any, shape: tuple[int, ...], itemsize: int) -> Slot:
+            nbytes = size_of(shape[1:]) * itemsize
+            if not reverse:
+                return loop.move(whole, nbytes)
+            return loop.move(shifted(whole, (length - 1) * nbytes), -nbytes)
+
+        operands = [scope.value(x) for x in node.inputs[carries:]]
+        rows = [
+            element(slot, x.shape, x.dtype.itemsize)
+            for slot, x in zip(operands[:sequences], node.inputs[carries:], strict=False)
+        ]
+        stacks = [
+            element(slot, shape, dtype.itemsize)
+            for slot, (shape, dtype) in zip(results[carries:], node.results[carries:], strict=True)
+        ]
+        inputs = [*results[:carries], *rows, *operands[sequences:]]
+        outputs = [*[None] * carries, *stacks]
+        _inner(emitter, step.inner[0], inputs, outputs, scope.slot(step.block))
+
+
+def _emit_cond(emitter: Emitter, step: Step, scope: Scope) -> None:
+    test, *operands = (scope.value(x) for x in step.node.inputs)
+    results, block = _results(step, scope), scope.slot(step.block)
+
+    def branch(draft: Draft) -> Callable[[], None]:
+        return lambda: _inner(emitter, draft, operands, results, block)
+
+    emitter.builder.branch(test, *map(branch, step.inner))
+
+
+def _emit_while(emitter: Emitter, step: Step, scope: Scope) -> None:
+    node = step.node
+    test, body = step.inner
+    carries = _results(step, scope)
+    block, cell = scope.slot(step.block), scope.slot(step.temporaries[TEST_CELL])
+    fixed = [scope.value(x) for x in node.inputs[node.attrs["carries"] :]]
+    _start_carries(emitter, step, scope, carries)
+
+    def condition() -> Slot:
+        _inner(emitter, test, [*carries, *fixed], [cell], block)
+        return cell
+
+    def turn() -> None:
+        _inner(emitter, body, [*carries, *fixed], [None] * len(carries), block)
+
+    emitter.builder.while_loop(condition, turn)
+
+
+EMITTERS: dict[str, Callable[[Emitter, Step, Scope], None]] = {
+    "scan": _emit_scan,
+    "cond": _emit_cond,
+    "while_loop": _emit_while,
+}

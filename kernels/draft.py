@@ -1,0 +1,196 @@
+"""The first half of building a program: everything decided but addresses.
+
+    draft = draft_plan(plan, context, aliases, donated)
+    draft.steps                     # one Step a region: kernel calls, a host call, or inner drafts
+    draft.arena_bytes               # inner graphs' arenas included
+
+Nothing is compiled yet: ``Context.keys`` collects what all steps need, to be compiled together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from graphgrad import ir
+from graphgrad.ir import Graph, Node
+from graphgrad.regions import (
+    CONTRACT,
+    CONTROL,
+    HOST,
+    LOOP,
+    Assignment,
+    Lifetime,
+    Place,
+    Plan,
+    Region,
+)
+
+from .host import literal
+
+
+@dataclass(eq=False)
+class Step:
+    """How one region runs: ``calls`` of kernels, a host call (``reason`` says why), or ``inner``.
+
+    Control flow has its first ``starts`` (copies of operands into carries), a ``block`` of the
+    arena for the inner drafts, and ``temporaries``, places of results that nobody reads.
+    """
+
+    region: Region
+    calls: tuple[Any, ...] = ()
+    reason: str = ""
+    inner: tuple[Draft, ...] = ()
+    starts: tuple[Step, ...] = ()
+    block: Place | None = None
+    temporaries: dict[int, Place] = field(default_factory=dict)
+
+    @property
+    def node(self) -> Node:
+        """The control-flow node of the region."""
+        (node,) = (x for x in self.region.nodes if x.op.kind == "control")
+        return node
+
+
+@dataclass(eq=False)
+class Copy:
+    """A value copied from place to place by ``step``, an identity."""
+
+    step: Step
+    source: Place
+    target: Place
+
+
+@dataclass(eq=False)
+class Draft:
+    """A plan with its steps and with arena offsets, relative to where its block will lie."""
+
+    plan: Plan
+    assignment: Assignment
+    steps: list[Step]
+    copies: list[Copy]
+    literals: list[np.ndarray]
+    offsets: list[int] = field(default_factory=list)
+    arena_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Planner:
+    """The passes that building calls: a Plan of an inner graph, places of values, arena offsets."""
+
+    plan: Callable[[Graph, Mapping[int, int], bool], Plan]
+    assign: Callable[..., Assignment]
+    offsets: Callable[[Sequence[Lifetime]], tuple[list[int], int]]
+
+
+@dataclass(eq=False)
+class Context:
+    """What all drafts of one program share: the planner of inner graphs, and keys of kernels."""
+
+    planner: Planner
+    keys: dict[Any, None] = field(default_factory=dict)
+
+    def step(self, region: Region, inplace: Mapping[Node, Node] | None = None) -> Step:
+        """Kernel calls of a loop or contraction, or why it must be interpreted."""
+        try:
+            calls = tuple(_lower(region, dict(inplace or {})))
+        except NotImplementedError as error:
+            return Step(region, reason=str(error))
+        for call in calls:
+            self.keys.update(dict.fromkeys(kernel_keys(call)))
+        return Step(region, calls)
+
+    def copy(self, x: Node) -> Step:
+        """An identity over ``x``."""
+        operand = ir.like(x)
+        y = ir.node("identity", operand, origins=x.origins)
+        return self.step(Region(LOOP, (y,), (operand,), (y,)))
+
+
+def kernel_key(call: Any) -> Any:
+    """What names a call's kernel: (name, source) of a generated one, a name of the engine's."""
+    return call.key if hasattr(call, "key") else (call.name, call.source)
+
+
+def kernel_keys(call: Any) -> list[Any]:
+    """The kernel of a call, and those it is handed to call by address."""
+    return [kernel_key(call), *(s[1] for s in call.slots if s[0] == "function")]
+
+
+def _lower(region: Region, inplace: dict[Node, Node]) -> Iterable[Any]:
+    if region.kind == HOST:
+        raise NotImplementedError(f"{region.name} is a host call")
+    if region.kind == CONTRACT:
+        from .contract_build import lower_contraction
+
+        return lower_contraction(region)
+    from .lower import lower_region
+
+    return lower_region(region, inplace)
+
+
+def draft_plan(
+    plan: Plan,
+    context: Context,
+    aliases: Mapping[int, int],
+    donated: Iterable[int] = (),
+    commit: bool = False,
+) -> Draft:
+    """Places, kernels and inner drafts of a plan."""
+    assignment = context.planner.assign(plan, aliases, donated, commit)
+    steps = [_step(i, region, assignment, context) for i, region in enumerate(plan)]
+    copies = [Copy(context.copy(x), source, to) for x, source, to in assignment.copies]
+    draft = Draft(plan, assignment, steps, copies, [literal(x) for x in assignment.constants])
+    draft.offsets, draft.arena_bytes = context.planner.offsets(assignment.lifetimes)
+    return draft
+
+
+def _step(number: int, region: Region, assignment: Assignment, context: Context) -> Step:
+    if region.kind == CONTROL:
+        return _control_step(number, region, assignment, context)
+    return context.step(region, assignment.inplace.get(region))
+
+
+def _control_step(number: int, region: Region, assignment: Assignment, context: Context) -> Step:
+    """Inner drafts share one block of the arena; results nobody reads get temporary places."""
+    step = Step(region)
+    node = step.node
+    step.inner = tuple(_inner_drafts(node, context))
+
+    def reserve(nbytes: int) -> Place:
+        assignment.lifetimes.append(Lifetime(number, number, nbytes))
+        return Place("arena", len(assignment.lifetimes) - 1)
+
+    step.block = reserve(max(draft.arena_bytes for draft in step.inner))
+    written = {x.attrs["index"] for x in region.outputs}
+    for index, (shape, dtype) in enumerate(node.results):
+        if index not in written:
+            step.temporaries[index] = reserve(ir.size_of(shape) * dtype.itemsize)
+    if node.op.name == "while_loop":
+        step.temporaries[TEST_CELL] = reserve(1)
+    carries = node.inputs[: node.attrs.get("carries", 0)]
+    step.starts = tuple(map(context.copy, carries))
+    return step
+
+
+TEST_CELL = -1  # the temporary that holds a while_loop's condition
+
+
+def _inner_drafts(node: Node, context: Context) -> Iterable[Draft]:
+    attrs = node.attrs
+    if node.op.name == "cond":
+        yield _inner(attrs["then"], 0, context)
+        yield _inner(attrs["otherwise"], 0, context)
+        return
+    if node.op.name == "while_loop":
+        yield _inner(attrs["test"], 0, context)
+    yield _inner(attrs["body"], attrs["carries"], context)
+
+
+def _inner(graph: Graph, carries: int, context: Context) -> Draft:
+    """A body writes each new carry over the old one, as a program does with mutated inputs."""
+    aliases = {k: k for k in range(carries)}
+    return draft_plan(context.planner.plan(graph, aliases, True), context, aliases)

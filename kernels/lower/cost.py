@@ -1,0 +1,42 @@
+"""How long things take, roughly, on one core: enough to cut work into chunks.
+
+Everything here depends on sizes alone, so results do not depend on the machine or its threads.
+"""
+
+from __future__ import annotations
+
+import math
+
+from .schedule import Schedule
+
+CHUNK_NS = 16_000  # a launch costs about 1.3 µs
+MAX_CHUNKS = 256
+
+# Nanoseconds per element in a vectorised loop.
+_NS = {
+    **dict.fromkeys(["add", "sub", "mul", "neg", "abs", "where", "maximum", "minimum"], 0.03),
+    **dict.fromkeys(["div", "sqrt", "rsqrt", "reciprocal"], 0.15),
+    **dict.fromkeys(["exp", "log", "sigmoid", "sin", "cos", "tanh", "erf", "pow"], 0.25),
+    **dict.fromkeys(["load", "cast", "reduce"], 0.08),
+    **dict.fromkeys(["checked", "running"], 1.0),
+    **dict.fromkeys(["literal", "scalar"], 0.0),
+    "philox": 1.0,
+}
+_OTHER, _STORE = 0.1, 0.15
+
+
+def nanoseconds(schedule: Schedule) -> float:
+    """Estimated time of all iterations on one core."""
+    total = 20.0
+    for v in schedule.values:
+        axes = v.axes if v.op != "reduce" else v.args[0].axes
+        total += math.prod(axis.size for axis in axes) * _NS.get(v.op, _OTHER)
+    for s in schedule.stores:
+        total += math.prod(axis.size for axis in s.axes) * _STORE
+    return total
+
+
+def grain(iterations: int, ns: float) -> int:
+    """Iterations per chunk: chunks of at least CHUNK_NS, at most MAX_CHUNKS; 0 for a single one."""
+    chunks = max(1, min(MAX_CHUNKS, iterations, int(ns / CHUNK_NS)))
+    return 0 if chunks == 1 else -(-iterations // chunks)

@@ -1,0 +1,153 @@
+"""One or two kernel calls for some stores: the schedule's blocks, splitting, scratch and grain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from graphgrad.axes import Axis
+from graphgrad.views import row_major
+
+from ..emit import emit
+from .affine import Affine, dot
+from .call import KernelCall
+from .cost import grain, nanoseconds
+from .nest import Nest
+from .schedule import Loop, Schedule, Store, reachable
+from .values import Array, Trace, Value
+
+ALIGN = 64
+LONG_ROW = 32768  # elements of an innermost loop worth cutting into blocks
+ROW_BLOCK = 16384
+TILE = 512
+TILE_BYTES = 256 * 1024  # what several passes over one tile should find in the cache again
+FEW_ROWS = 32
+SPLIT_ELEMENTS = 65536  # elements of a reduction worth several chunks
+SPLIT_BLOCK = 32768
+
+
+def lower_stores(
+    name: str, stores: Sequence[Store], trace: Trace, serial: Sequence[Axis] = ()
+) -> list[KernelCall]:
+    """Kernel calls that write all stores."""
+    schedule = Schedule.of(stores, serial)
+    if not serial and _splits(schedule):
+        return _split(name, schedule, trace)
+    return [_call(name, schedule, _blocks(schedule))]
+
+
+def _blocks(schedule: Schedule) -> dict[Loop, int]:
+    """Which loop every iteration walks only a block of."""
+    tile = schedule.tile
+    if tile is None:
+        return {}
+    if schedule.inner:
+        return {tile: _tile_width(schedule)}
+    if schedule.outer and tile.size > LONG_ROW:
+        return {tile: ROW_BLOCK}
+    return {}
+
+
+def _tile_width(schedule: Schedule) -> int:
+    """Narrow tiles where several passes read them, so that they stay in the cache."""
+    width = min(TILE, schedule.tile.size)
+    if schedule.stages > 1:
+        rows = _product(schedule.inner)
+        width = min(width, max(16, TILE_BYTES // (4 * rows) // 16 * 16))
+    return width
+
+
+def _call(
+    name: str,
+    schedule: Schedule,
+    blocks: dict[Loop, int],
+    scratch: int = 0,
+    numbers: Mapping[Loop, Axis] | None = None,
+) -> KernelCall:
+    """Write the kernel, and place its chunks' arrays in scratch, after its first bytes."""
+    nest = Nest(name, schedule, blocks, numbers or {})
+    kernel = nest.build()
+    step = grain(nest.iterations, nanoseconds(schedule))
+    chunks = -(-nest.iterations // step) if step else 1
+    offsets = []
+    for _, nbytes in nest.chunk_arrays:
+        offsets.append(scratch)
+        scratch += -(-nbytes * chunks // ALIGN) * ALIGN
+    slots = tuple(("scratch", offsets[s[1]]) if s[0] == "chunk" else s for s in kernel.slots)
+    return KernelCall(name, emit(kernel), slots, nest.iterations, step, scratch)
+
+
+# ---- reductions of few, long rows ----------------------------------------------------------------
+
+
+def _splits(schedule: Schedule) -> bool:
+    """Whether chunks of the reduced elements are reduced on their own and combined afterwards."""
+    if not schedule.reduces or any(v.args[0].stage for v in schedule.reduces):
+        return False
+    if any(s.stage and schedule.is_full(s.axes) for s in schedule.stores):
+        return False
+    rows = _product(schedule.outer)
+    if schedule.tile is not None:
+        rows *= -(-schedule.tile.size // TILE)
+    return rows < FEW_ROWS and schedule.elements > SPLIT_ELEMENTS
+
+
+def _split(name: str, schedule: Schedule, trace: Trace) -> list[KernelCall]:
+    """Partial results per block of the longest reduced loop, then a kernel that combines them."""
+    loop = max(schedule.inner, key=lambda candidate: candidate.size)
+    blocks = _blocks(schedule)
+    width = blocks.get(schedule.tile, 1) if schedule.tile is not None else 1
+    others = width * _product(schedule.inner) // loop.size
+    size = max(1, min(loop.size, SPLIT_BLOCK // others))
+    block = Axis(-(-loop.size // size))
+    partials, scratch = _partial_arrays(schedule, block)
+    early = [s for s in schedule.stores if s.stage == 0 and schedule.is_full(s.axes)]
+    late = [s for s in schedule.stores if s not in early]
+    position = _partial_position(schedule, block)
+    written = [Store(array, position, v) for v, array in partials.items()]
+    first = replace(schedule, stores=early + written)
+    blocks[loop] = size
+    second = Schedule.of(_combining(late, partials, position, block, trace))
+    return [
+        _call(name, first, blocks, scratch, {loop: block}),
+        _call(f"{name}_combine", second, _blocks(second), scratch),
+    ]
+
+
+def _product(loops: Iterable[Loop]) -> int:
+    return math.prod(loop.size for loop in loops)
+
+
+def _partial_arrays(schedule: Schedule, block: Axis) -> tuple[dict[Value, Array], int]:
+    """An array of partial results for every reduction, block by block, in scratch."""
+    arrays, offset = {}, 0
+    for v in schedule.reduces:
+        arrays[v] = Array("p", v.dtype, ("scratch", offset))
+        nbytes = schedule.rows * block.size * v.dtype.itemsize
+        offset += -(-nbytes // ALIGN) * ALIGN
+    return arrays, offset
+
+
+def _partial_position(schedule: Schedule, block: Axis) -> Affine:
+    loops = schedule.outer + ([schedule.tile] if schedule.tile else [])
+    axes = [block, *(axis for loop in loops for axis in loop.members)]
+    return dot([Affine.of(a) for a in axes], row_major([a.size for a in axes]))
+
+
+def _combining(
+    stores: Iterable[Store],
+    partials: Mapping[Value, Array],
+    position: Affine,
+    block: Axis,
+    trace: Trace,
+) -> list[Store]:
+    """The stores with reductions replaced by reductions of partial results."""
+    new: dict[Value, Value] = {}
+    for v in reachable(s.value for s in stores):
+        if v in partials:
+            load = trace.load(partials[v], position)
+            new[v] = trace.make("reduce", v.dtype, [load], v.attrs[0], (block,))
+        else:
+            new[v] = trace.make(v.op, v.dtype, [new[a] for a in v.args], *v.attrs)
+    return [Store(s.array, s.position, new[s.value]) for s in stores]

@@ -1,0 +1,206 @@
+"""Operations that write strided parts of their result: each is a few stores of their own loops.
+
+concat writes every operand into its slice, pad fills the border and copies the inside, slice_update
+copies and overwrites a block, window_sum adds one window position after the other, scatter writes
+where an index says, cumulative operations run along their axis. What operands are computed from is
+fused into these stores.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+
+from graphgrad import ir as graph_ir
+from graphgrad.axes import Axis, all_leaves, fresh, leaves
+from graphgrad.ir import Node
+from graphgrad.regions import Region
+from graphgrad.views import VIEWS, row_major
+
+from .affine import Affine, dot
+from .call import KernelCall
+from .loops import lower_stores
+from .nests import Frame, indices
+from .schedule import Store
+from .values import Index, Trace
+
+MAX_WINDOW = 256
+
+
+class Root:
+    """The region of one such operation, being lowered."""
+
+    def __init__(self, region: Region, x: Node, aliases: Mapping[Node, Node]) -> None:
+        self.region, self.x = region, x
+        self.memory = frozenset(region.inputs)
+        nodes = region.nodes
+        if x.op.name in SEPARATE:
+            nodes = tuple(y for y in nodes if y is not x)
+        views = {y for y in x.inputs if y.op.name in VIEWS or y.op.kind == "source"}
+        self.frame = Frame(nodes, self.memory, views)
+        self.trace = Trace(self.memory, self.frame)
+        for new, old in aliases.items():
+            self.trace.arrays[new] = self.trace.array(old)
+        self.in_place = bool(aliases)
+        self.target = self.trace.array(x)
+        self.strides = row_major(x.shape)
+
+    def index(self, y: Node) -> Index:
+        """The loops over all elements of an operand."""
+        return indices(fresh(y.shape)) if y in self.memory else self.frame.index(y)
+
+    def call(self, stores: Sequence[Store], serial: Sequence[Axis] = ()) -> list[KernelCall]:
+        return lower_stores(self.region.name, stores, self.trace, serial)
+
+    def copy(self, y: Node, start: Sequence[int], step: Sequence[int]) -> list[KernelCall]:
+        """Write an operand to a strided block of the result."""
+        if y.size == 0:
+            return []
+        index = self.index(y)
+        where = [i * s + a for i, a, s in zip(index, start, step, strict=True)]
+        return self.call([Store(self.target, dot(where, self.strides), self.trace.at(y, index))])
+
+    def fill(self, value: float, start: Sequence[int], shape: Sequence[int]) -> list[KernelCall]:
+        """Write a number to a block of the result."""
+        if 0 in shape:
+            return []
+        scalar = graph_ir.node("scalar", value=value, dtype=self.x.dtype, origins=())
+        where = [i + a for i, a in zip(indices(fresh(tuple(shape))), start, strict=True)]
+        number = self.trace.make("scalar", self.x.dtype, (), scalar)
+        return self.call([Store(self.target, dot(where, self.strides), number)])
+
+
+def _concat(root: Root) -> list[KernelCall]:
+    x, calls = root.x, []
+    start, step = [0] * len(x.shape), [1] * len(x.shape)
+    for y in x.inputs:
+        calls += root.copy(y, start, step)
+        start[x.attrs["axis"]] += y.shape[x.attrs["axis"]]
+    return calls
+
+
+def _pad(root: Root) -> list[KernelCall]:
+    """Slabs of the border, axis by axis (everything where elements are spread), then the inside."""
+    x, (y,) = root.x, root.x.inputs
+    low, high, interior = (x.attrs[k] for k in ("low", "high", "interior"))
+    if min(*low, *high, 0) < 0:
+        return _crop(root)
+    if any(interior) or y.size == 0:
+        calls = root.fill(x.attrs["value"], [0] * len(low), x.shape)
+    else:
+        calls = _border(root, low, high)
+    return calls + root.copy(y, low, [i + 1 for i in interior])
+
+
+def _border(root: Root, low: Sequence[int], high: Sequence[int]) -> list[KernelCall]:
+    calls: list[KernelCall] = []
+    start, shape = [0] * len(low), list(root.x.shape)
+    for axis, (before, after) in enumerate(zip(low, high, strict=True)):
+        for first, n in ((0, before), (root.x.shape[axis] - after, after)):
+            slab, extent = list(start), list(shape)
+            slab[axis], extent[axis] = first, n
+            calls += root.fill(root.x.attrs["value"], slab, extent)
+        start[axis], shape[axis] = before, shape[axis] - before - after
+    return calls
+
+
+def _crop(root: Root) -> list[KernelCall]:
+    """Padding that is negative somewhere: the part of the operand that stays."""
+    x, (y,) = root.x, root.x.inputs
+    first, count, start, step = [], [], [], []
+    rows = zip(y.shape, x.attrs["low"], x.attrs["interior"], x.shape, strict=True)
+    for n, low, interior, size in rows:
+        s = interior + 1
+        a = max(0, -(low // s)) if low < 0 else 0
+        first.append(a)
+        count.append(max(0, min(n, -(-(size - low) // s)) - a))
+        start.append(low + a * s)
+        step.append(s)
+    calls = root.fill(x.attrs["value"], [0] * len(first), x.shape)
+    if 0 in count:
+        return calls
+    index = indices(fresh(tuple(count)))
+    where = [i * s + a for i, a, s in zip(index, start, step, strict=True)]
+    value = root.trace.at(y, tuple(i + a for i, a in zip(index, first, strict=True)))
+    return calls + root.call([Store(root.target, dot(where, root.strides), value)])
+
+
+def _slice_update(root: Root) -> list[KernelCall]:
+    x, (base, update) = root.x, root.x.inputs
+    zero, one = [0] * len(x.shape), [1] * len(x.shape)
+    calls = [] if root.in_place else root.copy(base, zero, one)
+    return calls + root.copy(update, x.attrs["start"], x.attrs["step"])
+
+
+def _window_sum(root: Root) -> list[KernelCall]:
+    """One pass per position inside the window; a single one where windows do not overlap."""
+    x, (y,) = root.x, root.x.inputs
+    a, dims = x.attrs, root.frame.domain(x)
+    count = len(a["axes"])
+    inside = all_leaves(dims[len(dims) - count :])
+    positions = list(itertools.product(*(range(axis.size) for axis in inside)))
+    if len(positions) > MAX_WINDOW:
+        raise NotImplementedError(f"window_sum over windows of {len(positions)} elements")
+    rows = list(zip(a["size"], a["stride"], a["dilation"], strict=True))
+    apart = all(s >= d * (k - 1) + 1 for k, s, d in rows)
+    stores = []
+    for position in positions:
+        fixed = {axis: Affine((), p) for axis, p in zip(inside, position, strict=True)}
+        index = [i.substitute(fixed) for i in indices(dims)]
+        where = index[: len(x.shape)]
+        for axis, k, (_, s, d) in zip(a["axes"], index[len(where) :], rows, strict=True):
+            where[axis] = where[axis] * s + k * d
+        value = root.trace.at(y, tuple(index))
+        stores.append(Store(root.target, dot(where, root.strides), value, not apart))
+    calls = [] if apart and _covers(x, y) else root.fill(0, [0] * len(x.shape), x.shape)
+    if y.size == 0:
+        return calls
+    groups = [stores] if apart else [[s] for s in stores]
+    return calls + [call for group in groups for call in root.call(group)]
+
+
+def _covers(x: Node, y: Node) -> bool:
+    """Whether windows that do not overlap leave no gaps."""
+    a = x.attrs
+    rows = zip(a["axes"], a["size"], a["stride"], a["dilation"], a["extent"], strict=True)
+    return all(s == k and (d == 1 or k == 1) and y.shape[i] * s == n for i, k, s, d, n in rows)
+
+
+def _scatter(root: Root) -> list[KernelCall]:
+    """Copy, then in the order of the index along its axis: the last of equal positions wins."""
+    x, (base, index, source) = root.x, root.x.inputs
+    zero, one = [0] * len(x.shape), [1] * len(x.shape)
+    calls = [] if root.in_place else root.copy(base, zero, one)
+    if index.size == 0:
+        return calls
+    axis, dims = x.attrs["axis"], root.frame.domain(x)
+    here = indices(dims)
+    where = list(here)
+    where[axis] = root.trace.checked(root.trace.at(index, here), x.shape[axis])
+    value = root.trace.at(source, here)
+    add = x.op.name == "scatter_add"
+    stores = [Store(root.target, dot(where, root.strides), value, add)]
+    return calls + root.call(stores, leaves(dims[axis]) or [Axis(1)])
+
+
+_RUNNING = {"cumsum": "add", "cumprod": "mul", "cummax": "maximum", "cummin": "minimum"}
+
+
+def _cumulative(root: Root) -> list[KernelCall]:
+    x, (y,) = root.x, root.x.inputs
+    index = root.frame.index(x)
+    axes = tuple(leaves(root.frame.domain(x)[x.attrs["axis"]])) or (Axis(1),)
+    value = root.trace.make("running", x.dtype, [root.trace.at(y, index)], _RUNNING[x.op.name], axes)
+    return root.call([Store(root.target, dot(index, root.strides), value)], axes)
+
+
+ROOTS: dict[str, Callable[[Root], list[KernelCall]]] = {
+    "concat": _concat,
+    "pad": _pad,
+    "slice_update": _slice_update,
+    "window_sum": _window_sum,
+    "scatter": _scatter,
+    "scatter_add": _scatter,
+    **dict.fromkeys(_RUNNING, _cumulative),
+}
+SEPARATE = frozenset({"concat", "pad", "slice_update"})

@@ -1,0 +1,69 @@
+"""Kernels against the interpreter, region by region: who is the first to disagree?
+
+    verify_regions(plan, planner, arrays)     # VerificationError names op, line and difference
+
+Every region is interpreted on the values the kernels computed before it, so rounding does not pile
+up and a difference belongs to the region it is found in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from graphgrad.errors import VerificationError
+from graphgrad.ir import Graph, Node
+from graphgrad.regions import Plan, Region
+
+from .build import build
+from .draft import Planner
+from .host import interpret_region, literal
+
+# Largest difference allowed, relative to the largest magnitude of the value.
+TOLERANCE = {
+    "float16": 1e-2,
+    "float32": 2e-4,
+    "float64": 1e-9,
+    "complex64": 2e-4,
+    "complex128": 1e-9,
+}
+
+
+def verify_regions(plan: Plan, planner: Planner, arrays: Sequence[np.ndarray]) -> None:
+    """Run the plan's kernels, keep every region's outputs, and compare each with its meaning."""
+    values = [y for region in plan for y in region.outputs]
+    whole = Plan(Graph(plan.graph.inputs, values), plan.regions)
+    results = build(whole, planner)([np.array(x, order="C") for x in arrays])
+    known = dict(zip((*plan.graph.inputs, *values), (*arrays, *results), strict=True))
+    for region in plan:
+        operands = [known[x] if x in known else literal(x) for x in region.inputs]
+        expected = interpret_region(region, operands)
+        for y, right in zip(region.outputs, expected, strict=True):
+            _compare(region, y, known[y], right)
+
+
+def _compare(region: Region, y: Node, actual: Any, expected: Any) -> None:
+    with np.errstate(all="ignore"):
+        same = (actual == expected) | ((actual != actual) & (expected != expected))
+        if np.all(same):
+            return
+        difference = np.where(same, 0, np.abs(np.subtract(actual, expected, dtype=_wide(y))))
+        finite = np.abs(expected[np.isfinite(expected)])
+    scale = float(finite.max(initial=0)) or 1.0
+    worst = float(np.max(difference)) if not np.isnan(difference).any() else float("nan")
+    if worst <= TOLERANCE.get(y.dtype.name, 0) * scale:
+        return
+    nodes = ", ".join(x.op.name for x in region.nodes)
+    raise VerificationError(
+        f"a kernel disagrees with the interpreter: {y!r}\n"
+        f'  at: "{y.origin.file}", line {y.origin.line}\n'
+        f"  region: {nodes}\n"
+        f"  largest difference: {worst:g} where values reach {scale:g}, "
+        f"in {int(np.sum(~same))} of {same.size} elements"
+    )
+
+
+def _wide(y: Node) -> type:
+    return np.complex128 if y.dtype.is_complex else np.float64

@@ -1,0 +1,52 @@
+"""What every test relies on: type rules re-run after passes, and a kernel cache of the tests' own.
+
+--update-golden    rewrite the files of tests/golden instead of comparing with them
+--slow             also run the tests marked slow
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pathlib
+from collections.abc import Callable
+
+# Before the first `import graphgrad`: the settings are read once.
+os.environ["GRAPHGRAD_CHECK"] = "1"
+_CACHE = pathlib.Path(__file__).parent.parent / ".pytest_cache" / "kernels"
+os.environ.setdefault("GRAPHGRAD_CACHE_DIR", str(_CACHE))
+
+import pytest  # noqa: E402
+
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite the golden files")
+    parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    reasons = {
+        "slow": None if config.getoption("--slow") else "slow: run with --slow",
+        "torch": None if importlib.util.find_spec("torch") else "needs torch to compare with",
+    }
+    for item in items:
+        for mark, reason in reasons.items():
+            if reason and mark in item.keywords:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """``golden("name.py", text)`` compares with tests/golden/name.py, or rewrites it when asked."""
+
+    def check(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        assert path.exists(), f"{path} is missing: run pytest --update-golden, then read it"
+        assert text == path.read_text(), f"{name} changed: read the diff, then --update-golden"
+
+    return check

@@ -1,0 +1,87 @@
+"""The command line: what it prints, and that its errors are one line."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+import pytest
+
+import graphgrad
+from graphgrad.bench import Row, Table, run
+from graphgrad.bench.workloads import WORKLOADS
+from graphgrad.cli import main
+from graphgrad.config import config
+
+
+def test_version(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"graphgrad {graphgrad.__version__}\n"
+
+
+def test_cache_clear_deletes_kernels_and_nothing_else(tmp_path: pathlib.Path, capsys):
+    key = "0123456789abcdef0123"
+    ours = [tmp_path / f"mul_add_{key}.py", tmp_path / f"mul_add_{key}.o"]
+    theirs = [tmp_path / "notes.py", tmp_path / "thesis.o"]
+    for path in (*ours, *theirs):
+        path.write_text("x")
+    with config.scope(cache_dir=tmp_path):
+        assert main(["cache", "--path"]) == 0
+        assert main(["cache", "--clear"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == str(tmp_path)
+    assert not any(p.exists() for p in ours) and all(p.exists() for p in theirs)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["draw", "nowhere"], "is not of the form module:function"),
+        (["draw", "no_such_module:f"], "cannot import 'no_such_module'"),
+        (["draw", "math:nothing"], "math has no 'nothing'"),
+        (["bench", "--only", "nothing of that name"], "no workload is called"),
+        (["bench", "--peers", "abacus"], "unknown peer 'abacus'"),
+    ],
+)
+def test_errors_are_one_line(arguments: list[str], message: str, capsys):
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1 and "Traceback" not in error
+
+
+def test_draw_writes_a_picture(tmp_path: pathlib.Path, monkeypatch, capsys):
+    (tmp_path / "drawn.py").write_text(
+        "import graphgrad as gg\n"
+        "def loss():\n"
+        "    w = gg.ones(3, requires_grad=True)\n"
+        "    return (w * 2).sum()\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert main(["draw", "drawn:loss", "-o", "loss.svg"]) == 0
+    assert "SumBackward0" in (tmp_path / "loss.svg").read_text()
+    assert "loss.svg" in capsys.readouterr().out
+
+
+def test_a_table_shows_times_ratios_and_who_is_absent():
+    rows = [
+        Row("matmul", {"written": 2e-3, "torch": 1e-3}, flops=2e9),
+        Row("step", {"written": 4e-5, "compiled": 1e-5, "torch": 4e-5}),
+    ]
+    text = str(Table(2, rows, ["jax"], peak_flops=4e12))
+    assert "0.50×" in text and "4.00×" in text and "1,000 GFLOP/s, 25% of peak" in text
+    assert "jax is not installed" in text
+    assert json.loads(Table(2, rows).json())["rows"][1]["seconds"]["compiled"] == 1e-5
+
+
+def test_every_workload_runs_and_names_are_distinct():
+    assert len({w.name for w in WORKLOADS}) == len(WORKLOADS)
+    for workload in WORKLOADS:
+        if workload.name.startswith(("sin", "call")):
+            step = workload.build(graphgrad, lambda function: function)
+            assert step().shape == step().shape
+
+
+def test_the_harness_measures_a_small_workload():
+    table = run("call, 1 ", peers=(), threads=1)
+    assert [row.name for row in table.rows] == ["call, 1 small tensors"]
+    assert 0 < table.rows[0].seconds["compiled"] < 1
