@@ -16,13 +16,17 @@ import difflib
 import importlib
 from typing import Any
 
-from graphgrad import dtypes as _dtypes
+from graphgrad import random as random
 from graphgrad.config import config as config
 from graphgrad.device import device as device
 from graphgrad.dtypes import DType as dtype
 from graphgrad.dtypes import get_default_dtype, set_default_dtype
 from graphgrad.errors import DTypeError, GraphError, ShapeError, TraceError, VerificationError
-from graphgrad.tensor import FUNCTIONS, Size, Tensor
+from graphgrad.namespace import NAMES as _NAMES
+from graphgrad.random import Generator, default_generator
+from graphgrad.jit import compile as compile
+from graphgrad.tensor import FUNCTIONS as _FUNCTIONS
+from graphgrad.tensor import Size, Tensor
 from graphgrad.tensor.state import (
     enable_grad,
     inference_mode,
@@ -34,27 +38,19 @@ from graphgrad.tensor.state import (
 
 __version__ = "0.1.0"
 
-globals().update(FUNCTIONS)
-globals().update({d.name.rstrip("_"): d for d in _dtypes.ALL})
+importlib.import_module("graphgrad.functional.names")
+globals().update(_FUNCTIONS)
+# Element types by PyTorch's names, constants, and the old tensor types such as LongTensor.
+globals().update(_NAMES)
 
-# PyTorch's other names of the element types, and numbers.
-float, double, half = _dtypes.float32, _dtypes.float64, _dtypes.float16  # noqa: A001
-long, int, short = _dtypes.int64, _dtypes.int32, _dtypes.int16  # noqa: A001
-cfloat, cdouble = _dtypes.complex64, _dtypes.complex128
-pi, e, inf, nan = 3.141592653589793, 2.718281828459045, 1e999, 1e999 - 1e999
-newaxis = None
-
-_MODULES = frozenset({"autograd", "cuda", "functional", "func", "nn", "optim", "utils", "viz"})
+_MODULES = frozenset({"autograd", "cuda", "functional", "nn", "optim", "viz"})
 # Names found in a module that is loaded when they are first asked for.
 _LAZY = {
-    "compile": "graphgrad.jit",
     "explain": "graphgrad.explanation",
     "draw": "graphgrad.viz",
     "scan": "graphgrad.control",
     "cond": "graphgrad.control",
     "while_loop": "graphgrad.control",
-    "save": "graphgrad.serialization",
-    "load": "graphgrad.serialization",
 }
 
 
@@ -78,6 +74,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "DTypeError",
+    "Generator",
     "GraphError",
     "ShapeError",
     "Size",
@@ -85,6 +82,7 @@ __all__ = [
     "TraceError",
     "VerificationError",
     "config",
+    "default_generator",
     "device",
     "dtype",
     "enable_grad",
@@ -93,6 +91,7 @@ __all__ = [
     "is_grad_enabled",
     "is_inference_mode_enabled",
     "no_grad",
+    "random",
     "set_default_dtype",
     "set_grad_enabled",
 ]

@@ -218,13 +218,19 @@ def _without(domain: Dims, gone: Sequence[int]) -> Dims:
 
 def _read(domain: Dims, operand: Node, memory: Container[Node]) -> Read:
     base, views = path(operand, memory)
-    dims: Dims | None = fresh(base.shape)
-    result, contiguous = dims, base in memory
+    if operand.size == 0:
+        return Read(base, None)
+    dims = fresh(base.shape)
+    result: Dims | None = dims
+    contiguous, reshaped = base in memory, None
     for y in views:
         moved = push(dims, y)
+        if y.op.name == "reshape" and not contiguous:
+            reshaped = y.inputs[0]
         if moved is None:
-            if y.op.name == "reshape" and not contiguous:
-                raise Misfit(y.inputs[0])
+            # Parts of a reshaped value need not follow the factors it was made from.
+            if reshaped is not None:
+                raise Misfit(reshaped)
             result, moved = None, fresh(y.shape)
         contiguous = contiguous and y.op.name == "reshape"
         dims = moved

@@ -51,10 +51,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
 
     demo = commands.add_parser("demo", help="train LeNet-5 on handwritten digits")
-    demo.add_argument("--epochs", type=_positive, default=1)
+    demo.add_argument("--epochs", type=_positive, default=3)
     demo.add_argument("--batch-size", type=_positive, default=64)
     demo.add_argument("--tier", choices=TIERS, default=config.tier, help="how programs run")
-    demo.add_argument("--svg", metavar="FILE", help="also draw the compiled training step")
+    demo.add_argument("--svg", metavar="FILE", help="also draw the history of a loss")
     demo.add_argument("--no-progress", action="store_true", help="no progress bar")
     demo.set_defaults(run=_demo)
 

@@ -68,9 +68,11 @@ class Trace:
         """A fresh input of the graph, as a tracer."""
         return tracer(ir.input(tuple(shape), dtype, name, role), self)
 
-    def scalar(self, getter: Callable[[], Any], dtype: DType | None = None) -> Tensor:
+    def scalar(
+        self, getter: Callable[[], Any], dtype: DType | None = None, name: str = ""
+    ) -> Tensor:
         """A 0-d tracer whose value ``getter()`` is read at each call of the program."""
-        node = ir.input((), dtype or dtypes.get_default_dtype(), "", "scalar")
+        node = ir.input((), dtype or dtypes.get_default_dtype(), name, "scalar")
         self.scalars.append((getter, node))
         return tracer(node, self)
 

@@ -251,8 +251,10 @@ def _word(writer: _Writer, e: Call, args: list[str]) -> str:
 
 
 def _bitcast(writer: _Writer, e: Call, args: list[str]) -> str:
+    if dtypes.bool_ in (e.dtype, e.source):
+        return _cast(writer, e, args)
     writer.name("np")
-    return f"{args[0]}.view(np.{e.dtype.name})"
+    return f"np.{e.source.name}({args[0]}).view(np.{e.dtype.name})"
 
 
 _SPECIAL: dict[str, Callable[[_Writer, Call, list[str]], str]] = {

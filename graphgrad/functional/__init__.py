@@ -56,7 +56,8 @@ from graphgrad.functional.conv import (
     conv_transpose2d,
     conv_transpose3d,
 )
-from graphgrad.functional.dropout import (
+from graphgrad.functional.dense import bilinear, embedding, linear, one_hot
+from graphgrad.functional.dropping import (
     alpha_dropout,
     dropout,
     dropout1d,
@@ -64,7 +65,6 @@ from graphgrad.functional.dropout import (
     dropout3d,
     feature_alpha_dropout,
 )
-from graphgrad.functional.linear import bilinear, embedding, linear, one_hot
 from graphgrad.functional.loss import (
     cosine_embedding_loss,
     gaussian_nll_loss,
@@ -78,6 +78,16 @@ from graphgrad.functional.loss import (
     smooth_l1_loss,
     triplet_margin_loss,
     triplet_margin_with_distance_loss,
+)
+from graphgrad.functional.names import (
+    celu_,
+    elu_,
+    hardtanh_,
+    leaky_relu_,
+    relu_,
+    rrelu_,
+    selu_,
+    threshold_,
 )
 from graphgrad.functional.normalization import (
     batch_norm,
@@ -102,8 +112,3 @@ from graphgrad.functional.pooling import (
     max_pool2d,
     max_pool3d,
 )
-
-# Last: it gives the functions above their other names (methods, in-place forms, graphgrad.relu).
-from graphgrad.functional import names  # noqa: E402
-
-globals().update(names.IN_PLACE)

@@ -1,4 +1,4 @@
-"""Arguments as PyTorch takes them: one number or one a dimension; dimensions from the end; reductions."""
+"""Arguments as PyTorch takes them: numbers for each dimension, dimensions, reductions."""
 
 from __future__ import annotations
 

@@ -2,8 +2,9 @@
 
     F.relu(x)          F.gelu(x, approximate="tanh")          F.softmax(logits, dim=-1)
 
-Every curve is a composite: one fused kernel and one grad_fn record. At a kink the gradient is PyTorch's
-(0 at relu's corner), and a branch that is not taken can send back no NaN: its argument is masked too.
+Every curve is a composite: one fused kernel and one grad_fn record. At a kink the gradient is
+PyTorch's (0 at relu's corner), and a branch that is not taken can send back no NaN: its argument is
+masked too.
 """
 
 from __future__ import annotations
@@ -345,7 +346,7 @@ def softmin(
 def gumbel_softmax(
     logits: Tensor, tau: float = 1.0, hard: bool = False, eps: float = 1e-10, dim: int = -1
 ) -> Tensor:
-    """A differentiable sample of one category (Jang et al. 2017); ``hard``: one-hot, soft gradient."""
+    """A differentiable draw of one class (Jang et al. 2017); ``hard``: one-hot, soft gradient."""
     gumbels = -gg.empty_like(logits.detach()).exponential_().log()
     soft = softmax((logits + gumbels) / tau, dim)
     if not hard:

@@ -1,4 +1,4 @@
-"""Pooling to a given output size: window i covers [⌊i·L/O⌋, ⌈(i+1)·L/O⌉) of a dimension of length L.
+"""Pooling to a given output size: window i of O covers [⌊i·L/O⌋, ⌈(i+1)·L/O⌉) of length L.
 
 F.adaptive_avg_pool2d(features, (1, 1))        F.adaptive_max_pool1d(x, 5, return_indices=True)
 """
@@ -102,7 +102,7 @@ def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
 
 
 def _adaptive_max(x: Tensor, out: Ints) -> tuple[Tensor, Tensor]:
-    """Gather each window, as long as the longest, by index; past its end it repeats its last element."""
+    """Gather windows as long as the longest by index; past its end one repeats its last element."""
     n, lead = len(out), x.dim() - len(out)
     sizes, front = tuple(x.shape[lead:]), tuple(x.shape[:lead])
     flat = _window_indices(sizes, out)

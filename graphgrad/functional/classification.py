@@ -16,7 +16,6 @@ from graphgrad.functional.loss import Flag, chosen_reduction, reduced
 from graphgrad.tensor import Tensor
 from graphgrad.tensor.composite import composite
 
-
 # ------------------------------------------------------------------------------------ likelihood
 
 
@@ -35,7 +34,7 @@ def _nll(
     label = lang.where(valid, target, 0)
     loss = -_picked(x, label, dim)
     if weight is None:
-        share = lang.where(valid, 1.0, loss.detach() * 0)
+        share = lang.cast(valid, x.dtype)
     else:
         flat = label.reshape(-1)
         share = lang.reshape(lang.apply("gather", weight, flat, axis=0), tuple(label.shape))
@@ -346,7 +345,7 @@ def multilabel_margin_loss(
     reduce: Flag = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """Σ over labels y and other classes i of max(0, 1 - (x_y - x_i)) / C; labels end at the first -1."""
+    """Σ max(0, 1 - (x_y - x_i)) / C over labels y and other classes i; labels end at -1."""
     reduction = chosen_reduction(size_average, reduce, reduction)
     if tuple(input.shape) != tuple(target.shape):
         raise RuntimeError(

@@ -2,8 +2,8 @@
 
     F.conv2d(x, weight, bias, stride=1, padding="same", dilation=1, groups=1)
 
-x is (N, C, *space) or (C, *space), weight (O, C/groups, *kernel). The window view is read in place, so no
-im2col matrix exists. A transposed convolution spreads the input (interior padding) and convolves.
+x is (N, C, *space) or (C, *space), weight (O, C/groups, *kernel). The window view is read in place,
+so no im2col matrix exists. A transposed convolution spreads the input out and convolves.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _transposed(
     dilation: tuple[int, ...],
     groups: int,
 ) -> Tensor:
-    """The adjoint of ``_convolution``: zeros between elements, flipped kernel, channels exchanged."""
+    """The adjoint of ``_convolution``: zeros between elements, kernel flipped, channels swapped."""
     low, high = ((0, 0, *side) for side in zip(*pads, strict=True))
     wide = lang.pad(x, low, high, (0, 0, *(s - 1 for s in stride)))
     c, o, *kernel = weight.shape
@@ -137,9 +137,7 @@ def _check(name: str, x: Tensor, weight: Tensor, bias: Any, groups: int, n: int)
             f"but got input of size: {list(x.shape)}"
         )
     if x.dtype is not weight.dtype:
-        raise RuntimeError(
-            f"expected scalar type {spelled(x)} but found {spelled(weight)}"
-        )
+        raise RuntimeError(f"expected scalar type {spelled(x)} but found {spelled(weight)}")
     if groups <= 0:
         raise RuntimeError("non-positive groups is not supported")
 

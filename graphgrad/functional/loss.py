@@ -3,7 +3,8 @@
     F.mse_loss(prediction, target)                  # mean over all elements
     F.smooth_l1_loss(prediction, target, reduction="sum", beta=0.5)
 
-Every loss takes ``reduction`` "none", "mean" or "sum", and PyTorch's old ``size_average``/``reduce`` flags.
+Every loss takes ``reduction`` "none", "mean" or "sum", and PyTorch's old flags ``size_average`` and
+``reduce``.
 """
 
 from __future__ import annotations
@@ -195,11 +196,12 @@ def kl_div(
     reduction: str = "mean",
     log_target: bool = False,
 ) -> Tensor:
-    """y·(log y - x), where x holds log-probabilities; "batchmean" divides by the first dimension."""
+    """y·(log y - x) for log-probabilities x; "batchmean" divides by the first dimension."""
     if reduction == "mean" and size_average is None and reduce is None:
         warnings.warn(
             "reduction: 'mean' divides the total loss by both the batch size and the support size."
-            "'batchmean' divides only by the batch size, and aligns with the KL div math definition."
+            "'batchmean' divides only by the batch size, and aligns with the KL div math "
+            "definition."
             "'mean' will be changed to behave the same as 'batchmean' in the next major release.",
             stacklevel=2,
         )

@@ -93,8 +93,8 @@ def batch_norm(
 ) -> Tensor:
     """Normalise each channel (dimension 1) over batch and space (Ioffe & Szegedy 2015).
 
-    In training the batch's own moments are used, and the running ones move towards them by ``momentum``
-    (the variance unbiased); otherwise the running moments are used.
+    In training the batch's own moments are used, and the running ones move towards them by
+    ``momentum`` (the variance unbiased); otherwise the running moments are used.
     """
     channels = input.shape[1]
     named = {"running_mean": running_mean, "running_var": running_var}
@@ -214,7 +214,7 @@ def rms_norm(
     weight: Tensor | None = None,
     eps: float | None = None,
 ) -> Tensor:
-    """x/√(mean x² + eps) over the last dimensions; eps is the type's machine epsilon unless given."""
+    """x/√(mean x² + eps) over the last dimensions; eps: the type's machine epsilon unless given."""
     shape = _check_normalized(input, normalized_shape, {"weight": weight})
     eps = gg.finfo(input.dtype).eps if eps is None else eps
     return _rms_norm(input, weight, len(shape), eps)
@@ -253,7 +253,7 @@ def group_norm(
 def local_response_norm(
     input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
 ) -> Tensor:
-    """x/(k + alpha·mean of x² over ``size`` neighbouring channels)^beta (Krizhevsky et al. 2012)."""
+    """x/(k + alpha·mean of x² over ``size`` channels around)^beta (Krizhevsky et al. 2012)."""
     if input.dim() < 3:
         raise ValueError(
             f"Expected 3D or higher dimensionality input (got {input.dim()} dimensions)"

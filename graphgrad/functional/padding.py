@@ -99,8 +99,9 @@ def pad(
 ) -> Tensor:
     """Pad the last dimensions; ``pad`` lists (before, after) pairs from the last dimension on.
 
-    Negative widths crop. ``value`` belongs to mode "constant"; "reflect", "replicate" and "circular" pad
-    the last one to three dimensions of a tensor that has a batch or channel dimension besides.
+    Negative widths crop. ``value`` belongs to mode "constant"; "reflect", "replicate" and
+    "circular" pad the last one to three dimensions of a tensor that has a batch or channel
+    dimension besides.
     """
     widths = tuple(int(w) for w in pad)
     if len(widths) % 2:

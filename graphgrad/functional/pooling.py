@@ -1,22 +1,21 @@
 """Pooling: a sliding-window view and a reduction over the window.
 
-    F.max_pool2d(x, 2)        F.avg_pool2d(x, 3, stride=2, padding=1)        F.adaptive_avg_pool2d(x, 1)
+    F.max_pool2d(x, 2)        F.avg_pool2d(x, 3, stride=2, padding=1)
 
-A maximum's gradient goes to the first of equal elements, as in PyTorch: the position of the first is
-computed, and the result picked by it, so its gradient is the transposed view of a one-hot window.
+A maximum's gradient goes to the first of equal elements, as in PyTorch: the position of the first
+is computed, and the result picked by it; its gradient is the transposed view of a one-hot window.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 import graphgrad as gg
 from graphgrad import lang
-from graphgrad.dtypes import int32, int64
+from graphgrad.dtypes import int64
 from graphgrad.functional._arguments import spread
 from graphgrad.functional.activation import relu
 from graphgrad.tensor import Tensor

@@ -22,7 +22,7 @@ def lstm_cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def gru_cell(from_input: Tensor, from_hidden: Tensor, hidden: Tensor) -> Tensor:
-    """Gates (…, 3·H) in PyTorch's order (reset, update, new); the reset acts on the hidden share."""
+    """Gates (…, 3·H) in PyTorch's order: reset, update, new; the reset acts on the hidden share."""
     (ri, zi, ni), (rh, zh, nh) = from_input.chunk(3, -1), from_hidden.chunk(3, -1)
     update = lang.sigmoid(zi + zh)
     new = lang.tanh(ni + lang.sigmoid(ri + rh) * nh)
@@ -41,7 +41,7 @@ def lstm_layer(
     w_hr: Tensor | None,
     reverse: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """x (T, N, I) → outputs (T, N, H), last hidden, last cell; ``w_hr`` projects the hidden state."""
+    """x (T, N, I) → outputs (T, N, H), last hidden, last cell; ``w_hr`` projects the output."""
     gates = x @ w_ih.t()
     if b_ih is not None and b_hh is not None:
         gates = gates + (b_ih + b_hh)

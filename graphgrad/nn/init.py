@@ -10,16 +10,18 @@ import math
 import warnings
 from typing import Any
 
+import numpy as np
+
 import graphgrad as gg
-from graphgrad.tensor.state import no_grad
 from graphgrad.tensor import Tensor
+from graphgrad.tensor.state import no_grad
 
 _UNIT_GAIN = ("linear", "conv1d", "conv2d", "conv3d", "sigmoid")
 _UNIT_GAIN += ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """By how much to scale weights so that activations keep their variance; ValueError if unknown."""
+    """The factor of weights for which activations keep their variance; ValueError if unknown."""
     if nonlinearity in _UNIT_GAIN:
         return 1.0
     if nonlinearity == "tanh":
@@ -136,9 +138,19 @@ def trunc_normal_(
             stacklevel=2,
         )
     low, high = (math.erf((x - mean) / (std * math.sqrt(2.0))) for x in (a, b))
-    tensor.uniform_(low, high, generator=generator)
-    tensor.erfinv_().mul_(std * math.sqrt(2.0)).add_(mean)
-    return tensor.clamp_(a, b)
+    uniform = tensor.uniform_(low, high, generator=generator)
+    return tensor.copy_(_erfinv(uniform) * (std * math.sqrt(2.0)) + mean).clamp_(a, b)
+
+
+def _erfinv(y: Tensor) -> Tensor:
+    """Winitzki's closed-form approximation (2008), then two Newton steps on erf."""
+    y = y.clamp(-1 + 1e-7, 1 - 1e-7)
+    log = (1 - y * y).log()
+    head = log / 2 + 2 / (math.pi * 0.147)
+    x = y.sign() * ((head * head - log / 0.147).sqrt() - head).sqrt()
+    for _ in range(2):
+        x = x - (x.erf() - y) * (x * x).exp() * (math.sqrt(math.pi) / 2)
+    return x
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
@@ -192,11 +204,13 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Ten
     rows = tensor.shape[0]
     flat = gg.empty(rows, tensor.numel() // rows, dtype=tensor.dtype)
     flat.normal_(0, 1, generator=generator)
-    wide = rows < flat.shape[1]
-    q, r = gg.linalg.qr(flat.t() if wide else flat)
+    matrix = flat.numpy()
+    wide = rows < matrix.shape[1]
+    q, r = np.linalg.qr(matrix.T if wide else matrix)
     # Signs of the diagonal make the distribution uniform over orthogonal matrices.
-    q = q * r.diagonal().sign()
-    return tensor.copy_((q.t() if wide else q).reshape(tensor.shape)).mul_(gain)
+    q = q * np.sign(np.diag(r))
+    q = np.ascontiguousarray(q.T if wide else q).reshape(tensor.shape)
+    return tensor.copy_(gg.from_numpy(q)).mul_(gain)
 
 
 @no_grad()

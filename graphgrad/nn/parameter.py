@@ -16,7 +16,7 @@ def _over(data: Tensor, cls: type[Tensor]) -> Any:
 
 
 class Parameter(Tensor):
-    """A tensor that requires gradients, and that a Module finds when it is assigned to an attribute.
+    """A tensor that requires gradients; a Module finds it when it is assigned to an attribute.
 
     Shares the memory of ``data``.
     """

@@ -3,9 +3,9 @@
     opt = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     opt.zero_grad(); loss.backward(); opt.step()
 
-A subclass names its state, its run-time numbers and its update rule; a step over all parameters of a
-group is one program that writes into their memory. Numbers are inputs of that program, so changing a
-learning rate retraces nothing.
+A subclass names its state, its run-time numbers and its update rule; a step over all parameters of
+a group is one program that writes into their memory. Numbers are inputs of that program, so
+changing a learning rate retraces nothing.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from typing import Any, ClassVar
 
-from graphgrad.tensor.state import enable_grad, no_grad
 from graphgrad.optim.update import Update
 from graphgrad.tensor import Tensor
 from graphgrad.tensor.record import RemovableHandle
+from graphgrad.tensor.state import enable_grad, no_grad
 
 Group = dict[str, Any]
 Hook = Callable[..., Any]
@@ -38,7 +38,7 @@ def check(ok: bool, text: str) -> None:
 
 
 class Optimizer:
-    """Base class; ``param_groups`` hold parameters and their options, ``state`` what is remembered."""
+    """Base class; ``param_groups`` hold parameters and options, ``state`` what is remembered."""
 
     # Called with (group, steps taken): every number the rule reads at run time.
     numbers: ClassVar[Mapping[str, Callable[[Group, float], float]]] = {}
@@ -93,7 +93,7 @@ class Optimizer:
         return parameter.detach().new_zeros(parameter.shape)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Update every parameter that has a gradient; returns the loss that ``closure`` computes."""
+        """Update every parameter that has a gradient; returns the loss ``closure`` computes."""
         for hook in tuple(self._hooks["step_pre"].values()):
             hook(self, (closure,), {})
         loss = None
@@ -130,8 +130,8 @@ class Optimizer:
         params = param_group["params"]
         if isinstance(params, set):
             raise TypeError(
-                "optimizer parameters need to be organized in ordered collections, but the ordering "
-                "of tensors in sets will change between runs. Please use a list instead."
+                "optimizer parameters need to be organized in ordered collections, but the "
+                "ordering of tensors in sets will change between runs. Please use a list instead."
             )
         param_group["params"] = [params] if isinstance(params, Tensor) else list(params)
         _split_names(param_group)
@@ -154,8 +154,8 @@ class Optimizer:
             if id(p) in seen:
                 warnings.warn(
                     "optimizer contains a parameter group with duplicate parameters; in future, "
-                    "this will cause an error; see github.com/pytorch/pytorch/issues/40967 for more "
-                    "information",
+                    "this will cause an error; see github.com/pytorch/pytorch/issues/40967 for "
+                    "more information",
                     stacklevel=4,
                 )
             seen.add(id(p))

@@ -1,7 +1,7 @@
 """One step over the parameters of a group, as one program.
 
-Eagerly the program is found by the rule and the types of what it updates, and writes into their memory;
-inside a trace the same rule is traced into the graph that is being built.
+Eagerly the program is found by the rule and the types of what it updates, and writes into their
+memory; inside a trace the same rule is traced into the graph that is being built.
 """
 
 from __future__ import annotations
@@ -11,16 +11,29 @@ from typing import Any
 
 import numpy as np
 
-from graphgrad import ir, lang
+from graphgrad import ir
 from graphgrad.compile import Executable, compile_graph
-from graphgrad.dtypes import float64
+from graphgrad.dtypes import DType
 from graphgrad.errors import user_frame
 from graphgrad.tensor import Tensor
 from graphgrad.tensor.inplace import assign
 from graphgrad.tensor.state import state
 from graphgrad.trace import suspended
 
-_programs: dict[Any, Executable] = {}
+# The program of a step, and the numbers it reads: (name, type of its parameters).
+_programs: dict[Any, tuple[Executable, list[tuple[str, DType]]]] = {}
+
+
+class _Numbers(dict[str, Any]):
+    """Run-time numbers of one element type, made when a rule first asks for them."""
+
+    def __init__(self, make: Callable[[str, DType], Any], dtype: DType) -> None:
+        super().__init__()
+        self.make, self.dtype = make, dtype
+
+    def __missing__(self, name: str) -> Any:
+        self[name] = self.make(name, self.dtype)
+        return self[name]
 
 
 class Update:
@@ -33,7 +46,7 @@ class Update:
         self.rule = optimizer.rule(group)
 
     def run(self) -> None:
-        """Make missing state, then update the parameters, together if they have taken equally many steps."""
+        """Make missing state, then update together the parameters that took equally many steps."""
         self._create_state()
         for steps, parameters in self._by_steps().items():
             if state.trace is None:
@@ -80,16 +93,17 @@ class Update:
 
     def _run(self, parameters: Sequence[Tensor], steps: float) -> None:
         rows = [self._row(p) for p in parameters]
-        numbers = self.optimizer.numbers
-        values = [np.float64(number(self.group, steps)) for number in numbers.values()]
         flat = [x for row in rows for x in row]
         arrays = [x._array for x in flat]
         key = (self.rule, len(rows), *[(a.shape, a.dtype) for a in arrays])
-        program = _programs.get(key)
-        if program is None:
-            program = _programs[key] = _build(self.rule, rows, tuple(numbers))
+        found = _programs.get(key)
+        if found is None:
+            found = _programs[key] = _build(self.rule, rows)
+        program, names = found
+        numbers, group = self.optimizer.numbers, self.group
+        values = [np.array(numbers[name](group, steps), dtype.numpy) for name, dtype in names]
         packed = [a if a.flags.c_contiguous else a.copy() for a in arrays]
-        program([*map(np.asarray, values), *packed])
+        program([*values, *packed])
         for a, b in zip(arrays, packed, strict=True):
             if a is not b:
                 np.copyto(a, b)
@@ -98,14 +112,15 @@ class Update:
     # ----------------------------------------------------------------------------------- traced
 
     def _trace(self, parameters: Sequence[Tensor]) -> None:
-        first, trace = parameters[0], state.trace
-        numbers = {
-            name: trace.scalar(self._reader(number, first), float64)
-            for name, number in self.optimizer.numbers.items()
-        }
+        trace, numbers = state.trace, self.optimizer.numbers
+
+        def scalar(name: str, dtype: DType) -> Tensor:
+            return trace.scalar(self._reader(numbers[name], parameters[0]), dtype)
+
+        by_type = {p.dtype: _Numbers(scalar, p.dtype) for p in parameters}
         for p in parameters:
             row = self._row(p)
-            new = _updated(self.rule, row, numbers)
+            new = self.rule(*row, by_type[p.dtype])
             for old, value in zip((row[0], *row[2:]), new, strict=True):
                 assign(old, value)
 
@@ -118,28 +133,29 @@ class Update:
         return lambda: number(group, float(steps._array))
 
 
-def _updated(
-    rule: Callable[..., Any], row: Sequence[Any], numbers: dict[str, Any]
-) -> Sequence[Any]:
-    """The new parameter and state, in the graph language; numbers take the parameter's type."""
-    p = row[0]
-    return rule(*row, {name: lang.cast(x, p.dtype) for name, x in numbers.items()})
-
-
 def _build(
-    rule: Callable[..., Any], rows: list[list[Tensor]], names: tuple[str, ...]
-) -> Executable:
+    rule: Callable[..., Any], rows: list[list[Tensor]]
+) -> tuple[Executable, list[tuple[str, DType]]]:
     """The program of a step: every output replaces the input it updates."""
-    scalars = {name: ir.input((), float64, name, "scalar") for name in names}
-    inputs, outputs, aliases = list(scalars.values()), [], {}
+    names: list[tuple[str, DType]] = []
+    scalars: list[ir.Node] = []
+
+    def scalar(name: str, dtype: DType) -> ir.Node:
+        names.append((name, dtype))
+        scalars.append(ir.input((), dtype, name, "scalar"))
+        return scalars[-1]
+
+    by_type = {row[0].dtype: _Numbers(scalar, row[0].dtype) for row in rows}
+    inputs: list[ir.Node] = []
+    outputs: list[ir.Node] = []
+    replaced: list[int] = []
     for row in rows:
         nodes = [ir.like(x) for x in row]
-        new = _updated(rule, nodes, scalars)
-        for i, y in zip((0, *range(2, len(row))), new, strict=True):
-            aliases[len(outputs)] = len(inputs) + i
-            outputs.append(y)
+        outputs += rule(*nodes, by_type[row[0].dtype])
+        replaced += [len(inputs) + i for i in (0, *range(2, len(row)))]
         inputs += nodes
-    return compile_graph(ir.Graph(inputs, outputs, "step"), aliases)
+    aliases = {i: len(scalars) + place for i, place in enumerate(replaced)}
+    return compile_graph(ir.Graph([*scalars, *inputs], outputs, "step"), aliases), names
 
 
 def _mark_written(tensors: Iterable[Tensor]) -> None:

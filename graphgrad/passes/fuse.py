@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from graphgrad.axes import Axis, Misfit, Nest, Place, Read, correspondence, join, leaves, placed
 from graphgrad.ir import Graph, Node
 from graphgrad.passes.inline import CHEAP, Inlined
+from graphgrad.passes.stepwise import stepwise
 from graphgrad.regions import CONTRACT, CONTROL, HOST, LOOP, Plan, Region
 from graphgrad.views import VIEWS, obstacle, path
 
@@ -35,7 +36,7 @@ SEPARATE_OPERANDS = frozenset({"pad", "concat", "slice_update"})
 
 def fuse(graph: Graph) -> Plan:
     """The regions of a graph, in an order that respects their dependences."""
-    return _Fusion(graph).plan()
+    return _Fusion(stepwise(graph)).plan()
 
 
 class Group:
@@ -203,7 +204,7 @@ class _Fusion:
         earlier: set[Group] = set()
         for read in sorted(reads, key=lambda r: -r.base.nbytes):
             other, group = self.group[read.base].find(), self.group[x].find()
-            if other is group or other.nest is None or read.base in self.memory:
+            if other is group or other.nest is None:
                 continue
             edges = [r for r in reads if self.group[r.base].find() is other]
             if self._separated(other, group, earlier):
@@ -262,7 +263,8 @@ class _Fusion:
         """Whether one nest of loops can compute both groups and write what others read."""
         if len(a.nodes) + len(b.nodes) > MAX_NODES:
             return False
-        if len(a.nest.reads) + len(b.nest.reads) > MAX_BUFFERS:
+        places = a.nest.places.keys() | b.nest.places.keys()
+        if len((a.nest.reads.keys() | b.nest.reads.keys()) - places) > MAX_BUFFERS:
             return False
         own = {id(a): mapping, id(b): {}}
         domain_a, domain_b = _mapped(a.nest.domain, mapping), _mapped(b.nest.domain, {})
@@ -327,7 +329,7 @@ class _Fusion:
             group = self.group[x]
             for base in self._bases(x):
                 other = self.group[base].find() if base in self.group else group
-                if other is group or other.nest is None or other.nest.reduced:
+                if other is group or other.nest is None:
                     continue
                 if self._only_feeds(other, x) and len(other.nodes) + len(group.nodes) < MAX_NODES:
                     other.parent = group
@@ -335,7 +337,7 @@ class _Fusion:
                     group.sources |= other.sources
 
     def _only_feeds(self, group: Group, x: Node) -> bool:
-        if any(y in self.outputs or y in self.memory for y in group.nodes):
+        if any(y in self.outputs or y in self.memory or y.op.kind == "reduce" for y in group.nodes):
             return False
         return all(
             r is x or (r in self.group and self.group[r].find() is group)

@@ -43,7 +43,9 @@ def _chain(y: Node, users: dict[Node, list[Node]], outputs: set[Node]) -> list[N
 
 def _rebuilt(plan: Plan, chains: dict[Region, list[Node]]) -> tuple[Region, ...]:
     moved = {x for chain in chains.values() for x in chain}
-    stored = {region.outputs[0]: chain[-1] for region, chain in chains.items()}
+    stored = {
+        x: chain[-1] for region, chain in chains.items() for x in (region.outputs[0], *chain)
+    }
     regions = []
     for region in plan:
         if region in chains:

@@ -211,12 +211,19 @@ class _Revived:
 
     def revive(self, value: Any, edge: Edge | None) -> Any:
         follows = self.create_graph and edge is not None
-        if follows and not isinstance(edge[0], Record) and edge[0]._array is value:  # type: ignore
+        if follows and not isinstance(edge[0], Record) and _holds(edge[0], value):  # type: ignore
             return edge[0]  # type: ignore[index]
         t = tracer(value, state.trace) if isinstance(value, Node) else wrap(value)
         if follows:
             t._needs, t._edge = True, edge if isinstance(edge[0], Record) else None  # type: ignore
         return t
+
+
+def _holds(leaf: Tensor, value: Any) -> bool:
+    """Whether ``value`` is what the leaf stands for now: its array, or its node in the trace."""
+    if isinstance(value, Node):
+        return leaf._node is value or state.trace.node(leaf) is value
+    return leaf._array is value
 
 
 # ---------------------------------------------------------------------------------------------- hooks

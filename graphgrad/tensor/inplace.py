@@ -119,6 +119,8 @@ def wrote(t: Tensor) -> None:
 def _rebase(t: Tensor, new: Tensor) -> None:
     """Give ``t`` the history of ``new``; through a view, give it to the base and all its views."""
     base = t._base
+    if not new._needs:
+        new = _overwriting(t, new)
     if base is None:
         t._needs, t._edge = new._needs, new._edge
         _follow(t)
@@ -127,6 +129,14 @@ def _rebase(t: Tensor, new: Tensor) -> None:
     updated = _updated(_shadow(base), links, new)
     base._needs, base._edge = True, updated._edge
     _follow(base)
+
+
+def _overwriting(t: Tensor, new: Tensor) -> Tensor:
+    """``new`` as a result of ``t`` that does not depend on it: ``t`` still requires a gradient."""
+    whole = Type(tuple(t.shape), t.dtype)
+    attrs = {"start": (0,) * t.ndim, "step": (1,) * t.ndim}
+    plan = plans.find("slice_update", attrs, (whole, whole))
+    return _linked("slice_update", attrs, [_shadow(t), new], plan)
 
 
 def _shadow(t: Tensor) -> Tensor:
@@ -282,7 +292,12 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     """Overwrite with the elements of ``src``, converted and broadcast."""
     check_writable(self)
     src = src if isinstance(src, Tensor) else FUNCTIONS["as_tensor"](src)
-    return assign(self, src.to(self.dtype))
+    return assign(self, _arriving(src.to(self.dtype)))
+
+
+def _arriving(source: Tensor) -> Tensor:
+    """``source`` with a record of its own, so that the target's history and hooks are not shared."""
+    return source.clone() if source._needs and state.grad else source
 
 
 @method
@@ -290,7 +305,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
     """Set every element to ``value``."""
     check_writable(self)
     value = value if isinstance(value, Tensor) else self.new_full((), value)
-    return assign(self, value.to(self.dtype))
+    return assign(self, _arriving(value.to(self.dtype)))
 
 
 @method

@@ -302,6 +302,9 @@ class JointWay:
     def results(self) -> tuple[Any, ...]:
         return self.node.results
 
+    def saved_types(self) -> list[Type]:
+        return []
+
     def restore(self, rec: Any, values: Sequence[Any], revived: Any) -> list[Any]:
         return []
 

@@ -152,3 +152,14 @@ def _line(values: list[Any], indent: int, style: _Style) -> str:
     per_line = max(1, (_options.linewidth - indent) // (style.width + 2))
     lines = [", ".join(words[i : i + per_line]) for i in range(0, len(words), per_line)]
     return "[" + (",\n" + " " * (indent + 1)).join(lines) + "]"
+
+
+@method
+def graph(self: Tensor) -> Any:
+    """A Picture of the history that backward would walk: shown in a notebook, or ``.svg(path)``.
+
+    Raises GraphError where no layout program is installed.
+    """
+    from graphgrad.viz import draw
+
+    return draw(self)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphgrad.errors import ShapeError, message
+from graphgrad.tensor.composite import composite
 from graphgrad.tensor.core import FUNCTIONS, Tensor, both, function, method
 from graphgrad.tensor.plan import apply
 
@@ -179,7 +180,6 @@ def _plus_product(name: str, product: Any) -> Any:
 
 
 for _name, _product in {
-    "addmm": mm,
     "addmv": mv,
     "addr": outer,
     "baddbmm": bmm,
@@ -187,6 +187,20 @@ for _name, _product in {
 }.items():
     FUNCTIONS[_name] = _plus_product(_name, _product)
     setattr(Tensor, _name, FUNCTIONS[_name])
+
+
+@both
+def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """``beta * input + alpha * mat1 @ mat2``, as one operation."""
+    fits = mat1.ndim == 2 and mat2.ndim == 2 and mat1.shape[1] == mat2.shape[0]
+    if not fits or not input.dtype is mat1.dtype is mat2.dtype or input.ndim > 2:
+        return input * beta + mm(mat1, mat2) * alpha
+    return _addmm(input, mat1, mat2, beta, alpha)
+
+
+@composite("AddmmBackward0")
+def _addmm(input: Tensor, mat1: Tensor, mat2: Tensor, beta: Any, alpha: Any) -> Tensor:
+    return _plus_product("addmm", mm)(input, mat1, mat2, beta=beta, alpha=alpha)
 
 
 @function

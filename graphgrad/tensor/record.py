@@ -27,7 +27,6 @@ _NAMES = {
     "max": "Amax",
     "min": "Amin",
     "concat": "Cat",
-    "dot_general": "Bmm",
     "where": "Where",
     "pad": "ConstantPadNd",
     "window": "Unfold",
@@ -37,6 +36,7 @@ _NAMES = {
     "index": "Index",
     "scatter_add": "ScatterAdd",
 }
+_PRODUCTS = {(1, 1): "Dot", (2, 1): "Mv", (2, 2): "Mm"}
 _PLAIN = frozenset({"CopySlices"})
 _kinds: dict[str, type[Record]] = {}
 
@@ -226,6 +226,8 @@ def kind_of(primitive: str, attrs: dict[str, Any], inputs: Sequence[Any]) -> typ
     name = _NAMES.get(primitive) or "".join(p.capitalize() for p in primitive.split("_"))
     if name in _PLAIN:
         return kind(name)
+    if primitive == "dot_general":
+        return kind(f"{_PRODUCTS.get(tuple(len(x.shape) for x in inputs), 'Bmm')}Backward0")
     partial = "axes" in attrs and primitive in ("sum", "prod")
     number = 1 if partial and len(attrs["axes"]) < len(inputs[0].shape) else 0
     return kind(f"{name}Backward{number}")

@@ -1,7 +1,7 @@
 """Reading and writing by index, as functions: gather, scatter, index_add, take, masked_fill, …
 
-Every ``name`` here that writes has an in-place twin ``name_``. Index tensors are int64 (or int32); an
-index that is out of range raises IndexError.
+Every ``name`` here that writes has an in-place twin ``name_``. Index tensors are int64 (or int32);
+an index that is out of range raises IndexError.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ import numpy as np
 
 from graphgrad import dtypes, interpret
 from graphgrad.dtypes import INTEGER
+from graphgrad.tensor import assignment
 from graphgrad.tensor.core import FUNCTIONS, Tensor, both, method
-from graphgrad.tensor.indexing import is_direct, put, split_index, spread, view_at
+from graphgrad.tensor.cuts import view_at
+from graphgrad.tensor.indexing import is_direct, spread
 from graphgrad.tensor.operators import where
 from graphgrad.tensor.plan import apply
-from graphgrad.tensor.shapes import axis_of, reshape_view
 from graphgrad.tensor.several import several
+from graphgrad.tensor.shapes import axis_of, reshape_view
 
-# ------------------------------------------------------------------------- one position per element
+# ------------------------------------------------------------------------ one position per element
 
 
 def _at_least_1d(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -49,11 +51,11 @@ def _expect_index(name: str, input: Tensor, index: Tensor, dim: int) -> int:
 
 @both
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
-    """``out[i, j] = input[index[i, j], j]`` for ``dim`` 0, and so on; the result is as ``index``."""
+    """``out[i, j] = input[index[i, j], j]`` for ``dim`` 0; the result has the index's shape."""
     axis = _expect_index("gather", input, index, dim)
     x, places = _at_least_1d(input, index)
     if places.numel() == 0:
-        return input.new_empty(tuple(index.shape))
+        return reshape_view(x.reshape(-1)[:0], tuple(index.shape))
     return reshape_view(apply("gather", x, places, axis=axis), tuple(index.shape))
 
 
@@ -71,7 +73,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     sizes = [list(t.shape) for t in (input, indices)]
     sizes[0][axis] = sizes[1][axis] = 1
     common = list(np.broadcast_shapes(*map(tuple, sizes)))
-    wide = [common[:axis] + [t.shape[axis]] + common[axis + 1 :] for t in (input, indices)]
+    wide = [(*common[:axis], t.shape[axis], *common[axis + 1 :]) for t in (input, indices)]
     return gather(input.expand(wide[0]), axis, indices.expand(wide[1]))
 
 
@@ -175,7 +177,9 @@ def _combined(ufunc: Any) -> Callable[..., Tensor]:
         start: Tensor, dim: int, index: Tensor, src: Tensor, include_self: bool
     ) -> Tensor:
         axis = _expect_index("scatter", start, index, dim)
-        x, places, values = _at_least_1d(start.detach(), index, _source(start, index, src, "scatter"))
+        x, places, values = _at_least_1d(
+            start.detach(), index, _source(start, index, src, "scatter")
+        )
         if places.numel() == 0:
             return start.clone()
         return reshape_view(
@@ -194,7 +198,7 @@ def _combined(ufunc: Any) -> Callable[..., Tensor]:
 
 
 class _Bound:
-    """``function`` with its axis: equal to another of the same, so that programs are found again."""
+    """``function`` with its axis, equal to another of the same: programs are found again."""
 
     def __init__(self, function: Any, axis: int) -> None:
         self.function, self.axis = function, axis
@@ -222,12 +226,12 @@ def _extremum_of(ufunc: Any) -> Callable[..., Tensor]:
         if not (start.requires_grad or src.requires_grad):
             return out
         # The value is `out`; the gradient that of a mean of those elements that attain it.
-        mine = (start.detach() == out).to(out.dtype)
-        part = tuple(map(slice, index.shape))
-        theirs = (src.detach()[part] == gather(out, dim, index)).to(out.dtype)
-        count = scatter_add(mine, dim, index, theirs)
-        shares = start * (mine / count)
-        flow = scatter_add(shares, dim, index, src[part] * (theirs / gather(count, dim, index)))
+        mine = start.isfinite() & (start == out)
+        part = src[tuple(map(slice, index.shape))]
+        theirs = part.isfinite() & (part == gather(out, dim, index))
+        count = scatter_add(mine.to(out.dtype), dim, index, theirs.to(out.dtype)).clamp(min=1)
+        own, given = where(mine, start, 0.0) / count, where(theirs, part, 0.0)
+        flow = scatter_add(own, dim, index, given / gather(count, dim, index))
         return out + (flow - flow.detach())
 
     return operation
@@ -266,7 +270,7 @@ _NEUTRAL: dict[str, Callable[[dtypes.DType], Any]] = {
 }
 
 
-# ---------------------------------------------------------------------------- one position per slice
+# --------------------------------------------------------------------------- one position per slice
 
 
 def _along(name: str, input: Tensor, dim: int, index: Tensor) -> tuple[Tensor, int, Tensor]:
@@ -330,7 +334,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     return reshape_view(out, tuple(input.shape))
 
 
-# ----------------------------------------------------------------------------------- several indices
+# ---------------------------------------------------------------------------------- several indices
 
 
 @both
@@ -351,11 +355,8 @@ def index_put_(
             "Index put requires the source and destination dtypes match, got "
             f"{self.dtype.name} for the destination and {values.dtype.name} for the source."
         )
-    basic, arrays = split_index(self, tuple(slice(None) if i is None else i for i in indices))
-    if not arrays:
-        raise IndexError("index_put_(): expected at least one index tensor")
-    view = self if all(item == slice(None) for item in basic) else self[tuple(basic)]
-    put(view, arrays, values, accumulate)
+    items = tuple(slice(None) if i is None else i for i in indices)
+    assignment.index_put(self, items, values, accumulate)
     return self
 
 
@@ -373,7 +374,7 @@ def put_(self: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
     return self if flat._storage is self._storage else self.copy_(flat.reshape(self.shape))
 
 
-# --------------------------------------------------------------------------------------------- masks
+# -------------------------------------------------------------------------------------------- masks
 
 
 @both
@@ -414,7 +415,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     return apply("where", held, taken, flat).reshape(shape)
 
 
-# --------------------------------------------------------------------------------------------- parts
+# -------------------------------------------------------------------------------------------- parts
 
 
 def _replaced(input: Tensor, src: Tensor, part: Callable[[Tensor], Tensor]) -> Tensor:
@@ -423,8 +424,8 @@ def _replaced(input: Tensor, src: Tensor, part: Callable[[Tensor], Tensor]) -> T
     view = part(out)
     if view.shape != src.shape:
         raise RuntimeError(
-            f"expected src to have a size equal to the slice of self. src size = {list(src.shape)}, "
-            f"slice size = {list(view.shape)}"
+            "expected src to have a size equal to the slice of self. "
+            f"src size = {list(src.shape)}, slice size = {list(view.shape)}"
         )
     view.copy_(src)
     return out

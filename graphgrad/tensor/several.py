@@ -1,4 +1,4 @@
-"""Primitives with several results (sort, host calls): a tuple of tensors, eagerly and in a trace."""
+"""Primitives with several results (sort, host calls), eagerly and in a trace."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from graphgrad.tensor.state import state
 
 
 def several(name: str, *inputs: Tensor, **attrs: Any) -> tuple[Tensor, ...]:
-    """The results of a primitive; no gradient is recorded (gather along a sort's indices instead)."""
+    """The results of a primitive; no gradient is recorded."""
     if state.trace is not None:
         whole = apply(name, *inputs, **attrs)
         types = PRIMITIVES[name].infer(inputs, attrs)

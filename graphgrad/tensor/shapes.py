@@ -239,6 +239,8 @@ def sliced(input: Tensor, axis: int, start: int, stop: int, step: int = 1) -> Te
 @both
 def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     """``length`` positions of ``dim`` from ``start``."""
+    if input.ndim == 0:
+        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     axis, size = axis_of(dim, input.ndim), input.shape[dim]
     first = index(start)
     first += size if first < 0 else 0

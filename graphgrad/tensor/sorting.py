@@ -50,9 +50,7 @@ def msort(input: Tensor) -> Tensor:
 
 
 @both
-def topk(
-    input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
-) -> Any:
+def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
     """(values, indices) of the ``k`` largest (or smallest) along ``dim``, in order."""
     axis = axis_of(dim, input.ndim)
     if input.ndim and not 0 <= k <= input.shape[axis]:
@@ -198,7 +196,9 @@ def searchsorted(
     """Where ``values`` would be inserted to keep the order of the last dimension."""
     given = as_tensor(values, dtype=sorted_sequence.dtype)
     rows = sorted_sequence.unsqueeze(-2 if sorted_sequence.ndim > 1 else 0)
-    after = (rows <= given.unsqueeze(-1)) if right or side == "right" else rows < given.unsqueeze(-1)
+    after = (
+        (rows <= given.unsqueeze(-1)) if right or side == "right" else rows < given.unsqueeze(-1)
+    )
     return after.to(dtypes.int64).sum(-1)
 
 
@@ -260,5 +260,3 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
 def diagflat(input: Tensor, offset: int = 0) -> Tensor:
     """The matrix with all elements on its diagonal."""
     return diag_embed(input.reshape(-1), offset)
-
-

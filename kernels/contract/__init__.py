@@ -1,8 +1,8 @@
 """Packed, register-tiled contractions: every product and convolution, in float32 and float64.
 
-`plan_contraction` turns the operands' index maps into kernel calls; `address` compiles a kernel they
-name. Neither copies an operand: packing reads through the index map, so the columns of a convolution
-never exist in memory.
+`plan_contraction` turns index maps of operands into kernel calls; `address` compiles the kernels
+they name. Neither copies an operand: packing reads through the index map, so the columns of a
+convolution never exist in memory.
 """
 
 from .build import ContractionPlan, KernelCall

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .cost import BLOCK_STEPS, DOT_BLOCK_STEPS, Form, Problem
+from .cost import BLOCK_STEPS, DOT_BLOCK_STEPS
 from .layout import project, run, size
+from .problem import Form, Problem
 
 CHUNK_FLOPS = 1 << 20  # 4 us of one core: a parallel launch is a third of that
 MOST_CHUNKS = 32
@@ -80,7 +81,8 @@ def _shrunk(sizes: Blocks, problem: Problem, form: Form, wanted: int) -> Blocks:
         low, narrow = rows <= fewest_rows, columns <= fewest_columns
         if low and narrow:
             break
-        if low or not narrow and (small or columns * width >= rows * form.rows):
+        wide = small or columns * width >= rows * form.rows
+        if low or (wide and not narrow):
             sizes = replace(sizes, column_block=max(fewest_columns, -(-columns // 2)))
         else:
             sizes = replace(sizes, row_block=max(fewest_rows, -(-rows // 2)))

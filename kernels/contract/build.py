@@ -1,16 +1,16 @@
-"""From a chosen form to a ContractionPlan: kernel calls, their slots and the layout of scratch.
-"""
+"""From a chosen form to a ContractionPlan: kernel calls, their slots and the layout of scratch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from .blocks import Blocks, blocks_of
 from .compiled import KernelName
-from .cost import Form, Problem
 from .layout import offsets, project, run, size, vector_offsets, vector_starts, vector_widths
+from .problem import Form, Problem
 from .slots import MACRO, REDUCE
 from .tables import (
     Values,
@@ -35,14 +35,14 @@ class KernelCall:
     """
 
     kernel: KernelName
-    slots: tuple[tuple[str, object], ...]
+    slots: tuple[tuple[str, Any], ...]
     extent: int
     grain: int
 
 
 @dataclass(frozen=True)
 class ContractionPlan:
-    """Kernel calls to run in order, the scratch they share (64-byte aligned), and the useful work."""
+    """Kernel calls to run in order, their shared scratch (64-byte aligned), and the useful work."""
 
     kernels: tuple[KernelCall, ...]
     scratch_bytes: int
@@ -108,12 +108,12 @@ def _reduction(problem: Problem, blocks: Blocks, partial_bytes: int) -> KernelCa
     return _call(kernel, REDUCE, values, extent, -(-extent // blocks.chunks))
 
 
-def _call(kernel: KernelName, layout: tuple, values: Values, extent: int, grain: int) -> KernelCall:
+def _call(kernel: KernelName, layout: Any, values: Values, extent: int, grain: int) -> KernelCall:
     slots = tuple(_slot(values[name]) for name in layout._fields)
     return KernelCall(kernel, slots, extent, grain)
 
 
-def _slot(value: object) -> tuple[str, object]:
+def _slot(value: Any) -> tuple[str, Any]:
     if isinstance(value, tuple):
         return value
     if isinstance(value, np.ndarray):

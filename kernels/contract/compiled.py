@@ -51,7 +51,7 @@ def contract(role: str, dtype: str, lanes: int, rows: int, columns: int) -> Call
     else:
         function = micro.tile_function(role, *vector, rows, columns)
         signature = micro.TILE_SIGNATURE
-    function.signature = signature
+    function.signature = signature  # type: ignore[attr-defined]
     return function
 
 

@@ -1,9 +1,9 @@
 """Index maps as tables of byte offsets: what packers and micro-kernels read.
 
-A dimension is a tuple `(extent, stride in the first operand, stride in the second, ...)`, strides in
-bytes. A group of dimensions (the columns of a convolution: output row and output column) is walked
-in row-major order, its last dimension fastest. A *run* is a stretch of neighbours in memory at the
-end of that walk.
+A dimension is a tuple `(extent, stride in the first operand, stride in the second, ...)`, strides
+in bytes. A group of dimensions (the columns of a convolution: output row and output column) is
+walked in row-major order, its last dimension fastest. A *run* is a stretch of neighbours in memory
+at the end of that walk.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Dim = tuple[int, ...]
 
 
 def merged(dims: Iterable[Dim]) -> list[Dim]:
-    """The same walk in fewer dimensions: joined where every operand steps evenly, extents of 1 gone."""
+    """The same walk in fewer dimensions, joined where every operand steps evenly."""
     result: list[Dim] = []
     for dim in dims:
         extent, *strides = dim

@@ -1,5 +1,4 @@
-"""Plain addresses in kernels: load an int64, call a function.
-"""
+"""Plain addresses in kernels: load an int64, call a function."""
 
 from __future__ import annotations
 

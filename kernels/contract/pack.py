@@ -47,7 +47,7 @@ def move_lanes(typingctx, dtype, lanes, source, target, width):
 
 @intrinsic(prefer_literal=True)
 def transpose_square(typingctx, dtype, lanes, source, offsets, width, target, row_bytes):
-    """Load `width` numbers at source + offsets[i] for each lane i; row j of target gets the j-th."""
+    """Load `width` numbers at source + offsets[i] for lane i; row j of target gets the j-th."""
 
     def generate(context, builder, signature, values):
         vector = Lanes(builder, dtype.literal_value, lanes.literal_value)

@@ -1,7 +1,8 @@
 """Measure the fused multiply-add peak of one core: the yardstick of the contraction engine.
 
-`measure_fma_peak("float32")` runs a loop of independent multiply-adds on registers alone, so nothing but
-the arithmetic units can bound it. Compare `2 * m * n * k / seconds` of a product with it.
+`measure_fma_peak("float32")` runs a loop of independent multiply-adds on registers alone, so
+nothing but the arithmetic units can bound it. Compare `2 * m * n * k / seconds` of a product with
+it.
 """
 
 from __future__ import annotations

@@ -23,9 +23,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from .build import ContractionPlan, build
-from .cost import choose, oriented_problem
+from .cost import choose
 from .host import ITEM_BYTES, host
 from .layout import size
+from .problem import normal_form
 
 Dims = tuple[tuple[int, int], ...]
 
@@ -60,7 +61,7 @@ def plan_contraction(dtype: str, a: Operand, b: Operand, c: Operand) -> Contract
     if results == 0:
         return ContractionPlan((), 0, 0)
     reduced = size(steps)
-    problem, form = choose(oriented_problem(dtype, batch, rows, columns, steps if reduced else []))
+    problem, form = choose(normal_form(dtype, batch, rows, columns, steps if reduced else []))
     return build(problem, form, results, reduced)
 
 

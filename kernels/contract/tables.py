@@ -1,15 +1,14 @@
-"""The argument tables of a plan: offsets of rows, columns and steps, and what packers copy.
-"""
+"""The argument tables of a plan: offsets of rows, columns and steps, and what packers copy."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from .blocks import Blocks, column_walk, panel_row
 from .compiled import KernelName
-from .cost import Form, Problem
 from .layout import (
     offsets,
     padded,
@@ -21,10 +20,11 @@ from .layout import (
     vector_starts,
     vector_widths,
 )
+from .problem import Form, Problem
 
 ALIGNMENT = 64  # of scratch: a cache line
 
-Values = dict[str, object]  # slot name -> symbolic slot, table or number
+Values = dict[str, Any]  # slot name -> symbolic slot, table or number
 
 
 def aligned(count: int) -> int:

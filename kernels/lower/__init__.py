@@ -20,6 +20,7 @@ from .loops import lower_stores
 from .nests import Frame
 from .roots import ROOTS, Root
 from .schedule import Store
+from .sorting import lower_sort
 from .values import Trace
 
 __all__ = ["KernelCall", "lower_region"]
@@ -32,9 +33,13 @@ def lower_region(region: Region, aliases: Mapping[Node, Node] | None = None) -> 
     for x in (*region.inputs, *region.nodes):
         if x.dtype in _UNSUPPORTED:
             raise NotImplementedError(f"kernels of {x.dtype.name} do not exist yet ({x!r})")
-    if all(y.size == 0 for y in region.outputs):
+    for x in region.nodes:
+        if x.op.kind == "sort":
+            return lower_sort(region, x)
+    outputs = [y for y in region.outputs if y.size]
+    if not outputs:
         return []
-    for x in region.outputs:
+    for x in outputs:
         if x.op.name in ROOTS:
             return ROOTS[x.op.name](Root(region, x, aliases or {}))
     memory = frozenset(region.inputs)
@@ -42,7 +47,7 @@ def lower_region(region: Region, aliases: Mapping[Node, Node] | None = None) -> 
     trace = Trace(memory, frame)
     for new, old in (aliases or {}).items():
         trace.arrays[new] = trace.array(old)
-    stores = [store(trace, y) for y in region.outputs]
+    stores = [store(trace, y) for y in outputs]
     return lower_stores(region.name, stores, trace)
 
 

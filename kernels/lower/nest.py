@@ -19,7 +19,7 @@ from graphgrad.dtypes import DType
 from .. import loopir as ir
 from .affine import Affine
 from .schedule import Loop, Schedule, Store
-from .values import Array, Value
+from .values import Array, Value, identity
 
 INLINE_STRIDES = (1, 2, 3, 4, -1)  # strides LLVM turns into shuffles of whole vectors
 LONG_SUM = 16384  # longest run summed into one set of accumulators
@@ -453,22 +453,3 @@ class Nest:
                 now = ir.Get(pointer, index, s.array.dtype)
                 value = ir.Call("add", s.array.dtype, s.array.dtype, (now, value))
             self.levels[-1].body.append(ir.Put(pointer, index, value, s.array.dtype))
-
-
-def identity(op: str, dtype: DType) -> Any:
-    """What a reduction starts with."""
-    if dtype is dtypes.bool_:
-        return op in ("bitwise_and", "minimum", "mul")
-    if op in ("add", "mul", "bitwise_or", "bitwise_and"):
-        number = {"add": 0, "mul": 1, "bitwise_or": 0, "bitwise_and": -1}[op]
-        return float(number) if dtype.is_floating_point else number
-    if dtype.is_floating_point:
-        return float("-inf") if op == "maximum" else float("inf")
-    bounds = dtypes_bounds(dtype)
-    return bounds[0] if op == "maximum" else bounds[1]
-
-
-def dtypes_bounds(dtype: DType) -> tuple[int, int]:
-    """The smallest and largest integer of a dtype."""
-    bits = 8 * dtype.itemsize
-    return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if dtype.is_signed else (0, 2**bits - 1)

@@ -268,9 +268,13 @@ def _reduce(t: Trace, x: Node, index: Index) -> Value:
     if index != t.place(t.frame.index(x)):
         raise NotImplementedError(f"{x!r} is read where its loops are not")
     axes = t.frame.reduced(x)
+    if x.inputs[0].size == 0:
+        return t.literal(identity(_fold(x), x.dtype), x.dtype)
     if t.unrolled:
         return _unrolled(t, x, axes)
     operand = t.at(x.inputs[0], t.place(t.frame.domain_index(x)))
+    if not axes:
+        return operand if x.op.name in _FOLDS else t.literal(0, dtypes.int64)
     if x.op.name in _FOLDS:
         return t.make("reduce", x.dtype, [operand], _fold(x), tuple(axes))
     best = t.make("reduce", operand.dtype, [operand], _EXTREMUM[x.op.name], tuple(axes))
@@ -320,6 +324,25 @@ def _tree(t: Trace, op: str, values: list[Value]) -> Value:
         pairs = zip(values[::2], values[1::2], strict=False)
         values = [t.make(op, a.dtype, (a, b)) for a, b in pairs] + odd
     return values[0]
+
+
+def identity(op: str, dtype: DType) -> Any:
+    """What a reduction starts with."""
+    if dtype is dtypes.bool_:
+        return op in ("bitwise_and", "minimum", "mul")
+    if op in ("add", "mul", "bitwise_or", "bitwise_and"):
+        number = {"add": 0, "mul": 1, "bitwise_or": 0, "bitwise_and": -1}[op]
+        return float(number) if dtype.is_floating_point else number
+    if dtype.is_floating_point:
+        return float("-inf") if op == "maximum" else float("inf")
+    bounds = _bounds(dtype)
+    return bounds[0] if op == "maximum" else bounds[1]
+
+
+def _bounds(dtype: DType) -> tuple[int, int]:
+    """The smallest and largest integer of a dtype."""
+    bits = 8 * dtype.itemsize
+    return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if dtype.is_signed else (0, 2**bits - 1)
 
 
 _FOLDS = {"sum": "add", "prod": "mul", "max": "maximum", "min": "minimum"}

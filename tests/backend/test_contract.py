@@ -1,17 +1,26 @@
-"""The contraction engine against NumPy's einsum in float64, over every kind of index map it reads."""
+"""The contraction engine against NumPy in float64, over every kind of index map it reads."""
 
 from __future__ import annotations
 
 import ctypes
+import itertools
 
 import numpy as np
 import pytest
+from graphgrad.kernels.contract import (
+    ContractionPlan,
+    Operand,
+    address,
+    cost,
+    plan,
+    plan_contraction,
+    problem,
+)
+from graphgrad.kernels.contract.host import Host
+from graphgrad.kernels.contract.peak import measure_fma_peak
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided
-
-from graphgrad.kernels.contract import ContractionPlan, Operand, address, plan_contraction
-from graphgrad.kernels.contract.peak import measure_fma_peak
 
 KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 DTYPES = ("float32", "float64")
@@ -21,9 +30,9 @@ EXTENTS = st.sampled_from([1, 2, 3, 5, 7, 8, 13, 16, 17, 31, 33, 48, 65, 100])
 # ---- a small driver ------------------------------------------------------------------------------
 
 
-def run(plan: ContractionPlan, bases: dict[str, int], order=list) -> None:
+def run(planned: ContractionPlan, bases: dict[str, int], order=list) -> None:
     """Run the kernels of a plan serially, chunks in the order that `order` gives them."""
-    scratch = np.full(plan.scratch_bytes + 128, 0xFF, np.uint8)  # NaN in both dtypes
+    scratch = np.full(planned.scratch_bytes + 128, 0xFF, np.uint8)  # NaN in both dtypes
     start = -(-scratch.ctypes.data // 64) * 64
     meaning = {
         "ptr": bases.__getitem__,
@@ -32,13 +41,13 @@ def run(plan: ContractionPlan, bases: dict[str, int], order=list) -> None:
         "function": address,
         "int": int,
     }
-    for call in plan.kernels:
+    for call in planned.kernels:
         slots = np.array([meaning[kind](value) for kind, value in call.slots], np.int64)
         kernel, chunks = KERNEL(address(call.kernel)), -(-call.extent // call.grain)
         for chunk in order(range(chunks)):
             first = chunk * call.grain
             kernel(slots.ctypes.data, first, min(first + call.grain, call.extent), chunk)
-    assert (scratch[start - scratch.ctypes.data + plan.scratch_bytes :] == 0xFF).all()
+    assert (scratch[start - scratch.ctypes.data + planned.scratch_bytes :] == 0xFF).all()
 
 
 def operand(view: np.ndarray, batch: int, rows: int, columns: int) -> Operand:
@@ -52,13 +61,13 @@ def operand(view: np.ndarray, batch: int, rows: int, columns: int) -> Operand:
 
 
 def contract(a, b, c, groups, order=list) -> ContractionPlan:
-    """c = a b for views with axes (batch, m, k), (batch, k, n), (batch, m, n); `groups` counts b, m, k, n axes."""
+    """c = a b for views; `groups` counts the axes of batch, m, k and n."""
     batch, m, k, n = groups
-    plan = plan_contraction(
+    planned = plan_contraction(
         str(c.dtype), operand(a, batch, m, k), operand(b, batch, k, n), operand(c, batch, m, n)
     )
-    run(plan, {"A": a.ctypes.data, "B": b.ctypes.data, "C": c.ctypes.data}, order)
-    return plan
+    run(planned, {"A": a.ctypes.data, "B": b.ctypes.data, "C": c.ctypes.data}, order)
+    return planned
 
 
 def expected(a, b, groups) -> np.ndarray:
@@ -71,14 +80,14 @@ def expected(a, b, groups) -> np.ndarray:
 
 def check(a, b, c, groups, order=list) -> ContractionPlan:
     c[...] = np.nan
-    plan = contract(a, b, c, groups, order)
+    planned = contract(a, b, c, groups, order)
     truth = expected(a, b, groups)
     steps = max(1, int(np.prod(a.shape[groups[0] + groups[1] :])))
     tolerance = (
         4 * np.finfo(c.dtype).eps * np.sqrt(steps) * max(1.0, float(np.abs(truth).max(initial=0)))
     )
     np.testing.assert_allclose(c, truth, rtol=0, atol=tolerance)
-    return plan
+    return planned
 
 
 def layout(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, kind: str) -> np.ndarray:
@@ -138,13 +147,29 @@ def test_large_products_block_and_split(shape, layouts, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_attention_layout_needs_no_copies(dtype):
-    """Heads live between sequence and features: batch, rows and columns are strided in all operands."""
+    """Heads live between sequence and features: every axis but the last is strided."""
     rng = np.random.default_rng(0)
     query, key = (rng.standard_normal((2, 37, 3, 20)).astype(dtype) for _ in range(2))
     scores = np.empty((2, 3, 37, 37), dtype)
     check(query.transpose(0, 2, 1, 3), key.transpose(0, 2, 3, 1), scores, (2, 1, 1, 1))
     value, out = rng.standard_normal((2, 37, 3, 20)).astype(dtype), np.empty((2, 37, 3, 20), dtype)
     check(scores, value.transpose(0, 2, 1, 3), out.transpose(0, 2, 1, 3), (2, 1, 1, 1))
+
+
+@pytest.mark.parametrize("unit", [Host(32, 16), Host(16, 32), Host(16, 16)], ids=str)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_narrower_vector_units(monkeypatch, unit, dtype):
+    """What an AVX2, a NEON and an SSE machine would run."""
+    for module in (plan, cost, problem):
+        monkeypatch.setattr(module, "host", lambda: unit)
+    plan.plan_contraction.cache_clear()
+    rng = np.random.default_rng(1)
+    for m, n, k in [(45, 70, 33), (1, 40, 150), (7, 3, 100)]:
+        for layouts in itertools.product(("plain", "transposed"), repeat=3):
+            shapes = ((m, k), (k, n), (m, n))
+            arrays = [layout(rng, s, dtype, kind) for s, kind in zip(shapes, layouts, strict=True)]
+            check(*arrays, (0, 1, 1, 1))
+    plan.plan_contraction.cache_clear()
 
 
 # ---- edges ---------------------------------------------------------------------------------------
@@ -205,8 +230,8 @@ def windows(x: np.ndarray, kernel: int, stride: int) -> np.ndarray:
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.integers(1, 4), st.integers(1, 9), st.integers(1, 20), st.integers(5, 21), st.sampled_from([1, 3, 5]),
-    st.integers(1, 2), st.sampled_from(DTYPES),
+    st.integers(1, 4), st.integers(1, 9), st.integers(1, 20), st.integers(5, 21),
+    st.sampled_from([1, 3, 5]), st.integers(1, 2), st.sampled_from(DTYPES),
 )  # fmt: skip
 def test_convolution_in_three_directions(images, channels, outs, size, kernel, stride, dtype):
     rng = np.random.default_rng(size)
@@ -261,8 +286,8 @@ def test_results_do_not_depend_on_the_order_of_chunks(shape):
         lambda chunks: rng.permutation(len(chunks)).tolist(),
     ]
     for c, order in zip(results, orders, strict=True):
-        plan = contract(a, b, c, (0, 1, 1, 1), order)
-    assert plan.kernels[0].extent > 1
+        planned = contract(a, b, c, (0, 1, 1, 1), order)
+    assert planned.kernels[0].extent > 1
     assert all((c == results[0]).all() for c in results)
 
 

@@ -25,6 +25,7 @@ class Machine:
         self.pool = [*self.leaves, self.shared]
         self.log = []
         self.kept = []
+        self.reasons = []
 
     def pick(self, i):
         return self.pool[i % len(self.pool)]
@@ -33,7 +34,8 @@ class Machine:
         try:
             getattr(self, name)(self.pick(i), self.pick(j), i, j, value)
         except (RuntimeError, IndexError, ValueError) as error:
-            self.log.append(f"{name}: {'IndexError' if isinstance(error, IndexError) else 'error'}")
+            self.log.append(f"{name}: error")
+            self.reasons.append(f"{name}: {str(error)[:150]}")
 
     def push(self, t):
         if t.numel() <= 64:
@@ -152,14 +154,18 @@ class Machine:
 
     def finish(self):
         total = sum(t.sum() for t in self.pool if t.requires_grad)
+        failed = False
         try:
             total.backward()
         except RuntimeError:
+            # What was accumulated before the error is nobody's business.
             self.log.append("final backward: error")
+            failed = True
         values = [t.detach().numpy() for t in self.pool]
         flags = [(t.requires_grad, t.is_leaf, tuple(t.shape)) for t in self.pool]
         grads = [
-            None if not t.is_leaf or t.grad is None else t.grad.detach().numpy() for t in self.pool
+            None if failed or not t.is_leaf or t.grad is None else t.grad.detach().numpy()
+            for t in self.pool
         ]
         return self.log, values, grads, flags
 

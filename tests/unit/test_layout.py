@@ -42,6 +42,18 @@ def test_a_copy_of_the_permuted_product_disappears():
     assert [r.outputs for r in plan] == [(turned,)]
 
 
+def test_readers_of_such_a_copy_read_the_product():
+    x, w = operands()
+    dot = product(x, w)
+    turned = node("permute", dot, axes=(1, 0))
+    flat = node("reshape", turned, shape=(30,))
+    y = node("exp", flat)
+    copy = Region(LOOP, (turned,), (dot,), (turned,))
+    reader = Region(LOOP, (flat, y), (turned,), (y,))
+    plan = store_permuted(Plan(Graph([x, w], [y]), (contraction(dot), copy, reader)))
+    assert [(r.inputs, r.outputs) for r in plan] == [((x, w), (flat,)), ((flat,), (y,))]
+
+
 def test_a_product_with_other_readers_stays():
     x, w = operands()
     dot = product(x, w)

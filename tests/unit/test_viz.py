@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from graphgrad.viz.picture import command
 
+import graphgrad
 from graphgrad import autodiff, dtypes, ir, lang, viz
 from graphgrad.errors import GraphError, Origin, here, user_frame
 from graphgrad.ir import Graph
@@ -204,3 +205,63 @@ def test_a_page_holds_every_stage_of_a_program(tmp_path: pathlib.Path):
     assert re.findall(r"<button>(\w+)</button>", html) == ["traced", "simplified", "kernels"]
     assert html.count("prefers-color-scheme") == 4
     assert picture.scene.title.startswith("step")
+
+
+# ----------------------------------------------------------------------------- tensors and programs
+
+
+class Net(graphgrad.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = graphgrad.nn.Linear(4, 3)
+
+    def forward(self, x):
+        return graphgrad.relu(self.fc(x))
+
+
+def test_history_in_pytorchs_names():
+    w = graphgrad.ones(3, requires_grad=True)
+    loss = (w * 2).exp().sum()
+    scene = loss.graph().scene
+    assert [b.title for b in scene.boxes] == [
+        "w", "MulBackward0", "ExpBackward0", "SumBackward0", "loss",
+    ]  # fmt: skip
+    assert [e.label for e in scene.edges] == ["3", "3", "3", "scalar"]
+    assert scene.boxes[1].detail.startswith("test_viz.py:")
+    assert "loss = (w * 2).exp().sum()" in scene.boxes[1].tooltip
+
+
+def test_parameters_stand_in_their_modules():
+    net = Net()
+    scene = viz.draw(net(graphgrad.ones(2, 4)).sum()).scene
+    homes = {b.title: b.group for b in scene.boxes}
+    assert homes["weight"] == homes["bias"] == homes["AddmmBackward0"] == ("Net", "fc")
+    assert homes["ReluBackward0"] == ("Net",)
+
+
+def test_a_tensor_without_history_says_so():
+    assert "no history" in viz.draw(graphgrad.ones(3)).source
+
+
+def test_a_compiled_step_has_names_phases_and_kernels(tmp_path: pathlib.Path):
+    w = graphgrad.ones(3, requires_grad=True)
+
+    @graphgrad.compile
+    def train(x):
+        loss = (w * x).exp().sum()
+        loss.backward()
+        with graphgrad.no_grad():
+            w.sub_(0.1 * w.grad)
+        w.grad = None
+        return loss
+
+    with graphgrad.config.scope(tier="interpret"):
+        train(graphgrad.ones(3))
+    stages = dict(viz._stages(train, {}))
+    assert list(stages) == ["traced", "simplified", "kernels"]
+    titles = {b.title: b for b in stages["traced"].boxes}
+    assert titles["x"].kind == "input" and titles["w"].kind == "parameter"
+    assert titles["w updated"].group == ("update",) and titles["result"].kind == "output"
+    assert {b.group[:1] for b in stages["traced"].boxes} >= {("forward",), ("backward",)}
+    assert all(g.kind.startswith("kernel") for g in stages["kernels"].groups.values())
+    viz.draw(train, tmp_path / "train.html")

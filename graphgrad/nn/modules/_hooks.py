@@ -13,8 +13,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+from graphgrad.autograd.function import Function
 from graphgrad.tensor import Tensor
-from graphgrad.tensor.function import Function
 from graphgrad.tensor.record import RemovableHandle
 from graphgrad.tensor.state import state
 
@@ -184,7 +184,7 @@ class HookMixin:
     def register_forward_pre_hook(
         self, hook: Hook, *, prepend: bool = False, with_kwargs: bool = False
     ) -> RemovableHandle:
-        """Call ``hook(module, args)`` before ``forward``; what it returns replaces the arguments."""
+        """Call ``hook(module, args)`` before ``forward``; its result replaces the arguments."""
         handle = self._register("_forward_pre_hooks", hook, prepend)
         if with_kwargs:
             self._with_kwargs.add(handle.id)
@@ -217,8 +217,8 @@ class HookMixin:
     def register_backward_hook(self, hook: Hook) -> RemovableHandle:
         """The old, ill-defined hook; raises: use ``register_full_backward_hook``."""
         raise NotImplementedError(
-            "register_backward_hook gave gradients of the module's last operation, not of the module; "
-            "use register_full_backward_hook"
+            "register_backward_hook gave gradients of the module's last operation, not of the "
+            "module; use register_full_backward_hook"
         )
 
 

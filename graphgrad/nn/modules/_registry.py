@@ -1,4 +1,4 @@
-"""Where a module's attributes live: parameters, buffers and children are found by name and in order."""
+"""Where a module's attributes live: parameters, buffers and children, by name and in order."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Registry:
             raise KeyError(f"attribute '{name}' already exists")
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
-        """Keep ``tensor`` as ``self.name``: state that is no parameter (saved if ``persistent``)."""
+        """Keep ``tensor`` as ``self.name``: state, but no parameter (saved if ``persistent``)."""
         self._check_name("buffer", name, "_buffers")
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(
@@ -114,7 +114,7 @@ class Registry:
             raise AttributeError(f"cannot assign {kind} before Module.__init__() call")
 
     def _set_registered(self, name: str, value: Any) -> bool:
-        """Assign to a name that is already registered, or register a Buffer; False: plain attribute."""
+        """Assign to a name that is registered already, or register a Buffer; False: neither."""
         own = self.__dict__
         if name in own.get("_parameters", ()):
             if value is not None:

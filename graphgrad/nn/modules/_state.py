@@ -10,10 +10,10 @@ from collections import OrderedDict, namedtuple
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from graphgrad.tensor.state import no_grad
 from graphgrad.nn.parameter import Parameter
 from graphgrad.tensor import Tensor
 from graphgrad.tensor.record import RemovableHandle
+from graphgrad.tensor.state import no_grad
 
 _EXTRA = "_extra_state"
 
@@ -77,7 +77,7 @@ class StateMixin:
     def state_dict(
         self, *args: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False
     ) -> Any:
-        """Names to tensors of this module and its children, as an OrderedDict with ``_metadata``."""
+        """Names to tensors, of this module and its children; an OrderedDict with ``_metadata``."""
         if args:
             destination, prefix, keep_vars = (*args, prefix, keep_vars)[:3]
         if destination is None:
@@ -184,8 +184,8 @@ class StateMixin:
     ) -> _IncompatibleKeys:
         """Copy tensors in by name (``assign``: take them over instead of copying).
 
-        Returns the missing and unexpected names; raises RuntimeError listing them if ``strict``, and
-        always listing tensors whose shape does not fit.
+        Returns the missing and unexpected names; raises RuntimeError listing them if ``strict``,
+        and always listing tensors whose shape does not fit.
         """
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")

@@ -144,7 +144,7 @@ class Conv3d(_ConvNd):
 
 
 class _ConvTransposeNd(_ConvNd):
-    """The adjoint of a convolution; ``output_padding`` settles the output's size when stride > 1."""
+    """The adjoint of a convolution; ``output_padding`` settles the size when stride > 1."""
 
     transposed = True
 

@@ -14,13 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from graphgrad.tensor.state import no_grad
 from graphgrad.dtypes import DType
 from graphgrad.nn.modules._hooks import HookMixin
 from graphgrad.nn.modules._registry import Registry
 from graphgrad.nn.modules._state import StateMixin
 from graphgrad.nn.parameter import Parameter
 from graphgrad.tensor import Tensor
+from graphgrad.tensor.state import no_grad
 
 M = TypeVar("M", bound="Module")
 

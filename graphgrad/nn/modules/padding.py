@@ -10,7 +10,7 @@ from graphgrad.tensor import Tensor
 
 
 class _Pad(Module):
-    """``padding``: one width for every side, or (before, after) pairs from the last dimension on."""
+    """``padding``: one width for all sides, or (before, after) pairs from the last dimension on."""
 
     ndim: ClassVar[int]
     mode: ClassVar[str]

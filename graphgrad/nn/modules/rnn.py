@@ -70,8 +70,9 @@ class RNNBase(Module):
             )
         if self.dropout > 0 and self.num_layers == 1:
             warnings.warn(
-                "dropout option adds dropout after all but last recurrent layer, so non-zero dropout "
-                f"expects num_layers greater than 1, but got dropout={self.dropout} and num_layers=1",
+                "dropout option adds dropout after all but last recurrent layer, so non-zero "
+                "dropout expects num_layers greater than 1, but got "
+                f"dropout={self.dropout} and num_layers=1",
                 stacklevel=4,
             )
         if self.proj_size < 0:

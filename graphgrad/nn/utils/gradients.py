@@ -9,8 +9,8 @@ import math
 from collections.abc import Iterable
 
 import graphgrad as gg
-from graphgrad.tensor.state import no_grad
 from graphgrad.tensor import Tensor
+from graphgrad.tensor.state import no_grad
 
 Tensors = Tensor | Iterable[Tensor]
 

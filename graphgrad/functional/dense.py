@@ -53,8 +53,7 @@ def _check_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
     if inner != weight.shape[-1]:
         other = "x".join(map(str, reversed(weight.shape)))
         raise RuntimeError(
-            "mat1 and mat2 shapes cannot be multiplied "
-            f"({math.prod(rows)}x{inner} and {other})"
+            f"mat1 and mat2 shapes cannot be multiplied ({math.prod(rows)}x{inner} and {other})"
         )
     if bias is not None and weight.dim() == 2 and bias.numel() not in (1, weight.shape[0]):
         raise RuntimeError(
@@ -72,7 +71,7 @@ def _bilinear(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Σ_ij x_i·weight_oij·y_j + bias over the last dimensions of two inputs of equal batch shape."""
+    """Σ_ij x_i·weight_oij·y_j + bias over the last dimensions; batch shapes must be equal."""
     lead = input1.shape[:-1]
     if tuple(lead) != tuple(input2.shape[:-1]):
         raise RuntimeError(
@@ -119,8 +118,8 @@ def embedding(
 ) -> Tensor:
     """The rows of ``weight`` that ``input`` (int64 or int32, any shape) names.
 
-    ``padding_idx`` takes no gradient; ``max_norm`` first scales the rows that are read down to that norm,
-    in place. Raises IndexError for a row the table has not.
+    ``padding_idx`` takes no gradient; ``max_norm`` first scales the rows that are read down to that
+    norm, in place. Raises IndexError for a row the table has not.
     """
     if weight.dim() != 2:
         raise RuntimeError("'weight' must be 2-D")
@@ -154,7 +153,7 @@ def _renormalise(weight: Tensor, index: Tensor, max_norm: float, norm_type: floa
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
-    """int64 indicators of class numbers, one more dimension; -1 classes: one more than the largest."""
+    """int64 indicators of class numbers, in a new last dimension; -1: as many classes as occur."""
     if tensor.dtype is not int64:
         raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
     if tensor.numel() and int(tensor.min()) < 0:

@@ -36,7 +36,7 @@ def _apply(x: Tensor, shape: tuple[int, ...], p: float, training: bool, inplace:
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Each element is 0 with probability ``p``, else scaled by 1/(1 - p); unchanged in evaluation."""
+    """Each element is 0 with probability ``p``, else divided by 1 - p; unchanged in evaluation."""
     return _apply(input, tuple(input.shape), p, training, inplace)
 
 

@@ -1,0 +1,72 @@
+"""A product in normal form, and what a plan computes it with: `Problem` and `Form`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .host import ITEM_BYTES, host
+from .layout import Dim, merged
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One orientation of a product: merged walks, strides in bytes; `names` are read as A and B."""
+
+    dtype: str
+    batch: list[Dim]  # extent, A, B, C
+    rows: list[Dim]  # extent, A, C
+    columns: list[Dim]  # extent, B, C
+    steps: list[Dim]  # extent, A, B
+    names: tuple[str, str] = ("A", "B")
+
+    @property
+    def item(self) -> int:
+        """Bytes of a number."""
+        return ITEM_BYTES[self.dtype]
+
+    @property
+    def lanes(self) -> int:
+        """Numbers in a vector."""
+        return host().lanes(self.dtype)
+
+    def swapped(self) -> Problem:
+        """The transposed product: C' = B' A'."""
+        batch: list[Dim] = [(extent, b, a, c) for extent, a, b, c in self.batch]
+        steps: list[Dim] = [(extent, b, a) for extent, a, b in self.steps]
+        names = (self.names[1], self.names[0])
+        return Problem(self.dtype, batch, self.columns, self.rows, steps, names)
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a problem is computed; packers are '' (read in place), 'copy' or 'transpose'."""
+
+    tile: str  # outer | scattered | dot
+    rows: int
+    columns: int  # of a tile: vectors, or single columns for dot
+    pack_a: str = ""
+    pack_b: str = ""
+
+
+def normal_form(
+    dtype: str, batch: list[Dim], rows: list[Dim], columns: list[Dim], steps: list[Dim]
+) -> Problem:
+    """The product with walks merged and going from large strides to small ones.
+
+    Dimensions of the batch that one operand ignores become rows or columns of the other, so what is
+    shared is packed once: the images of a convolution are columns.
+    """
+    shared_a = [(extent, b, c) for extent, a, b, c in batch if a == 0]
+    shared_b = [(extent, a, c) for extent, a, b, c in batch if b == 0 and a != 0]
+    return Problem(
+        dtype,
+        merged(dim for dim in batch if dim[1] and dim[2]),
+        _sorted(shared_b + rows, lambda dim: abs(dim[2])),
+        _sorted(shared_a + columns, lambda dim: abs(dim[2])),
+        _sorted(steps, lambda dim: abs(dim[1]) + abs(dim[2])),
+    )
+
+
+def _sorted(dims: list[Dim], stride: Callable[[Dim], int]) -> list[Dim]:
+    return merged(sorted(merged(dims), key=stride, reverse=True))

@@ -1,0 +1,113 @@
+"""How programs start: the import, the second process, a long loop's memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+TRAIN = """
+import graphgrad as gg
+from graphgrad import nn, optim
+from graphgrad.examples.lenet import LeNet5
+
+gg.manual_seed(0)
+model = LeNet5()
+optimizer = optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+
+@gg.compile
+def step(x, y):
+    optimizer.zero_grad()
+    loss = nn.functional.cross_entropy(model(x), y)
+    loss.backward()
+    optimizer.step()
+    return loss
+
+x, y = gg.randn(8, 1, 28, 28), gg.randint(0, 10, (8,))
+losses = [step(x, y).item() for _ in range(3)]
+from graphgrad.kernels.cache import stats
+print(stats.compiled, stats.loaded, losses)
+"""
+
+
+def run(code, cache, **environment):
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "GRAPHGRAD_CACHE_DIR": str(cache), **environment},
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.split(maxsplit=2)
+
+
+def test_second_process_compiles_nothing_and_computes_the_same(tmp_path):
+    compiled, _, losses = run(TRAIN, tmp_path)
+    assert int(compiled) > 10
+    again, loaded, same = run(TRAIN, tmp_path)
+    assert int(again) == 0
+    assert int(loaded) >= int(compiled)
+    assert same == losses
+
+
+def test_second_process_does_not_import_numba(tmp_path):
+    run(TRAIN, tmp_path)
+    assert (
+        run(TRAIN + "import sys; print('numba' in sys.modules)", tmp_path)[2].split()[-1] == "False"
+    )
+
+
+def test_import_is_quick_and_light():
+    code = (
+        "import time; t = time.perf_counter(); import numpy; n = time.perf_counter() - t\n"
+        "t = time.perf_counter(); import graphgrad; own = time.perf_counter() - t\n"
+        "import sys; print(own + n, 'numba' in sys.modules, 'networkx' in sys.modules)"
+    )
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.split()
+        for _ in range(5)
+    ]
+    assert min(float(r[0]) for r in runs) < 0.3
+    assert runs[0][1:] == ["False", "False"]
+
+
+LOOP = """
+import graphgrad as gg
+def resident():
+    with open("/proc/self/statm") as f:
+        return int(f.read().split()[1]) * 4096
+x = gg.linspace(-3, 3, 500)
+y = gg.sin(x)
+a, b = gg.zeros(1, requires_grad=True), gg.zeros(1, requires_grad=True)
+def iterate(n):
+    for _ in range(n):
+        loss = (a + b * x * x.detach()[0] - y).pow(2).sum()
+        loss.backward()
+        with gg.no_grad():
+            a.sub_(1e-5 * a.grad)
+            b.sub_(1e-5 * b.grad)
+            a.grad = b.grad = None
+iterate(500)
+before = resident()
+iterate(10_000)
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads Linux's /proc")
+@pytest.mark.parametrize("tier", ["interpret", "auto"])
+def test_ten_thousand_iterations_as_written_keep_their_memory(tier, tmp_path):
+    (grown,) = run(LOOP, tmp_path, GRAPHGRAD_TIER=tier)
+    assert int(grown) < 5_000_000
+
+
+def test_no_compiler_is_needed(tmp_path):
+    """Kernels come from LLVM inside Python: an empty PATH changes nothing."""
+    compiled, _, _ = run(TRAIN, tmp_path, PATH=str(tmp_path))
+    assert int(compiled) > 10

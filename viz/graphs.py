@@ -1,0 +1,297 @@
+"""Traced graphs and fused plans as scenes: modules, or kernels, become frames around their nodes.
+
+Parameters, inputs and state stand at the top, outputs below. In a graph that holds its own backward
+pass the two stand side by side: data flows down on the forward side, gradients up on the other.
+"""
+
+from __future__ import annotations
+
+import linecache
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from graphgrad.errors import Origin
+from graphgrad.ir import Graph, Node, names, type_text
+from graphgrad.regions import Plan, Region
+
+from .compiled import NONE, Labels
+from .scene import Box, Edge, Group, Path, Scene, adopted, size_text
+
+# Which kind of box an operation is, by the kind its primitive has in ops.PRIMITIVES.
+BOX_OF_KIND = {
+    "elementwise": "op",
+    "source": "constant",
+    "movement": "view",
+    "reduce": "reduce",
+    "cumulative": "reduce",
+    "contract": "contract",
+    "index": "op",
+    "sort": "op",
+    "project": "view",
+    "control": "control",
+    "host": "host",
+}
+BOX_OF_ROLE = {
+    "input": "input",
+    "cotangent": "input",
+    "scalar": "input",
+    "parameter": "parameter",
+    "buffer": "state",
+    "state": "state",
+    "saved": "state",
+}
+# Movement that writes new memory is work, not a view.
+_COPIES = {"pad", "concat", "window_sum", "slice_update"}
+# Attributes that the shapes on the edges show already, or that hold whole graphs.
+_SILENT = {"shape", "types", "array", "body", "then", "otherwise", "test", "function"}
+# For operations with many attributes, the ones worth a place in the box.
+_TELLING = {
+    "window": ("size", "stride"),
+    "window_sum": ("size", "stride"),
+    "scan": ("length", "reverse"),
+    "sort": ("axis", "descending"),
+}
+_DETAIL_WIDTH = 34
+PHASES = ("forward", "backward", "update")
+
+
+def graph_scene(graph: Graph, known: Labels = NONE) -> Scene:
+    """A graph with its modules as frames; ``known`` names its inputs and outputs."""
+    draft = _Draft(_title(graph.name, "graph", graph), known)
+    draft.add(graph)
+    return draft.scene()
+
+
+def plan_scene(plan: Plan, known: Labels = NONE) -> Scene:
+    """A fused graph with its kernels as frames; modules are named in the hover texts."""
+    title = f"{_title(plan.graph.name, 'plan', plan.graph)} in {_count(plan.regions, 'kernel')}"
+    draft = _Draft(title, known)
+    phases = _phases(plan.graph)
+    for i, region in enumerate(plan.regions):
+        most = Counter(phases.get(x, "forward") for x in region.outputs).most_common(1)
+        draft.region(i, region, most[0][0] if most else "forward")
+    draft.add(plan.graph)
+    return draft.scene()
+
+
+def _title(name: str, what: str, graph: Graph) -> str:
+    work = [x for x in graph.nodes if x.op.kind != "source"]
+    return f"{name or what} · {_count(work, 'operation')}"
+
+
+def _count(things: Sequence[Any], what: str) -> str:
+    return f"{len(things)} {what}{'s' if len(things) != 1 else ''}"
+
+
+class _Draft:
+    """A scene being assembled; boxes are numbered in the order they are met."""
+
+    def __init__(self, title: str, known: Labels) -> None:
+        self.title, self.known = title, known
+        self.boxes: list[Box] = []
+        self.edges: list[Edge] = []
+        self.groups: dict[Path, Group] = {}
+        # The frames of the kernels that compute a node: several, when it is cheap.
+        self.kernels: dict[Node, list[Path]] = {}
+        # {box of a loop or branch: {result: the boxes that compute it}}
+        self.leaves: dict[str, dict[int, list[str]]] = {}
+
+    def scene(self) -> Scene:
+        scene = Scene(self.title, tuple(self.boxes), tuple(self.edges), self.groups)
+        return scene if self.kernels else adopted(scene)
+
+    def region(self, number: int, region: Region, phase: str) -> None:
+        """Open a frame for a kernel; ``add`` puts its nodes there."""
+        path = (f"kernel {number}",)
+        read = sum(x.nbytes for x in region.inputs)
+        written = sum(x.nbytes for x in region.outputs)
+        tip = f"{region.kind} kernel of {len(region.nodes)} nodes\n"
+        tip += f"reads {read:,} bytes, writes {written:,}"
+        kind = "kernel" if phase == "forward" else f"kernel-{phase}"
+        label = " · ".join((str(number), region.name, *_modules(region.nodes)[:2]))
+        self.groups[path] = Group(label, kind, tip)
+        for x in region.nodes:
+            self.kernels.setdefault(x, []).append(path)
+
+    def add(self, graph: Graph, prefix: Path = (), operand: str = "") -> dict[Node, list[str]]:
+        """Draw a graph inside the frame ``prefix``; returns the boxes of its nodes."""
+        name = names(graph)
+        if not prefix:
+            self.phases = {} if self.kernels else _phases(graph)
+            self.inputs = dict(zip(graph.inputs, self.known.inputs, strict=False))
+            self.written = {graph.inputs[i] for i in self.known.written}
+        ids: dict[Node, list[str]] = {}
+        for x in dict.fromkeys((*graph.inputs, *graph.nodes)):
+            if _is_literal(x) and x not in graph.outputs:
+                continue
+            for group in self.kernels.get(x) or [prefix + self._home(x)]:
+                ids.setdefault(x, []).append(self._box(x, name, group))
+                if x.op.kind == "control":
+                    self._inner(x, ids, group)
+                else:
+                    self._reads(x, ids, group)
+        if operand:
+            self.edges += (Edge(operand, ids[x][0], shape_text(x)) for x in graph.inputs)
+        elif not prefix:
+            self._outputs(graph, ids)
+        return ids
+
+    def _home(self, x: Node) -> Path:
+        """The frames of a node: pass, then modules from the outside in."""
+        if self.kernels:
+            return ()
+        if x.op.name == "input":
+            # Scene.adopted gives parameters a home beside their readers.
+            return ()
+        modules = x.origin.module.split(".") if x.origin.module else []
+        lead = (self.phases[x],) if x in self.phases else ()
+        for depth in range(len(modules)):
+            path = (*lead, *modules[: depth + 1])
+            self.groups[path] = Group(".".join(modules[: depth + 1]))
+        if lead:
+            self.groups[lead] = Group(lead[0], lead[0])
+        return (*lead, *modules)
+
+    def _box(self, x: Node, name: dict[Node, str], group: Path) -> str:
+        id_ = f"n{len(self.boxes)}"
+        is_input = x.op.name == "input"
+        title = self._input_title(x) if is_input else x.op.name
+        detail = shape_text(x) if is_input else _detail(x)
+        place = str(x.origin) if x.origin.code else ""
+        tip = _tooltip(x, name)
+        kind = "state" if x in self.written and _kind(x) == "input" else _kind(x)
+        self.boxes.append(Box(id_, kind, title, detail, tip, group, place))
+        return id_
+
+    def _input_title(self, x: Node) -> str:
+        return self.inputs.get(x) or x.attrs["name"] or x.attrs["role"]
+
+    def _reads(self, x: Node, ids: dict[Node, list[str]], group: Path) -> None:
+        for source in dict.fromkeys(x.inputs):
+            if source not in ids:
+                continue
+            near = [i for i in ids[source] if self.boxes[int(i[1:])].group == group]
+            if source.op.kind == "control" and x.op.name == "result":
+                near = self.leaves[ids[source][0]].get(x.attrs["index"], [])
+            for tail in near or ids[source][-1:]:
+                self._edge(tail, ids[x][-1], x if source.op.results else source)
+
+    def _edge(self, tail: str, head: str, value: Node) -> None:
+        down = [self._phase(i) not in ("backward", "update") for i in (tail, head)]
+        kind = {(True, True): "", (True, False): "kept"}.get((down[0], down[1]), "up")
+        self.edges.append(Edge(tail, head, shape_text(value), kind))
+
+    def _phase(self, box: str) -> str:
+        group = self.boxes[int(box[1:])].group[:1]
+        return self.groups[group].kind if group else ""
+
+    def _inner(self, x: Node, ids: dict[Node, list[str]], group: Path) -> None:
+        """A loop or branch: its graphs stand in a frame of their own and feed the results."""
+        box = ids[x][0]
+        self._reads(x, ids, group)
+        leaves = self.leaves.setdefault(box, {})
+        for key, inner in ((k, v) for k, v in x.attrs.items() if isinstance(v, Graph)):
+            path = (*group, f"{box} {key}")
+            self.groups[path] = Group(f"{x.op.name} · {key}", "kernel")
+            drawn = self.add(inner, path, box)
+            if key != "test":
+                for i, y in enumerate(inner.outputs):
+                    leaves.setdefault(i, []).extend(drawn.get(y, [])[:1])
+
+    def _outputs(self, graph: Graph, ids: dict[Node, list[str]]) -> None:
+        for i, y in enumerate(graph.outputs):
+            title = "output" if len(graph.outputs) == 1 else f"output {i}"
+            title = self.known.outputs[i] or title if i < len(self.known.outputs) else title
+            id_ = f"n{len(self.boxes)}"
+            home = self.boxes[int(ids[y][-1][1:])].group
+            group = home if self._phase(ids[y][-1]) in PHASES else ()
+            self.boxes.append(Box(id_, "output", title, shape_text(y), type_text(y), group))
+            self._edge(ids[y][-1], id_, y)
+
+
+def _modules(nodes: Iterable[Node]) -> list[str]:
+    """The modules that called some operations, in order."""
+    return list(dict.fromkeys(o.module for x in nodes for o in x.origins if o.module))
+
+
+def _phases(graph: Graph) -> dict[Node, str]:
+    """forward, backward, or update (what follows from gradients); empty without a backward pass."""
+    nodes = [x for x in graph.nodes if x.op.name != "input"]
+    phase: dict[Node, str] = {}
+    for x in nodes:
+        phase[x] = x.origin.phase or "forward"
+        if phase[x] == "forward" and any(phase.get(i, "forward") != "forward" for i in x.inputs):
+            phase[x] = "update"
+    users = graph.users()
+    for x in reversed(nodes):
+        if users[x] and all(phase[y] == "update" for y in users[x]) and x not in graph.outputs:
+            phase[x] = "update" if phase[x] == "forward" else phase[x]
+    return phase if "backward" in phase.values() else {}
+
+
+def _is_literal(x: Node) -> bool:
+    """Numbers are written into the operations that read them."""
+    return x.op.name == "scalar" or (x.op.name == "constant" and x.size == 1)
+
+
+def _literal(x: Node) -> str:
+    value = x.attrs["value"] if x.op.name == "scalar" else x.attrs["array"].value.item()
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _kind(x: Node) -> str:
+    if x.op.name == "input":
+        return BOX_OF_ROLE.get(x.attrs["role"], "input")
+    return "op" if x.op.name in _COPIES else BOX_OF_KIND[x.op.kind]
+
+
+def shape_text(x: Node) -> str:
+    """What flows out of a node: ``64×28×28``."""
+    return f"{len(x.results)} results" if x.op.results else size_text(x.shape, x.dtype.name)
+
+
+def _detail(x: Node) -> str:
+    """Literal operands by position, then the attributes: ``· ÷ 2`` reads ``(·, 2)``."""
+    parts = []
+    if any(map(_is_literal, x.inputs)):
+        inside = (_literal(i) if _is_literal(i) else "·" for i in x.inputs)
+        parts.append(f"({', '.join(inside)})")
+    told = _TELLING.get(x.op.name) or [k for k in x.attrs if k not in _SILENT]
+    parts += (f"{k} {_value(x.attrs[k])}" for k in told if _says(x.attrs[k]))
+    text = "  ".join(parts)
+    return text if len(text) <= _DETAIL_WIDTH else text[: _DETAIL_WIDTH - 1] + "…"
+
+
+def _says(value: Any) -> bool:
+    """Whether an attribute is more than a row of zeros, a False, or an empty tuple."""
+    return any(map(_says, value)) if isinstance(value, tuple) else value not in (0, False, "")
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, tuple):
+        between = " · " if any(isinstance(v, tuple) for v in value) else " "
+        return between.join(map(_value, value))
+    return getattr(value, "name", str(value))
+
+
+def _tooltip(x: Node, name: dict[Node, str]) -> str:
+    operands = ", ".join(_literal(i) if _is_literal(i) else name[i] for i in x.inputs)
+    if x.op.name == "input":
+        head = f"{x.attrs['role']} {name[x]}: {type_text(x)}"
+    else:
+        head = f"{name[x]} = {x.op.name}({operands}): {type_text(x)}"
+    silent = _SILENT | {"name", "role"}
+    attrs = [f"{k} = {_value(v)}" for k, v in x.attrs.items() if k not in silent]
+    return "\n".join([head, *attrs, *_where(x.origins)])
+
+
+def _where(origins: Iterable[Origin]) -> Iterator[str]:
+    """The user's lines, with their text, and the modules and composites they ran in."""
+    for origin in list(origins)[:4]:
+        context = " in ".join(filter(None, (origin.composite, origin.module)))
+        if origin.phase or context:
+            yield f"{origin.phase or 'forward'} of {context}" if context else origin.phase
+        if origin.code is not None:
+            line = linecache.getline(origin.file, origin.line).strip()
+            yield f"{origin}  {line}".rstrip()

@@ -1,0 +1,128 @@
+"""A drawn graph: show it in a notebook, save it as .svg or .dot, read its source."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+
+from graphgrad.errors import GraphError
+
+from . import dot
+from .scene import Scene, fold
+from .theme import css
+
+_SCOPE = "graphgrad"
+
+
+class Picture:
+    """A picture of a graph.
+
+    source       DOT text; the same for the same graph
+    svg(path)    an SVG file that follows a light or dark page; its text, without a path
+    dot(path)    the DOT text as a file
+    save(path)   either, by the file's suffix
+    """
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = fold(scene)
+        self.source: str = dot.source(self.scene)
+
+    def svg(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Lay the graph out; write it to ``path`` if given. Raises GraphError if it cannot."""
+        text = _page(_layout(self.source), _layout(dot.legend(self.scene)))
+        if path is not None:
+            write(path, text)
+        return text
+
+    def dot(self, path: str | os.PathLike[str]) -> None:
+        """Write the DOT source to ``path``."""
+        write(path, self.source)
+
+    def save(self, path: str | os.PathLike[str]) -> Picture:
+        """Write the picture to ``path``: ``.svg``, or ``.dot`` / ``.gv`` for the source."""
+        suffix = pathlib.Path(path).suffix.lower()
+        if suffix not in (".svg", ".dot", ".gv"):
+            raise GraphError(
+                f"cannot write {os.fspath(path)!r}: a picture is .svg, .html, .dot or .gv"
+            )
+        if suffix == ".svg":
+            self.svg(path)
+        else:
+            self.dot(path)
+        return self
+
+    def _repr_svg_(self) -> str:
+        return self.svg()
+
+    def __repr__(self) -> str:
+        boxes, edges = len(self.scene.boxes), len(self.scene.edges)
+        return f"<Picture of {self.scene.title}: {boxes} boxes, {edges} edges>"
+
+
+def write(path: str | os.PathLike[str], text: str) -> None:
+    """Save text, or say why it cannot be saved."""
+    try:
+        pathlib.Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise GraphError(f"cannot write {os.fspath(path)!r}: {error.strerror}") from error
+
+
+def command() -> str:
+    """The program that lays graphs out: the system's ``dot``, else graphviz-pure's."""
+    scripts = (sysconfig.get_path("scripts"), os.path.dirname(sys.executable))
+    found = shutil.which("dot") or next(
+        filter(None, (shutil.which("graphviz-pure", path=folder) for folder in scripts)),
+        shutil.which("graphviz-pure"),
+    )
+    if found is None:
+        raise GraphError(
+            "no layout program: neither `dot` nor `graphviz-pure` is installed\n"
+            "  hint: pip install graphviz-pure, or save the picture as .dot"
+        )
+    return found
+
+
+def _layout(source: str) -> str:
+    # -q: a missing font metric is not worth a line on the user's screen.
+    run = subprocess.run(
+        [command(), "-Kdot", "-Tsvg", "-q"],
+        input=source.encode(),
+        capture_output=True,
+        check=False,
+    )
+    if run.returncode:
+        reason = run.stderr.decode(errors="replace").strip()
+        raise GraphError(f"the layout program failed: {reason}")
+    return run.stdout.decode()
+
+
+_SIZE = re.compile(r'<svg width="([\d.]+)pt" height="([\d.]+)pt"')
+
+
+def _page(*parts: str) -> str:
+    """Stack laid-out parts on one page with a style sheet: a standalone SVG."""
+    sizes = [tuple(map(float, _SIZE.search(p).groups())) for p in parts]  # type: ignore[union-attr]
+    width, height = max(w for w, _ in sizes), sum(h for _, h in sizes)
+    tops = [sum(h for _, h in sizes[:i]) for i in range(len(sizes))]
+    inner = "\n".join(_nested(part, top) for part, top in zip(parts, tops, strict=True))
+    return (
+        f'<svg class="{_SCOPE}" xmlns="http://www.w3.org/2000/svg" '
+        f'width="{width:.0f}pt" height="{height:.0f}pt" viewBox="0 0 {width:.0f} {height:.0f}">\n'
+        f'<style>\n{css(_SCOPE)}\n</style>\n<rect class="page" width="100%" height="100%"/>\n'
+        f"{inner}\n</svg>\n"
+    )
+
+
+def _nested(svg: str, top: float) -> str:
+    """A part for inside a page; its hover texts become titles, which every browser shows."""
+    body = svg[svg.index("<svg ") :].strip()
+    body = re.sub(r"<!--.*?-->\n|<title>.*?</title>\n", "", body, flags=re.DOTALL)
+    body = re.sub(r' (id|xmlns|xmlns:xlink)="[^"]*"', "", body)
+    body = re.sub(r'<a xlink:title="([^"]*)">', r"<a><title>\1</title>", body)
+    body = body.replace('pt"', '"', 2)
+    return f'<svg y="{top:.0f}" {body[5:]}'

@@ -1,0 +1,120 @@
+"""The history of a tensor as a scene: its grad_fn records in PyTorch's names, down to the leaves.
+
+Leaves are named by the caller's variables and modules: ``w = gg.randn(3, requires_grad=True)`` is
+shown as ``w``, the weights of ``net`` by their names in ``net.named_parameters()``.
+"""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Mapping
+from types import FrameType
+from typing import Any
+
+from .scene import Box, Edge, Scene, adopted, size_text
+
+
+def record_scene(target: Any, names: Mapping[int, str]) -> Scene:
+    """The scene of a tensor with a history, or of a record; ``names`` is by ``id`` of the leaf."""
+    root = target.grad_fn if hasattr(target, "grad_fn") else target
+    if root is None:
+        return Scene("no history: nothing that led here requires a gradient")
+    order = _reachable(root)
+    ids = {record: f"r{i}" for i, record in enumerate(order)}
+    boxes = [_box(record, ids[record], names) for record in order]
+    edges = [
+        Edge(ids[source], ids[record], _size(source, number))
+        for record in order
+        for source, number in record.next_functions
+        if source is not None
+    ]
+    if root is not target:
+        boxes.append(Box("result", "output", names.get(id(target), "result"), _type(target)))
+        edges.append(Edge(ids[root], "result", _type(target)))
+    leaves = sum(hasattr(record, "variable") for record in order)
+    title = f"{_name(root)} · {len(order) - leaves} operations from {leaves} leaves"
+    return adopted(Scene(title, tuple(boxes), tuple(edges)))
+
+
+def names_around(frame: FrameType | None) -> dict[int, str]:
+    """What the variables of a frame call their tensors and the parameters of their modules."""
+    return {} if frame is None else names_in({**frame.f_globals, **frame.f_locals})
+
+
+def names_in(variables: Mapping[str, Any]) -> dict[int, str]:
+    """Names by ``id`` of the tensors in some variables, parameters by their path in a module."""
+    found: dict[int, str] = {}
+    for value in variables.values():
+        if hasattr(type(value), "named_parameters"):
+            for name, parameter in value.named_parameters():
+                found.setdefault(id(parameter), name)
+    for name, value in variables.items():
+        if hasattr(type(value), "grad_fn"):
+            found.setdefault(id(value), name)
+    for value in variables.values():
+        if hasattr(value, "param_groups"):
+            for parameter, kept in value.state.items():
+                owner = found.get(id(parameter), "parameter")
+                found.update((id(t), f"{owner} {name}") for name, t in kept.items())
+    return found
+
+
+def _reachable(root: Any) -> list[Any]:
+    """Every record the root's gradient visits, operands first."""
+    order: list[Any] = []
+    done: set[Any] = set()
+    stack = [(root, False)]
+    while stack:
+        record, ready = stack.pop()
+        if ready:
+            order.append(record)
+        elif record not in done:
+            done.add(record)
+            stack.append((record, True))
+            sources = [source for source, _ in record.next_functions if source is not None]
+            stack.extend((s, False) for s in reversed(sources) if s not in done)
+    return order
+
+
+def _box(record: Any, id_: str, names: Mapping[int, str]) -> Box:
+    if not hasattr(record, "variable"):
+        group = tuple(filter(None, getattr(record, "module", "").split(".")))
+        kind = "contract" if _contracts(record) else "record"
+        where, code = _place(record)
+        tip = f"{_name(record)}\n{where}  {code}".rstrip()
+        return Box(id_, kind, _name(record), where, tip, group, where)
+    leaf = record.variable
+    name = names.get(id(leaf), "leaf")
+    tip = f"{name}: {_type(leaf)}, requires_grad=True\nAccumulateGrad"
+    return Box(id_, "parameter", name, _type(leaf), tip)
+
+
+def _contracts(record: Any) -> bool:
+    return any(word in _name(record) for word in ("mm", "Convolution", "Linear", "Bilinear"))
+
+
+def _name(record: Any) -> str:
+    return str(record.name()).rpartition("::")[2]
+
+
+def _place(record: Any) -> tuple[str, str]:
+    """The user's line and its text; empty where the record does not know it."""
+    origin = getattr(record, "origin", None)
+    if origin is None or origin.code is None:
+        return "", ""
+    return str(origin), linecache.getline(origin.file, origin.line).strip()
+
+
+def _size(source: Any, number: int) -> str:
+    """The shape of one of a record's results, where it knows them."""
+    if hasattr(source, "variable"):
+        return _type(source.variable)
+    results = source.way.results() if hasattr(source, "way") else ()
+    if number >= len(results) or results[number] is None:
+        return ""
+    shape, dtype = results[number]
+    return size_text(shape, dtype.name)
+
+
+def _type(x: Any) -> str:
+    return size_text(tuple(x.shape), getattr(x.dtype, "name", str(x.dtype)))
