@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 
     draw = commands.add_parser("draw", help="draw what a function returns")
     draw.add_argument("target", metavar="module:function", help="called without arguments")
+    draw.add_argument("--stage", default="kernels", help="of a compiled one: traced, simplified")
     draw.add_argument("-o", "--output", metavar="FILE", default="graph.svg", help=".svg or .dot")
     draw.set_defaults(run=_draw)
 
@@ -101,8 +102,10 @@ def _demo(options: argparse.Namespace) -> None:
 
 def _draw(options: argparse.Namespace) -> None:
     target = _load(options.target)
-    shown = target() if callable(target) and not hasattr(target, "grad_fn") else target
-    print(f"{draw(shown, options.output)!r} written to {options.output}")
+    result = target() if callable(target) else target
+    # A compiled function is drawn itself, once it has run; any other one is a way to get something.
+    shown = target if hasattr(target, "entries") else result
+    print(f"{draw(shown, options.output, stage=options.stage)!r} written to {options.output}")
 
 
 def _load(spec: str) -> Any:
@@ -138,12 +141,13 @@ def _cache(options: argparse.Namespace) -> None:
     # Only files named as ours: somebody may have pointed the setting at a folder of their own.
     files = [p for p in folder.rglob("*") if _KERNEL_FILE.fullmatch(p.name)]
     size = sum(p.stat().st_size for p in files)
-    kernels = sum(p.suffix == ".py" for p in files)
     if options.clear:
         for path in files:
             path.unlink()
-    done = "deleted" if options.clear else "in"
-    print(f"{kernels} kernels, {size / 1e6:.1f} MB, {done} {folder}")
+    written = sum(p.suffix == ".py" for p in files)
+    done = "deleted from" if options.clear else "in"
+    counts = f"{written} generated kernels (.py), {len(files) - written} compiled (.o)"
+    print(f"{done} {folder}: {counts}, {size / 1000:,.0f} kB")
 
 
 if __name__ == "__main__":

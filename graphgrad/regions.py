@@ -56,10 +56,26 @@ class Lifetime:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Buffer ``index`` of a kind: a graph input, a graph output, a lifetime, or a constant."""
+    """Buffer ``index`` of a kind: a graph input, a graph output, a lifetime, or a constant.
+
+    ``offset`` bytes into it; a value that starts elsewhere than at 0 shares a buffer with others.
+    """
 
     kind: str
     index: int
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """A scan's carry that is kept at every step: row after row of the buffer at ``place``.
+
+    The first value is its first row (its last, if the scan is reversed), each step writes the next.
+    ``stacks`` are the results that these rows already are: nothing writes them.
+    """
+
+    place: Place
+    stacks: tuple[int, ...]
 
 
 @dataclass
@@ -70,4 +86,5 @@ class Assignment:
     lifetimes: list[Lifetime] = field(default_factory=list)
     constants: list[Node] = field(default_factory=list)
     inplace: dict[Region, dict[Node, Node]] = field(default_factory=dict)
+    rolls: dict[Region, dict[int, Roll]] = field(default_factory=dict)
     copies: list[tuple[Node, Place, Place]] = field(default_factory=list)

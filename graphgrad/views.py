@@ -55,22 +55,24 @@ def path(x: Node, memory: Container[Node] = ()) -> tuple[Node, list[Node]]:
 def resolve(x: Node, memory: Container[Node] = ()) -> View | None:
     """The view that ``x`` is, or None where a reshape in between cannot be strides."""
     base, views = path(x, memory)
-    view: View | None = View(base, 0, base.shape, row_major(base.shape))
+    view = View(base, 0, base.shape, row_major(base.shape))
     for y in views:
-        view = apply_view(view, y)
-        if view is None:
+        moved = apply_view(view, y)
+        if moved is None:
             return None
+        view = moved
     return view
 
 
 def obstacle(x: Node, memory: Container[Node] = ()) -> Node | None:
     """The operand of the first reshape that is no matter of strides: copied, it would be."""
     base, views = path(x, memory)
-    view: View | None = View(base, 0, base.shape, row_major(base.shape))
+    view = View(base, 0, base.shape, row_major(base.shape))
     for y in views:
-        view = apply_view(view, y)
-        if view is None:
+        moved = apply_view(view, y)
+        if moved is None:
             return y.inputs[0]
+        view = moved
     return None
 
 

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from .build import Emitter
 
 
-def _results(step: Step, scope: Scope) -> list[Slot]:
-    """Where each result of a control-flow node is written."""
+def _results(step: Step, scope: Scope) -> list[Any]:
+    """Where each result of a control-flow node is written; None for the rows of a Roll."""
     node = step.node
-    slots = {i: scope.slot(place) for i, place in step.temporaries.items()}
+    slots: dict[int, Any] = {i: scope.slot(place) for i, place in step.temporaries.items()}
     slots |= {y.attrs["index"]: scope.value(y) for y in step.region.outputs}
+    slots |= dict.fromkeys(step.rolled)
     return [slots[i] for i in range(len(node.results))]
 
 
@@ -43,11 +44,15 @@ def _start_carries(emitter: Emitter, step: Step, scope: Scope, carries: Sequence
 
 def _emit_scan(emitter: Emitter, step: Step, scope: Scope) -> None:
     node: Node = step.node
-    carries, sequences, length, reverse = (
+    count, sequences, length, reverse = (
         node.attrs[k] for k in ("carries", "sequences", "length", "reverse")
     )
     results = _results(step, scope)
-    _start_carries(emitter, step, scope, results[:carries])
+    rows = [size_of(shape) * dtype.itemsize for shape, dtype in node.results[:count]]
+    starts = list(results[:count])
+    for k, roll in step.rolls.items():
+        starts[k] = shifted(scope.slot(roll.place), length * rows[k] if reverse else 0)
+    _start_carries(emitter, step, scope, starts)
     with emitter.builder.loop(length, "scan") as loop:
 
         def element(whole: Any, shape: tuple[int, ...], itemsize: int) -> Slot:
@@ -56,17 +61,20 @@ def _emit_scan(emitter: Emitter, step: Step, scope: Scope) -> None:
                 return loop.move(whole, nbytes)
             return loop.move(shifted(whole, (length - 1) * nbytes), -nbytes)
 
-        operands = [scope.value(x) for x in node.inputs[carries:]]
-        rows = [
-            element(slot, x.shape, x.dtype.itemsize)
-            for slot, x in zip(operands[:sequences], node.inputs[carries:], strict=False)
-        ]
-        stacks = [
+        inputs, outputs = list(starts), [None] * count
+        for k in step.rolls:
+            delta = -rows[k] if reverse else rows[k]
+            inputs[k] = loop.move(starts[k], delta)
+            outputs[k] = loop.move(shifted(starts[k], delta), delta)
+        operands = [(scope.value(x), x) for x in node.inputs[count:]]
+        inputs += [element(s, x.shape, x.dtype.itemsize) for s, x in operands[:sequences]]
+        inputs += [s for s, _ in operands[sequences:]]
+        stacks = zip(results, node.results, strict=True)
+        outputs += [
             element(slot, shape, dtype.itemsize)
-            for slot, (shape, dtype) in zip(results[carries:], node.results[carries:], strict=True)
+            for i, (slot, (shape, dtype)) in enumerate(stacks)
+            if i >= count and i not in step.rolled
         ]
-        inputs = [*results[:carries], *rows, *operands[sequences:]]
-        outputs = [*[None] * carries, *stacks]
         _inner(emitter, step.inner[0], inputs, outputs, scope.slot(step.block))
 
 

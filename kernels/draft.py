@@ -27,6 +27,7 @@ from graphgrad.regions import (
     Place,
     Plan,
     Region,
+    Roll,
 )
 
 from .host import literal
@@ -37,7 +38,8 @@ class Step:
     """How one region runs: ``calls`` of kernels, a host call (``reason`` says why), or ``inner``.
 
     Control flow has its first ``starts`` (copies of operands into carries), a ``block`` of the
-    arena for the inner drafts, and ``temporaries``, places of results that nobody reads.
+    arena for the inner drafts, ``rolls`` (see Roll), and ``temporaries``, places of results that
+    nobody reads.
     """
 
     region: Region
@@ -45,6 +47,7 @@ class Step:
     reason: str = ""
     inner: tuple[Draft, ...] = ()
     starts: tuple[Step, ...] = ()
+    rolls: dict[int, Roll] = field(default_factory=dict)
     block: Place | None = None
     temporaries: dict[int, Place] = field(default_factory=dict)
 
@@ -53,6 +56,11 @@ class Step:
         """The control-flow node of the region."""
         (node,) = (x for x in self.region.nodes if x.op.kind == "control")
         return node
+
+    @property
+    def rolled(self) -> set[int]:
+        """The results that are rows of some Roll."""
+        return {i for k, roll in self.rolls.items() for i in (k, *roll.stacks)}
 
 
 @dataclass(eq=False)
@@ -156,18 +164,18 @@ def _step(number: int, region: Region, assignment: Assignment, context: Context)
 
 def _control_step(number: int, region: Region, assignment: Assignment, context: Context) -> Step:
     """Inner drafts share one block of the arena; results nobody reads get temporary places."""
-    step = Step(region)
+    step = Step(region, rolls=assignment.rolls.get(region, {}))
     node = step.node
-    step.inner = tuple(_inner_drafts(node, context))
+    step.inner = tuple(_inner_drafts(step, context))
 
     def reserve(nbytes: int) -> Place:
         assignment.lifetimes.append(Lifetime(number, number, nbytes))
         return Place("arena", len(assignment.lifetimes) - 1)
 
     step.block = reserve(max(draft.arena_bytes for draft in step.inner))
-    written = {x.attrs["index"] for x in region.outputs}
+    placed = {x.attrs["index"] for x in region.outputs} | step.rolled
     for index, (shape, dtype) in enumerate(node.results):
-        if index not in written:
+        if index not in placed:
             step.temporaries[index] = reserve(ir.size_of(shape) * dtype.itemsize)
     if node.op.name == "while_loop":
         step.temporaries[TEST_CELL] = reserve(1)
@@ -179,18 +187,31 @@ def _control_step(number: int, region: Region, assignment: Assignment, context: 
 TEST_CELL = -1  # the temporary that holds a while_loop's condition
 
 
-def _inner_drafts(node: Node, context: Context) -> Iterable[Draft]:
+def _inner_drafts(step: Step, context: Context) -> Iterable[Draft]:
+    node = step.node
     attrs = node.attrs
     if node.op.name == "cond":
-        yield _inner(attrs["then"], 0, context)
-        yield _inner(attrs["otherwise"], 0, context)
+        yield _inner(attrs["then"], (), context)
+        yield _inner(attrs["otherwise"], (), context)
         return
     if node.op.name == "while_loop":
-        yield _inner(attrs["test"], 0, context)
-    yield _inner(attrs["body"], attrs["carries"], context)
+        yield _inner(attrs["test"], (), context)
+    yield _inner(
+        written_by_body(step),
+        [k for k in range(attrs["carries"]) if k not in step.rolls],
+        context,
+    )
 
 
-def _inner(graph: Graph, carries: int, context: Context) -> Draft:
-    """A body writes each new carry over the old one, as a program does with mutated inputs."""
-    aliases = {k: k for k in range(carries)}
+def written_by_body(step: Step) -> Graph:
+    """A loop's body without the stacks that a carry's rows already are."""
+    body = step.node.attrs["body"]
+    free = {i for roll in step.rolls.values() for i in roll.stacks}
+    outputs = [y for i, y in enumerate(body.outputs) if i not in free]
+    return Graph(body.inputs, outputs, body.name)
+
+
+def _inner(graph: Graph, carries: Iterable[int], context: Context) -> Draft:
+    """A body writes a new carry over the old one, as a program does with mutated inputs."""
+    aliases = {k: k for k in carries}
     return draft_plan(context.planner.plan(graph, aliases, True), context, aliases)

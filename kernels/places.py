@@ -30,7 +30,7 @@ class Scope:
     def slot(self, place: Place) -> Slot:
         """The slot a place of this draft stands for."""
         if place.kind == ARENA:
-            return shifted(self.block, self.draft.offsets[place.index])
+            return shifted(self.block, self.draft.offsets[place.index] + place.offset)
         if place.kind == CONSTANT:
             return self.builder.constant(self.draft.literals[place.index])
         return {INPUT: self.inputs, OUTPUT: self.outputs}[place.kind][place.index]

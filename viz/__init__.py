@@ -28,16 +28,22 @@ from .scene import Scene
 __all__ = ["Picture", "draw"]
 
 
-def draw(target: Any, path: str | os.PathLike[str] | None = None) -> Picture:
+def draw(
+    target: Any, path: str | os.PathLike[str] | None = None, *, stage: str = "kernels"
+) -> Picture:
     """A Picture of a tensor's history, a Graph, a Plan or a compiled function.
 
     ``path`` also saves it: ``.svg``, ``.html`` with every stage of a compiled function, or ``.dot``
-    for the source. Raises TypeError for what has no picture, GraphError where the file cannot be
-    written or no layout program is installed.
+    for the source. ``stage`` of a compiled function: "traced", "simplified" or "kernels". Raises
+    TypeError for what has no picture, ValueError for an unknown stage, GraphError where the file
+    cannot be written or no layout program is installed.
     """
     names = names_around(user_frame())
     stages = [(name, Picture(scene)) for name, scene in _stages(target, names)]
-    picture = stages[-1][1]
+    known = dict(stages)
+    if len(known) > 1 and stage not in known:
+        raise ValueError(f"no stage {stage!r}; there are {', '.join(known)}")
+    picture = known.get(stage, stages[-1][1])
     if path is not None and pathlib.Path(path).suffix.lower() == ".html":
         write(path, page(stages))
     elif path is not None:

@@ -79,7 +79,8 @@ def _rivals(peers: Sequence[str]) -> tuple[list[Contestant], list[str]]:
 
 def _measure(workload: Workload, rivals: Sequence[Contestant]) -> Row:
     ours = [Contestant(way, graphgrad, way == "compiled") for way in workload.ways]
-    steps = {c.label: c.prepare(workload) for c in (*ours, *rivals)}
+    contestants = [*ours, *rivals] if workload.peers else ours
+    steps = {c.label: c.prepare(workload) for c in contestants}
     _check(workload, steps)
     counts = {label: _block_length(step) for label, step in steps.items()}
     times: dict[str, list[float]] = {label: [] for label in steps}

@@ -26,6 +26,7 @@ class Workload:
     ways: tuple[str, ...] = ("written", "compiled")
     rtol: float = 1e-3
     flops: float = 0.0
+    peers: bool = True
 
 
 def arrays(*shapes: tuple[int, ...]) -> list[np.ndarray]:
@@ -150,11 +151,12 @@ def matmul(t: Any, compile: Any) -> Step:
     return compile(lambda: a @ b)
 
 
-def call(count: int) -> Builder:
+def call(count: int, plain: bool = False) -> Builder:
     """A program that does almost nothing: what is left is the cost of the call."""
 
     def build(t: Any, compile: Any) -> Step:
-        inputs = [t.from_numpy(v) for v in arrays(*[(16,)] * count)]
+        given = arrays(*[(16,)] * count)
+        inputs = given if plain else [t.from_numpy(v) for v in given]
 
         @compile
         def total(*xs: Any) -> Any:
@@ -176,5 +178,6 @@ WORKLOADS: tuple[Workload, ...] = (
     Workload("gelu(x·b+x)·sigmoid(b), 4M", gelu),
     Workload("conv 3×3, 64→64, 16×56×56", convolution),
     Workload("matmul 1024³", matmul, ("written",), flops=2 * 1024**3),
-    *(Workload(f"call, {n} small tensors", call(n)) for n in (1, 2, 4, 8)),
+    *(Workload(f"call, inputs of 16 elements: {n}", call(n)) for n in (1, 2, 4, 8)),
+    Workload("call, NumPy inputs: 4", call(4, plain=True), ("compiled",), peers=False),
 )

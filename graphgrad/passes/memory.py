@@ -16,6 +16,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping, Sequence
 
 from graphgrad.ir import Node
+from graphgrad.ops import size_of
 from graphgrad.regions import (
     ARENA,
     CONSTANT,
@@ -28,6 +29,7 @@ from graphgrad.regions import (
     Place,
     Plan,
     Region,
+    Roll,
 )
 
 ALIGN = 64
@@ -138,6 +140,24 @@ def overwrites(region: Region, old: Node, new: Node) -> bool:
     return plain or reached.isdisjoint(y for y in region.outputs if y is not new)
 
 
+def rolling(scan: Node) -> dict[int, dict[int, int]]:
+    """Carries whose values a scan also stacks, before or after each step.
+
+    For each such carry: the stacks that are its values, and the row of the carry's buffer each one
+    starts at. The buffer has one row more than there are steps, for the first value or the last.
+    """
+    body, count = scan.attrs["body"], scan.attrs["carries"]
+    reverse = scan.attrs["reverse"]
+    found: dict[int, dict[int, int]] = {}
+    for index, y in enumerate(body.outputs[count:], count):
+        for k in range(count):
+            before, after = y is body.inputs[k], y is body.outputs[k]
+            if before or after:
+                found.setdefault(k, {})[index] = int(before == reverse)
+                break
+    return found
+
+
 class _Assigner:
     """The state of one ``assign`` call."""
 
@@ -156,6 +176,7 @@ class _Assigner:
         for position, y in enumerate(graph.outputs):
             self.targets.setdefault(y, []).append(position)
         self.aliases = aliases
+        self.rolled: set[Node] = set()
         self.last_read: dict[Node, int] = {}
         for step, region in enumerate(plan):
             for x in region.inputs:
@@ -172,8 +193,10 @@ class _Assigner:
                 if x.op.name in LITERALS:
                     self._constant(x)
             shared: dict[Node, Node] = {}
+            self._roll(step, region)
             for y in region.outputs:
-                places[y] = self._place(step, region, y, shared)
+                if y not in self.rolled:
+                    places[y] = self._place(step, region, y, shared)
             if shared:
                 self.result.inplace[region] = shared
         self._finish_outputs()
@@ -205,6 +228,34 @@ class _Assigner:
             self.result.lifetimes[place.index] = extended
         return place
 
+    def _roll(self, step: int, region: Region) -> None:
+        """Give carries that a scan stacks anyway one buffer with their stacks."""
+        for node in region.nodes:
+            if node.op.name == "scan":
+                for k, rows in rolling(node).items():
+                    self._roll_carry(step, region, node, k, rows)
+
+    def _roll_carry(
+        self, step: int, region: Region, node: Node, k: int, rows: dict[int, int]
+    ) -> None:
+        shape, dtype = node.results[k]
+        row = size_of(shape) * dtype.itemsize
+        length = node.attrs["length"]
+        end = 0 if node.attrs["reverse"] else length
+        results = {y: {k: end, **rows}.get(y.attrs["index"]) for y in region.outputs}
+        members = {y: first for y, first in results.items() if first is not None}
+        stops = [
+            len(self.plan.regions) if y in self.targets else self.last_read.get(y, step)
+            for y in members
+        ]
+        self.result.lifetimes.append(Lifetime(step, max(stops, default=step), (length + 1) * row))
+        index = len(self.result.lifetimes) - 1
+        for y, first in members.items():
+            self.result.places[y] = Place(ARENA, index, first * row)
+            self.rolled.add(y)
+        roll = Roll(Place(ARENA, index), tuple(rows))
+        self.result.rolls.setdefault(region, {})[k] = roll
+
     def _output_place(
         self, step: int, region: Region, y: Node, position: int, shared: dict[Node, Node]
     ) -> Place | None:
@@ -227,7 +278,7 @@ class _Assigner:
     ) -> Node | None:
         for x in region.inputs:
             place = self.result.places.get(x)
-            if place is None or self.last_read[x] > step or x in self.targets:
+            if place is None or self.last_read[x] > step or x in self.targets or x in self.rolled:
                 continue
             free = place.kind == ARENA or (place.kind == INPUT and x in self.donated)
             if free and x not in shared.values() and overwrites(region, x, y):

@@ -45,7 +45,7 @@ def dependences(plan: Plan, aliases: Mapping[int, int]) -> Any:
             continue
         # What needs the new value cannot run before it is written; there the value is copied.
         later = networkx.descendants(dag, writer) if dag.out_degree(writer) else ()
-        users = readers.get(plan.graph.inputs[source], ())
+        users = readers.get(plan.graph.inputs[source], [])
         dag.add_edges_from((i, writer) for i in users if i != writer and i not in later)
     return dag
 

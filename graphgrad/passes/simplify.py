@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 from graphgrad import ir, lang
 from graphgrad.dtypes import FLOAT
 from graphgrad.ir import Graph, Node
 from graphgrad.passes.slide import SLIDE_RULES
+from graphgrad.passes.tiles import TILE_RULES
 
 Rule = Callable[[Node], Node | None]
 
@@ -36,7 +38,7 @@ def _simplify_node(x: Node) -> Node | None:
     node = x
     for _ in range(8):
         for rule in RULES.get(node.op.name, ()):
-            before = ir.set_origin(lambda node=node: node.origin)
+            before = ir.set_origin(partial(getattr, node, "origin"))
             try:
                 replaced = rule(node)
             finally:
@@ -279,5 +281,5 @@ RULES |= {
     "max": (reduce_units, join_reductions),
     "min": (reduce_units, join_reductions),
 }
-for _name, _rules in SLIDE_RULES.items():
+for _name, _rules in (*SLIDE_RULES.items(), *TILE_RULES.items()):
     RULES[_name] = (*RULES.get(_name, ()), *_rules)

@@ -82,9 +82,9 @@ def _slide(
     contract, batch = dot.attrs["contract"], dot.attrs["batch"]
     mine = (*contract[side], *slid)
     theirs = (*contract[1 - side], *windows)
-    operands = (view, flipped) if side == 0 else (flipped, view)
+    left, right = (view, flipped) if side == 0 else (flipped, view)
     pairs = (mine, theirs) if side == 0 else (theirs, mine)
-    out = lang.dot_general(*operands, pairs, batch)
+    out = lang.dot_general(left, right, pairs, batch)
     return lang.permute(out, _result_axes(dot, order, side, windows, len(size)))
 
 

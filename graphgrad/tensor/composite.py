@@ -97,9 +97,11 @@ class Composite:
         graph = Graph(traced.inputs, traced.outputs, name.removesuffix("Backward0"))
         self.way: GraphWay | None = None
         if traced.cotangents:
-            cut = autodiff.split(graph, traced.cotangents, traced.grads)
-            wanted = tuple(i for i, wanted in enumerate(needs) if wanted)
-            self.way = GraphWay(name, cut, wanted, traced.tracked, _replay(function, args, static))
+            wanted = [i for i, needed in enumerate(needs) if needed]
+            pairs = [(i, g) for i, g in zip(wanted, traced.grads, strict=True) if g is not None]
+            cut = autodiff.split(graph, traced.cotangents, [g for _, g in pairs])
+            reached = tuple(i for i, _ in pairs)
+            self.way = GraphWay(name, cut, reached, traced.tracked, _replay(function, args, static))
             graph = cut.forward
         self.program = Promoted(graph)
 
@@ -133,9 +135,9 @@ def _replay(function: Any, args: Any, static: Any) -> Callable[[Sequence[Tensor]
 class _Traced(NamedTuple):
     inputs: list[Node]
     outputs: list[Node]
-    # One per output that gradients flow from; gradients of the inputs that want one.
+    # One per output that gradients flow from; gradients of the inputs that want one (None: unused).
     cotangents: list[Node]
-    grads: list[Node]
+    grads: list[Node | None]
     tracked: list[bool]
     captured: list[Tensor]
     several: bool
@@ -165,7 +167,7 @@ def _trace(name: str, function: Any, args: Any, static: Any, needs: list[bool]) 
 
 def _gradients(
     trace: Trace, outputs: Sequence[Tensor], tracked: list[bool], wanted: Sequence[Tensor]
-) -> tuple[list[Node], list[Node]]:
+) -> tuple[list[Node], list[Node | None]]:
     roots = [
         (edge_of(y), trace.input(y.shape, y.dtype, "d", "cotangent"))
         for y, tracks in zip(outputs, tracked, strict=True)
@@ -174,10 +176,7 @@ def _gradients(
     if not roots:
         return [], []
     found = engine.run(roots, [edge_of(t) for t in wanted], True, False)
-    grads = []
-    for t in wanted:
-        g = found.get((t, 0))
-        grads.append(lang.full(t.shape, 0, t.dtype) if g is None else trace.node(g))
+    grads = [None if (t, 0) not in found else trace.node(found[t, 0]) for t in wanted]
     return [trace.node(g) for _, g in roots], grads
 
 

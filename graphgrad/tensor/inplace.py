@@ -78,18 +78,19 @@ def _spelled(t: Tensor) -> str:
 
 
 def _store(t: Tensor, new: Tensor) -> None:
-    """Overwrite the memory, or take over the new one where nobody else can see the old."""
+    """Overwrite the memory; a record that read its own target keeps the old values."""
     storage = t._storage
-    wrote(t)
     rec = new._edge[0] if new._edge is not None else None
     if rec is not None and any(s is storage for s in rec.stamps):
         if not storage.shared and not new._storage.shared and new._array.flags.owndata:
-            # The operation read its own target: let its record keep the old memory.
+            # Nobody else can see the old memory, so it need not be copied.
+            wrote(t)
             t._array = new._array
             rec.versions = [s.version for s in rec.stamps]
             return
-    writable(t)
-    np.copyto(t._array, new._array)
+        rec.keep_own(storage)
+    wrote(t)
+    np.copyto(writable(t), new._array)
 
 
 def writable(t: Tensor) -> np.ndarray:

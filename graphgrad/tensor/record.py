@@ -136,6 +136,13 @@ class Record:
                 raise RuntimeError(overwritten(self, storage, version))
         return self.saved
 
+    def keep_own(self, storage: Any) -> None:
+        """Copy what was saved from ``storage``, which is about to be overwritten."""
+        rows = list(zip(self.saved or (), self.stamps, strict=True))
+        self.saved = tuple(v.copy() if s is storage else v for v, s in rows)
+        self.stamps = [type(s)() if s is storage else s for _, s in rows]
+        self.versions = [s.version for s in self.stamps]
+
     def free(self) -> None:
         """Let go of saved memory; a second backward will say so."""
         if self.way.saves:

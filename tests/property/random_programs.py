@@ -31,8 +31,11 @@ class Machine:
         return self.pool[i % len(self.pool)]
 
     def execute(self, name, i, j, value):
+        x = self.pick(i)
+        if name in ("write", "assign") and 0 in x.stride():
+            return  # PyTorch allows some writes to expanded tensors, with a deprecation warning
         try:
-            getattr(self, name)(self.pick(i), self.pick(j), i, j, value)
+            getattr(self, name)(x, self.pick(j), i, j, value)
         except (RuntimeError, IndexError, ValueError) as error:
             self.log.append(f"{name}: error")
             self.reasons.append(f"{name}: {str(error)[:150]}")
@@ -114,7 +117,7 @@ class Machine:
         elif j % 4 == 2:
             x[x > 0] = value
         else:
-            x[self.torch.tensor([0, 1])] = value
+            x[self.torch.tensor([0, -1])] = value
 
     def quiet_write(self, x, y, i, j, value):
         with self.torch.no_grad():

@@ -30,7 +30,7 @@ class Traceable(Machine):
         elif j % 3 == 1:
             x[..., :1] = y[..., :1]
         else:
-            x[self.torch.tensor([0, 1])] = value
+            x[self.torch.tensor([0, -1])] = value
 
 
 def _run(program, compiled):

@@ -82,6 +82,6 @@ def test_every_workload_runs_and_names_are_distinct():
 
 
 def test_the_harness_measures_a_small_workload():
-    table = run("call, 1 ", peers=(), threads=1)
-    assert [row.name for row in table.rows] == ["call, 1 small tensors"]
+    table = run("elements: 1", peers=(), threads=1)
+    assert [row.name for row in table.rows] == ["call, inputs of 16 elements: 1"]
     assert 0 < table.rows[0].seconds["compiled"] < 1

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
-LEAVES = "config dtypes device errors"
+LEAVES = "config dtypes device errors cuda"
 # A module may import from its own row and the rows above it.
 LAYERS = [
     LEAVES,
@@ -22,7 +22,7 @@ LAYERS = [
     "passes",
     "compile tree",
     "trace tensor",
-    "guards functional autograd random func namespace",
+    "guards functional autograd control random func namespace",
     "entry explanation jit",
     "nn utils",
     "optim",
