@@ -6,8 +6,8 @@
     step = gg.compile(step)                      # trace, simplify, fuse, generate kernels, replay
     gg.draw(loss, "graph.svg")                   # see the graph
 
-Tensors mean what they mean in PyTorch, as written; ``compile`` makes a function, a Module or a whole
-train step one program. ``nn``, ``optim``, ``viz`` and the kernels are loaded when first used.
+Tensors mean what they mean in PyTorch, as written; ``compile`` makes a function, a Module or a
+whole train step one program. ``nn``, ``optim``, ``viz`` and the kernels are loaded when first used.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from graphgrad.device import device as device
 from graphgrad.dtypes import DType as dtype
 from graphgrad.dtypes import get_default_dtype, set_default_dtype
 from graphgrad.errors import DTypeError, GraphError, ShapeError, TraceError, VerificationError
+from graphgrad.jit import compile as compile
 from graphgrad.namespace import NAMES as _NAMES
 from graphgrad.random import Generator, default_generator
-from graphgrad.jit import compile as compile
 from graphgrad.tensor import FUNCTIONS as _FUNCTIONS
 from graphgrad.tensor import Size, Tensor
 from graphgrad.tensor.state import (

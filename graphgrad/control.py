@@ -1,12 +1,12 @@
 """Control flow as single nodes of a graph: scan, cond, while_loop.
 
-    carry, ys = gg.scan(step, init, xs)           # carry, y = step(carry, x), over the first dimension
+    carry, ys = gg.scan(step, init, xs)           # carry, y = step(carry, x), for every x of xs
     y = gg.cond(x.sum() > 0, f, g, (x,))          # f(x) or g(x)
     n, x = gg.while_loop(test, body, (n, x))      # body while test holds
 
-Bodies are traced once, whatever the number of steps. They may read tensors from outside (parameters,
-say), which become operands, but not write to them. Carries, inputs and results are tensors, or nested
-lists, tuples and dictionaries of tensors. Eagerly the node runs as one program.
+Bodies are traced once, whatever the number of steps. They may read tensors from outside
+(parameters, say), which become operands, but not write to them. Carries, inputs and results are
+tensors, or nested lists, tuples and dictionaries of tensors. Eagerly the node runs as one program.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def scan(
 ) -> tuple[Any, Any]:
     """``carry, y = body(carry, x)`` for every x along the first dimension of ``xs``.
 
-    Returns (last carry, stacked ys); ``reverse`` runs from the last x to the first, and stacks ys in the
-    order of xs. Without ``xs``, ``length`` steps are made and x is None. Raises TraceError where the
-    body changes the carry's types or writes to outside tensors.
+    Returns (last carry, stacked ys); ``reverse`` runs from the last x to the first, and stacks ys
+    in the order of xs. Without ``xs``, ``length`` steps are made and x is None. Raises TraceError
+    where the body writes to outside tensors, ShapeError where it changes the carry's types.
     """
     carry, carry_shape = _flat(init)
     rows, rows_shape = _flat(xs) if xs is not None else ([], None)
@@ -84,14 +84,12 @@ def cond(
     if result != other:
         raise TraceError("both branches of cond must return the same structure")
     graphs = _over_same_operands(then, otherwise, len(leaves), len(seen), len(also))
-    outputs = _run(
-        "cond", [test, *leaves, *seen, *also], then=graphs[0], otherwise=graphs[1]
-    )
+    outputs = _run("cond", [test, *leaves, *seen, *also], then=graphs[0], otherwise=graphs[1])
     return unflatten(result[0], outputs)
 
 
 def while_loop(cond_fn: Callable[..., Any], body_fn: Callable[..., Any], operands: Any) -> Any:
-    """Repeat ``operands = body_fn(*operands)`` while ``cond_fn(*operands)`` holds; returns the last.
+    """Repeat ``operands = body_fn(*operands)`` while ``cond_fn(*operands)``; returns the last.
 
     Has no reverse-mode gradient: the number of steps is not known (use ``scan``).
     """
@@ -105,7 +103,7 @@ def while_loop(cond_fn: Callable[..., Any], body_fn: Callable[..., Any], operand
     return unflatten(result[0], outputs)
 
 
-# -------------------------------------------------------------------------------------------- bodies
+# ------------------------------------------------------------------------------------------ bodies
 
 
 def _flat(value: Any) -> tuple[list[Tensor], Any]:
@@ -120,7 +118,7 @@ def _called(function: Callable[..., Any], shape: Any) -> Callable[..., Any]:
 def _body(
     name: str, function: Callable[..., Any], operands: Sequence[Any], parts: int
 ) -> tuple[Graph, list[Tensor], tuple[Any, ...]]:
-    """Trace a body: its graph (operands, then outside tensors), those tensors, shapes of results."""
+    """Trace a body: its graph over operands and outside tensors, those, the results' shapes."""
     with Trace(name) as trace:
         arguments = [trace.input(x.shape, x.dtype) for x in operands]
         result = function(*arguments)
@@ -152,7 +150,7 @@ def _over_same_operands(
     )
 
 
-# ------------------------------------------------------------------------------------------- running
+# ----------------------------------------------------------------------------------------- running
 
 
 def _run(name: str, operands: Sequence[Tensor], **attrs: Any) -> list[Tensor]:

@@ -18,7 +18,7 @@ from graphgrad.tensor.core import Tensor, wrap
 from graphgrad.tensor.plan import apply, edge_of
 from graphgrad.tensor.state import no_grad, state
 from graphgrad.trace import Trace
-from graphgrad.tree import flatten, unflatten
+from graphgrad.tree import LEAF, flatten, unflatten
 
 Leaves = Sequence[Any]
 
@@ -32,6 +32,8 @@ class Source:
     tensor: Tensor | None = None
     number: Callable[[], Any] | None = None
     cell: Any = None
+    # The array at the time of the trace, for a captured tensor or a ``.grad``.
+    like: Any = None
 
     def fetch(self, leaves: Leaves) -> np.ndarray:
         """The array for this call."""
@@ -67,7 +69,8 @@ class Entry:
     graph: Graph
     sources: list[Source]
     guard: Any
-    # (shape, numpy dtype, needs gradient) of each argument when all are plain tensors, else None.
+    # What each argument is when none is a container, else None: (Tensor, array, needs gradient, is
+    # a leaf), (ndarray, array), (float,) or (type, value).
     flat: list[tuple[Any, ...]] | None
     # Captured tensors with the array, and whether a gradient was wanted, at the time of the trace.
     captured: list[list[Any]]
@@ -84,24 +87,6 @@ class Entry:
     calls: int = 0
 
     # --------------------------------------------------------------------------------- does it fit?
-
-    def fits(self, args: Sequence[Any]) -> bool:
-        """The fast path: flat tensor arguments of the traced types, and no guard broken."""
-        flat = self.flat
-        if flat is None or len(args) != len(flat):
-            return False
-        for x, (shape, dtype, needs, leaf) in zip(args, flat, strict=True):
-            if x.__class__ is not Tensor:
-                return False
-            array = x._array
-            if array.shape != shape or array.dtype is not dtype or x._needs is not needs:
-                return False
-            if (x._edge is None) is not leaf:
-                return False
-        if len(args) > 1 and len({id(x._storage) for x in args}) != len(args):
-            return False
-        same_mode = state.grad is self.grad_mode and dtypes._default is self.default
-        return same_mode and self.changed(args) is None
 
     def changed(self, leaves: Leaves) -> str | None:
         """None while everything the trace took for granted holds, else what does not."""
@@ -138,6 +123,10 @@ class Entry:
         self._write_back(leaves, arrays, strided)
         for source, number in self.grads:
             source.owner(leaves)._grad = None if number is None else wrap(outputs[number])
+        return self.returned(leaves, outputs)
+
+    def returned(self, leaves: Leaves, outputs: list[Any]) -> Any:
+        """What the function returns, from the program's outputs."""
         tensors = self._tensors(leaves, outputs)
         values = [self._value(r, leaves, tensors) for r in self.results]
         return unflatten(self.result_shape, values)
@@ -235,7 +224,7 @@ class _Tracing:
             results, self.result_shape = flatten(returned)
             self.results = [self._result(r) for r in results]
             self.gradient = self._gradient(results)
-        return self._assemble()
+        return self._assemble(shape)
 
     # ------------------------------------------------------------------------------------ arguments
 
@@ -312,7 +301,7 @@ class _Tracing:
 
     # ------------------------------------------------------------------------------------- assembly
 
-    def _assemble(self) -> Entry:
+    def _assemble(self, shape: Any) -> Entry:
         table = self._sources()
         writes, grads = self._writes(), self._grad_effects()
         numbers = [None if node is None else self._output(node) for _, node in grads]
@@ -330,7 +319,7 @@ class _Tracing:
             graph=forward,
             sources=sources,
             guard=self.watch.compile(),
-            flat=self._flat(),
+            flat=self._flat(shape),
             captured=[[t, t._array, t._needs] for t in self._captured_tensors()],
             grads_read=self._grads_read(),
             mutated=[table[x] for x in overwritten],
@@ -355,13 +344,12 @@ class _Tracing:
         table = {node: Source("argument", argument=i) for i, node in self.starts.items()}
         for i, g in self.grad_starts.items():
             if g is not None:
-                table[g._node] = Source("grad", argument=i)
+                table[g._node] = Source("grad", argument=i, like=self.leaves[i]._grad._array)
         leaf_of = {id(g): leaf for leaf, g in self.trace.grad_reads.items() if g is not None}
         for tensor, node in self.trace.captured:
             leaf = leaf_of.get(id(tensor))
-            table[node] = Source("tensor", tensor=tensor)
-            if leaf is not None:
-                table[node] = Source("grad", tensor=leaf)
+            kind = ("tensor", tensor) if leaf is None else ("grad", leaf)
+            table[node] = Source(kind[0], tensor=kind[1], like=tensor._array)
         for getter, node in self.trace.scalars:
             table[node] = (
                 getter.source if isinstance(getter, _Number) else Source("number", number=getter)
@@ -405,13 +393,18 @@ class _Tracing:
         ]
         return reads
 
-    def _flat(self) -> list[tuple[Any, ...]] | None:
-        rows = []
-        for i, x in enumerate(self.leaves):
-            if type(x) is not Tensor or i in self.by_identity:
-                return None
-            rows.append((x._array.shape, x._array.dtype, x._needs, x._edge is None))
-        return rows
+    def _flat(self, shape: Any) -> list[tuple[Any, ...]] | None:
+        (_, (positional, keywords)) = shape
+        if self.by_identity or keywords[1] or any(part is not LEAF for part in positional[1]):
+            return None
+        return [self._described(i, x) for i, x in enumerate(self.leaves)]
+
+    def _described(self, i: int, x: Any) -> tuple[Any, ...]:
+        if isinstance(x, Tensor):
+            return (type(x), x._array, x._needs, x._edge is None)
+        if isinstance(x, np.ndarray) or (type(x) is float and i in self.static_floats):
+            return (type(x), x)
+        return (float,) if type(x) is float else (type(x), x)
 
     def _cut(self, graph: Graph, overwritten: Sequence[Node]) -> autodiff.Linearized | None:
         """The graph that also returns what backward needs, and the backward graph."""

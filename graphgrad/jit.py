@@ -22,6 +22,7 @@ import numpy as np
 from graphgrad import dtypes
 from graphgrad.entry import Entry, trace_entry
 from graphgrad.errors import TraceError
+from graphgrad.replay import MISS, replay_of
 from graphgrad.tensor.core import Tensor
 from graphgrad.tensor.state import state
 from graphgrad.tree import flatten
@@ -58,7 +59,8 @@ class Compiled:
         self.retraces: list[str] = []
         self._static_floats: set[int] = set()
         self._by_identity: set[int] = set()
-        self._last: Entry | None = None
+        # The fast path of the latest entry.
+        self.replay: Callable[..., Any] | None = None
         self._methods: dict[int, Compiled] = {}
         if isinstance(function, types.FunctionType):
             functools.update_wrapper(self, function)
@@ -66,13 +68,15 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if state.trace is not None:
             return self.__wrapped__(*args, **kwargs)
-        last = self._last
-        if last is not None and not kwargs and last.fits(args):
-            return last.run(args)
+        if self.replay is not None and not kwargs:
+            result = self.replay(args)
+            if result is not MISS:
+                return result
         leaves, shape = flatten((args, kwargs))
-        entry = self._find(leaves, shape, args, kwargs)
-        self._last = entry
-        return entry.run(leaves)
+        entry = self._find(leaves, shape)
+        result = entry.run(leaves)
+        self.replay = replay_of(entry)
+        return result
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """As a method: one compiled function per instance, so that guards watch that instance."""
@@ -100,7 +104,7 @@ class Compiled:
 
     # ------------------------------------------------------------------------------------- traces
 
-    def _find(self, leaves: list[Any], shape: Any, args: Any, kwargs: Any) -> Entry:
+    def _find(self, leaves: list[Any], shape: Any) -> Entry:
         """The entry whose signature and guards fit, traced now if there is none."""
         found = self.entries.setdefault(self._key(leaves, shape), [])
         changed = ""

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from graphgrad import config as config_module
 from graphgrad import dtypes
+from graphgrad.autograd.anomaly import is_anomaly_enabled
+from graphgrad.config import config
+from graphgrad.device import CPU, device
 from graphgrad.dtypes import DType
 from graphgrad.tensor.convert import LEGACY
 from graphgrad.tensor.core import Tensor
@@ -26,9 +28,8 @@ class _LegacyType(type):
 
     def __call__(cls, *args: Any) -> Tensor:
         """``FloatTensor(2, 3)`` is a size, ``FloatTensor([1, 2])`` data."""
-        if len(args) == 1 and not isinstance(args[0], int):
-            if isinstance(args[0], (tuple, list, np.ndarray, Tensor)):
-                return tensor(args[0], dtype=cls.dtype)
+        if len(args) == 1 and isinstance(args[0], (tuple, list, np.ndarray, Tensor)):
+            return tensor(args[0], dtype=cls.dtype)
         return full_of(sizes_of(args) or (0,), 0, cls.dtype)
 
     def __repr__(cls) -> str:
@@ -48,13 +49,67 @@ _SYNONYMS = {
 
 def set_num_threads(count: int) -> None:
     """How many threads kernels use."""
-    config_module.config.threads = count
+    config.threads = count
 
 
 def get_num_threads() -> int:
     """How many threads kernels use (0: one per core)."""
-    return config_module.config.threads
+    return config.threads
 
+
+def set_default_tensor_type(kind: Any) -> None:
+    """The old way to set the default float type: ``torch.DoubleTensor`` or its name."""
+    dtypes.set_default_dtype(
+        LEGACY[kind.rpartition(".")[2]] if isinstance(kind, str) else kind.dtype
+    )
+
+
+def set_default_device(place: Any) -> None:
+    """Accepts the CPU, where every tensor is; anything else raises."""
+    device(place)
+
+
+def get_default_device() -> device:
+    """The CPU."""
+    return CPU
+
+
+def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
+    """Nothing to do: results never depend on the number of threads."""
+
+
+def are_deterministic_algorithms_enabled() -> bool:
+    """True: results never depend on the number of threads."""
+    return True
+
+
+def typename(obj: Any) -> str:
+    """The old type's name of a tensor, or the name of an object's class."""
+    return obj.type() if isinstance(obj, Tensor) else type(obj).__qualname__
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """Nothing to do: products of float32 are computed in float32."""
+
+
+def get_float32_matmul_precision() -> str:
+    """Always "highest": products of float32 are computed in float32."""
+    return "highest"
+
+
+_CALLABLE = (
+    set_num_threads,
+    get_num_threads,
+    set_default_tensor_type,
+    set_default_device,
+    get_default_device,
+    use_deterministic_algorithms,
+    are_deterministic_algorithms_enabled,
+    typename,
+    set_float32_matmul_precision,
+    get_float32_matmul_precision,
+    is_anomaly_enabled,
+)
 
 NAMES: dict[str, Any] = {d.name: d for d in dtypes.ALL}
 NAMES |= _SYNONYMS
@@ -62,4 +117,4 @@ NAMES |= {name: _LegacyType(name, (), {"dtype": d}) for name, d in LEGACY.items(
 NAMES |= {"pi": math.pi, "e": math.e, "inf": math.inf, "nan": math.nan, "newaxis": None}
 NAMES |= {"strided": "torch.strided", "contiguous_format": "torch.contiguous_format"}
 NAMES |= {"preserve_format": "torch.preserve_format", "channels_last": "torch.channels_last"}
-NAMES |= {"set_num_threads": set_num_threads, "get_num_threads": get_num_threads}
+NAMES |= {f.__name__: f for f in _CALLABLE}

@@ -6,9 +6,9 @@
     Graph([trace.node_of(x)], [trace.node_of(y)])
 
 Tensors that exist already are lifted when they are met: each storage becomes one graph input
-(``trace.captured``), whose views are derived from it. Writes are made functional: a storage has a current node,
-a write through a view updates it, and views made earlier follow. ``trace.mutated`` and
-``trace.grads`` list what a replay has to write back; nothing outside changes while tracing.
+(``trace.captured``), whose views are derived from it. Writes are made functional: a storage has a
+current node, a write through a view updates it, and views made earlier follow. ``trace.mutated``
+and ``trace.grads`` list what a replay has to write back; nothing outside changes while tracing.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Trace:
             self.captured.append((tensor, node))
         return node
 
-    # -------------------------------------------------------------------------------- values, writes
+    # ------------------------------------------------------------------------------- values, writes
 
     def node(self, tensor: Tensor) -> Node:
         """What ``tensor`` stands for now."""
@@ -138,7 +138,7 @@ class Trace:
             self._roots[tensor._storage] = self.node(tensor)
 
     def write(self, tensor: Tensor, node: Node) -> None:
-        """Make ``node`` the value of ``tensor``, and so of the part of its storage that it views."""
+        """Make ``node`` the value of ``tensor``: of the part of its storage that it views."""
         self._check_outer(tensor)
         storage = tensor._storage
         storage.version += 1

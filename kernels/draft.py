@@ -135,9 +135,9 @@ def _lower(region: Region, inplace: dict[Node, Node]) -> Iterable[Any]:
         from .contract_build import lower_contraction
 
         return lower_contraction(region)
-    from .lower import lower_region
+    from .reuse import lowered
 
-    return lower_region(region, inplace)
+    return lowered(region, inplace)
 
 
 def draft_plan(

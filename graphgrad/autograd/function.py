@@ -1,18 +1,18 @@
 """Operations with a gradient of the user's own: ``autograd.Function``.
 
-    class Exp(Function):
-        @staticmethod
-        def forward(ctx, x):
-            y = x.exp()
-            ctx.save_for_backward(y)
-            return y
+class Exp(Function):
+    @staticmethod
+    def forward(ctx, x):
+        y = x.exp()
+        ctx.save_for_backward(y)
+        return y
 
-        @staticmethod
-        def backward(ctx, g):
-            (y,) = ctx.saved_tensors
-            return g * y
+    @staticmethod
+    def backward(ctx, g):
+        (y,) = ctx.saved_tensors
+        return g * y
 
-    Exp.apply(x)
+Exp.apply(x)
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ class Function:
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         """One gradient (or None) per argument of forward."""
         raise NotImplementedError(
-            "You must implement either the backward or vjp method for your custom autograd.Function "
-            "to use it with backward mode AD."
+            "You must implement either the backward or vjp method for your custom "
+            "autograd.Function to use it with backward mode AD."
         )
 
     @classmethod
@@ -173,8 +173,8 @@ class FunctionWay:
         pulled = pulled if isinstance(pulled, tuple) else (pulled,)
         if len(pulled) < self.count or any(g is not None for g in pulled[self.count :]):
             raise RuntimeError(
-                f"function {self.kind.__name__} returned an incorrect number of gradients (expected "
-                f"{self.count}, got {len(pulled)})"
+                f"function {self.kind.__name__} returned an incorrect number of gradients "
+                f"(expected {self.count}, got {len(pulled)})"
             )
         return [pulled[i] for i in self.needs]
 

@@ -26,6 +26,9 @@ class GradientEdge(tuple):
 def get_gradient_edge(tensor: Tensor) -> GradientEdge:
     """The edge of a tensor that requires grad."""
     if not tensor._needs:
-        raise RuntimeError("It is not possible to get the gradient edge of a Tensor that does not require gradients.")
+        raise RuntimeError(
+            "It is not possible to get the gradient edge of a Tensor that does not require "
+            "gradients."
+        )
     target, number = tensor._edge or (tensor, 0)
     return GradientEdge((shown(target), number))

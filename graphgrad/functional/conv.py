@@ -47,13 +47,19 @@ def _transposed(
     """The adjoint of ``_convolution``: zeros between elements, kernel flipped, channels swapped."""
     low, high = ((0, 0, *side) for side in zip(*pads, strict=True))
     wide = lang.pad(x, low, high, (0, 0, *(s - 1 for s in stride)))
+    flipped = lang.flip(_exchanged(weight, groups), range(2, weight.dim()))
+    out = _windows_dot_weight(wide, flipped, (1,) * len(pads), dilation, groups)
+    return out if bias is None else out + _per_channel(bias, out.dim())
+
+
+def _exchanged(weight: Tensor, groups: int) -> Tensor:
+    """(C, O/groups, *kernel) → (O, C/groups, *kernel)."""
+    if groups == 1:
+        return weight.transpose(0, 1)
     c, o, *kernel = weight.shape
     split = lang.reshape(weight, (groups, c // groups, o, *kernel))
     axes = (0, 2, 1, *range(3, 3 + len(kernel)))
-    swapped = lang.reshape(lang.permute(split, axes), (groups * o, c // groups, *kernel))
-    flipped = lang.flip(swapped, range(2, 2 + len(kernel)))
-    out = _windows_dot_weight(wide, flipped, (1,) * len(kernel), dilation, groups)
-    return out if bias is None else out + _per_channel(bias, out.dim())
+    return lang.reshape(lang.permute(split, axes), (groups * o, c // groups, *kernel))
 
 
 def _padded(x: Tensor, pads: Pads) -> Tensor:

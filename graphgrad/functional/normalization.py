@@ -132,7 +132,7 @@ def instance_norm(
         )
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
-    moments = [None if m is None else m.repeat(n) for m in (running_mean, running_var)]
+    moments = [None if m is None else m.repeat(n).clone() for m in (running_mean, running_var)]
     scales = [None if w is None else w.repeat(n) for w in (weight, bias)]
     flat = input.reshape(1, n * c, *space)
     out = batch_norm(flat, *moments, *scales, True, momentum, eps)  # type: ignore[misc]

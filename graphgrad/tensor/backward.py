@@ -26,8 +26,8 @@ def backward(
     """Add the gradients of this tensor to ``.grad`` of the leaves it was computed from.
 
     gradient: the cotangent, of this tensor's shape (ones for a single element). ``inputs`` limits
-    which leaves are filled. Raises RuntimeError where nothing requires a gradient, for a second pass
-    over a freed graph, and where a saved value was overwritten in place.
+    which leaves are filled. Raises RuntimeError where nothing requires a gradient, for a second
+    pass over a freed graph, and where a saved value was overwritten in place.
     """
     run_backward([self], [gradient], retain_graph, create_graph, inputs)
 
@@ -123,7 +123,9 @@ def _cotangent(i: int, t: Tensor, gradient: Any) -> Tensor | None:
             raise RuntimeError("grad can be implicitly created only for scalar outputs")
         return None
     if not isinstance(gradient, Tensor):
-        raise TypeError(f"gradients can be either Tensors or None, but got {type(gradient).__name__}")
+        raise TypeError(
+            f"gradients can be either Tensors or None, but got {type(gradient).__name__}"
+        )
     if tuple(gradient.shape) != tuple(t.shape):
         raise RuntimeError(
             f"Mismatch in shape: grad_output[{i}] has a shape of {gradient.shape} and output[{i}] "
@@ -132,7 +134,7 @@ def _cotangent(i: int, t: Tensor, gradient: Any) -> Tensor | None:
     return gradient
 
 
-# ---------------------------------------------------------------------------------------- accumulation
+# ------------------------------------------------------------------------------------- accumulation
 
 
 def _accumulate(leaf: Tensor, g: Any, create_graph: bool) -> None:

@@ -4,8 +4,8 @@
     def log_softmax(x: Tensor, dim: int) -> Tensor: ...
 
 The function is written in Tensor operations. Eagerly it is traced once per structure (operand
-types, static arguments, which operands need gradients) into a forward and a backward graph; inside a
-trace it is inlined, and its name is kept as provenance.
+types, static arguments, which operands need gradients) into a forward and a backward graph; inside
+a trace it is inlined, and its name is kept as provenance.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _LIMIT = 4096
 
 
 def composite(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Make a function of tensors and hashable arguments a composite whose record is called ``name``.
+    """Make a function of tensors and hashable arguments a composite with records called ``name``.
 
-    Tensors are passed positionally (None stands for one that is missing). The function returns a tensor
-    or a tuple of tensors.
+    Tensors are passed positionally (None stands for one that is missing). The function returns a
+    tensor or a tuple of tensors.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -114,8 +114,10 @@ class Composite:
         return tuple(outputs) if self.several else outputs[0]
 
 
-def _replay(function: Any, args: Any, static: Any) -> Callable[[Sequence[Tensor]], Sequence[Tensor]]:
-    """The call again, operation by operation, over other tensors: what ``create_graph`` differentiates."""
+def _replay(
+    function: Any, args: Any, static: Any
+) -> Callable[[Sequence[Tensor]], Sequence[Tensor]]:
+    """The call again, operation by operation: what ``create_graph`` differentiates."""
     shape = [None if isinstance(x, Tensor) else x for x in args]
     places = [i for i, x in enumerate(args) if isinstance(x, Tensor)]
 
@@ -129,7 +131,7 @@ def _replay(function: Any, args: Any, static: Any) -> Callable[[Sequence[Tensor]
     return replay
 
 
-# -------------------------------------------------------------------------------------------- tracing
+# ------------------------------------------------------------------------------------------ tracing
 
 
 class _Traced(NamedTuple):
@@ -144,7 +146,7 @@ class _Traced(NamedTuple):
 
 
 def _trace(name: str, function: Any, args: Any, static: Any, needs: list[bool]) -> _Traced:
-    """Run the function on tracers; its gradient follows the records, so ``detach`` means what it says."""
+    """Run the function on tracers; its gradient follows the records, so ``detach`` counts."""
     with Trace(name) as trace:
         trace.composite = name.removesuffix("Backward0")
         operands: list[Any] = []
@@ -187,14 +189,14 @@ def _check(name: str, trace: Trace) -> None:
         )
 
 
-# -------------------------------------------------------------------------------------------- records
+# ------------------------------------------------------------------------------------------ records
 
 
 class GraphWay:
     """Differentiates whatever a graph computed, by the backward graph that belongs to it.
 
-    needs: the inputs that want a gradient; tracked: the outputs one comes from; ``replay`` runs the same
-    on tensors, one operation at a time.
+    needs: the inputs that want a gradient; tracked: the outputs one comes from; ``replay`` runs the
+    same on tensors, one operation at a time.
     """
 
     graphable = True
@@ -230,7 +232,7 @@ class GraphWay:
         return [revived.revive(v, edges.get(i)).clone() for i, v in enumerate(rec.operands)]
 
     def pull(self, cotangents: Sequence[Any], values: Sequence[Any]) -> Sequence[Any]:
-        """The cotangents of the operands in ``needs``: as nodes, by program, or to be differentiated."""
+        """The cotangents of ``needs``: as nodes, by program, or to be differentiated again."""
         pairs = list(zip(cotangents, self.tracked, strict=True))
         trace = state.trace
         if state.grad and any(isinstance(g, Tensor) for g, _ in pairs):
@@ -251,16 +253,17 @@ class GraphWay:
 
     def _pull_again(self, cotangents: Sequence[Any], inputs: Sequence[Tensor]) -> Sequence[Any]:
         outputs = self.replay(inputs)
-        roots = [
-            (edge_of(y), g) for y, g in zip(outputs, cotangents, strict=True) if g is not None
-        ]
+        roots = [(edge_of(y), g) for y, g in zip(outputs, cotangents, strict=True) if g is not None]
         targets = [edge_of(inputs[i]) for i in self.needs]
         found = engine.run(roots, targets, True, True)
         return [found.get(edge) for edge in targets]
 
 
 def graph_record(
-    way: GraphWay, tensors: Sequence[Tensor], outputs: Sequence[Tensor], results: Sequence[np.ndarray]
+    way: GraphWay,
+    tensors: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    results: Sequence[np.ndarray],
 ) -> None:
     """Leave one record for a graph that ran: ``results`` are its outputs, then its residuals."""
     saved, stamps = [], []

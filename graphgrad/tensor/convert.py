@@ -16,19 +16,18 @@ from graphgrad.tensor.core import (
     Tensor,
     alias,
     both,
-    function,
     method,
     publish,
 )
 from graphgrad.tensor.plan import apply
 from graphgrad.tensor.state import state
 
-# -------------------------------------------------------------------------------------- dtype, device
+# ------------------------------------------------------------------------------------ dtype, device
 
 
 @method
 def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """Convert: ``to(dtype)``, ``to(device)``, ``to(device, dtype)`` or ``to(other)``; itself if it is so."""
+    """Convert to a dtype, a device, both, or those of another tensor; itself if nothing changes."""
     dtype, force = _to_arguments(args, dict(kwargs))
     if dtype is None or self.dtype is dtype:
         return self.clone() if force else self
@@ -117,60 +116,7 @@ def cuda(self: Tensor, device: Any = None, **_: Any) -> Tensor:
     return self
 
 
-def _constant_property(name: str, value: Any) -> None:
-    setattr(Tensor, name, property(lambda self: value))
-
-
-for _name in ("is_cuda", "is_sparse", "is_quantized", "is_mkldnn", "is_meta", "is_mps", "is_nested"):
-    _constant_property(_name, False)
-_constant_property("is_cpu", True)
-_constant_property("layout", "torch.strided")
-_constant_property("names", ())
-
-
-@both
-def is_floating_point(input: Tensor) -> bool:
-    """Whether the elements are floats."""
-    return input.dtype.is_floating_point
-
-
-@both
-def is_complex(input: Tensor) -> bool:
-    """Whether the elements are complex."""
-    return input.dtype.is_complex
-
-
-@both
-def is_signed(input: Tensor) -> bool:
-    """Whether the type has negative numbers."""
-    return input.dtype.is_signed
-
-
-@both
-def is_nonzero(input: Tensor) -> bool:
-    """Whether a single element is not 0."""
-    return bool(input)
-
-
-@both
-def is_same_size(input: Tensor, other: Tensor) -> bool:
-    """Whether shapes are equal."""
-    return tuple(input.shape) == tuple(other.shape)
-
-
-@method
-def is_inference(self: Tensor) -> bool:
-    """Whether this tensor was made in inference mode (then it has no history)."""
-    return state.inference
-
-
-@function
-def is_tensor(obj: Any) -> bool:
-    """Whether ``obj`` is a Tensor."""
-    return isinstance(obj, Tensor)
-
-
-# -------------------------------------------------------------------------------------------- metadata
+# ----------------------------------------------------------------------------------------- metadata
 
 
 @method
@@ -202,7 +148,7 @@ def element_size(self: Tensor) -> int:
 
 
 Tensor.itemsize = property(element_size)  # type: ignore[attr-defined]
-Tensor.nbytes = property(lambda self: numel(self) * self.dtype.itemsize)  # type: ignore[attr-defined]
+Tensor.nbytes = property(lambda t: numel(t) * t.dtype.itemsize)  # type: ignore[attr-defined]
 
 
 @method
@@ -267,7 +213,7 @@ def _is_view(self: Tensor) -> bool:
 Tensor._is_view = _is_view  # type: ignore[attr-defined]
 
 
-# ---------------------------------------------------------------------------------------------- copies
+# ------------------------------------------------------------------------------------------- copies
 
 
 @both
@@ -305,8 +251,8 @@ Tensor.data = property(_get_data, _set_data)  # type: ignore[attr-defined]
 def __deepcopy__(self: Tensor, memo: dict[int, Any]) -> Tensor:
     if self._edge is not None:
         raise RuntimeError(
-            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol "
-            "at the moment."
+            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy "
+            "protocol at the moment."
         )
     if id(self) in memo:
         return memo[id(self)]
@@ -338,7 +284,7 @@ def __reduce_ex__(self: Tensor, protocol: int) -> Any:
     return _unpickled, (self.__class__, array, self._needs, self.__dict__)
 
 
-# ------------------------------------------------------------------------------- to NumPy and Python
+# ------------------------------------------------------------------------------ to NumPy and Python
 
 
 @method
@@ -366,9 +312,7 @@ def item(self: Tensor) -> Any:
     """The only element as a Python number."""
     array = self.concrete("item()")
     if array.size != 1:
-        raise RuntimeError(
-            f"a Tensor with {array.size} elements cannot be converted to Scalar"
-        )
+        raise RuntimeError(f"a Tensor with {array.size} elements cannot be converted to Scalar")
     return array.item()
 
 
@@ -411,6 +355,11 @@ def __index__(self: Tensor) -> int:
 
 
 @method
+def __reversed__(self: Tensor) -> Tensor:
+    return self.flip(0) if self.ndim else self
+
+
+@method
 def __len__(self: Tensor) -> int:
     if not self.ndim:
         raise TypeError("len() of a 0-d tensor")
@@ -434,40 +383,3 @@ def __format__(self: Tensor, spec: str) -> str:
     if self.ndim == 0 and self._array is not None:
         return format(item(self), spec)
     return object.__format__(self, spec)
-
-
-# -------------------------------------------------------------------------------------- about dtypes
-
-
-class finfo:
-    """Limits of a floating-point type, as ``torch.finfo``."""
-
-    def __init__(self, type: DType | None = None) -> None:
-        self.dtype = (type or dtypes.get_default_dtype()).name
-        info = np.finfo(self.dtype)
-        self.bits, self.eps, self.max, self.min = info.bits, *map(float, (info.eps, info.max, info.min))
-        self.tiny = self.smallest_normal = float(info.tiny)
-        self.resolution = float(info.resolution)
-
-    def __repr__(self) -> str:
-        return (
-            f"finfo(resolution={self.resolution:g}, min={self.min:g}, max={self.max:g}, "
-            f"eps={self.eps:g}, smallest_normal={self.smallest_normal:g}, tiny={self.tiny:g}, "
-            f"dtype={self.dtype})"
-        )
-
-
-class iinfo:
-    """Limits of an integer type, as ``torch.iinfo``."""
-
-    def __init__(self, type: DType) -> None:
-        self.dtype = type.name
-        info = np.iinfo(self.dtype)
-        self.bits, self.max, self.min = info.bits, int(info.max), int(info.min)
-
-    def __repr__(self) -> str:
-        return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
-
-
-function(finfo)
-function(iinfo)

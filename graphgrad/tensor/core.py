@@ -1,9 +1,11 @@
 """The Tensor: an array, where it came from, and what its gradient is.
 
-``wrap(array)`` makes a tensor around NumPy memory; methods are attached by the topic modules of this
-package with ``method``, ``function`` and ``both``, which also fill the namespace of ``graphgrad``.
+``wrap(array)`` makes a tensor around NumPy memory; methods are attached by the topic modules of
+this package with ``method``, ``function`` and ``both``, which also fill the namespace of
+``graphgrad``.
 
-A tensor is *eager* (``_array`` is NumPy memory) or, inside a trace, a *tracer* (``_node`` is a Node).
+A tensor is *eager* (``_array`` is NumPy memory) or, inside a trace, a *tracer* (``_node`` is a
+Node).
 """
 
 from __future__ import annotations
@@ -175,8 +177,8 @@ class Tensor:
         if self._edge is not None:
             if not requires_grad:
                 raise RuntimeError(
-                    "you can only change requires_grad flags of leaf variables. If you want to use a "
-                    "computed variable in a subgraph that doesn't require differentiation use "
+                    "you can only change requires_grad flags of leaf variables. If you want to use "
+                    "a computed variable in a subgraph that doesn't require differentiation use "
                     "var_no_grad = var.detach()."
                 )
         elif requires_grad and not self.dtype.is_differentiable:

@@ -44,14 +44,14 @@ def full_of(shape: tuple[int, ...], value: Any, dtype: DType) -> Tensor:
     return wrap(np.full(shape, value, dtype.numpy))
 
 
-# ------------------------------------------------------------------------------------------ from data
+# ---------------------------------------------------------------------------------------- from data
 
 
 @function
 def tensor(
     data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **_: Any
 ) -> Tensor:
-    """Copy ``data`` (numbers, nested sequences, arrays, tensors); Python floats get the default type."""
+    """Copy numbers, nested sequences, arrays or tensors; Python floats get the default type."""
     _check_device(device)
     array = _copied(data, dtype)
     if state.trace is not None:
@@ -144,7 +144,7 @@ def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0) -> 
     return from_numpy(np.frombuffer(buffer, dtypes.as_dtype(dtype).numpy, count, offset))
 
 
-# --------------------------------------------------------------------------------------------- filled
+# ------------------------------------------------------------------------------------------- filled
 
 
 def _filler(name: str, value: float) -> None:
@@ -164,12 +164,19 @@ def _filler(name: str, value: float) -> None:
         return _finished(full_of(shape, value, kind), requires_grad)
 
     def like(
-        input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **_: Any
+        input: Tensor,
+        *,
+        dtype: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        **_: Any,
     ) -> Tensor:
         kind = input.dtype if dtype is None else dtypes.as_dtype(dtype)
         return _finished(full_of(tuple(input.shape), value, kind), requires_grad)
 
-    def new(self: Tensor, *size: Any, dtype: Any = None, requires_grad: bool = False, **_: Any) -> Tensor:
+    def new(
+        self: Tensor, *size: Any, dtype: Any = None, requires_grad: bool = False, **_: Any
+    ) -> Tensor:
         shape = sizes_of(tuple(_["size"]) if "size" in _ else size)
         kind = self.dtype if dtype is None else dtypes.as_dtype(dtype)
         return _finished(full_of(shape, value, kind), requires_grad)
@@ -215,13 +222,17 @@ def full_like(input: Tensor, fill_value: Any, *, dtype: Any = None, **options: A
 
 
 @method
-def new_full(self: Tensor, size: Any, fill_value: Any, *, dtype: Any = None, **options: Any) -> Tensor:
+def new_full(
+    self: Tensor, size: Any, fill_value: Any, *, dtype: Any = None, **options: Any
+) -> Tensor:
     """``full`` with the dtype of this tensor."""
     return full(size, fill_value, dtype=dtype or self.dtype, **options)
 
 
 @method
-def new_tensor(self: Tensor, data: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def new_tensor(
+    self: Tensor, data: Any, *, dtype: Any = None, requires_grad: bool = False
+) -> Tensor:
     """``tensor`` with the dtype of this tensor."""
     return tensor(data, dtype=dtype or self.dtype, requires_grad=requires_grad)
 
@@ -234,7 +245,7 @@ def new(self: Tensor, *args: Any) -> Tensor:
     return full_of(sizes_of(args) or (0,), 0, self.dtype)
 
 
-# -------------------------------------------------------------------------------------------- counted
+# ------------------------------------------------------------------------------------------ counted
 
 
 @function
@@ -249,7 +260,9 @@ def arange(
     _check_device(device)
     start, end, step = _bounds(bounds, named)
     whole = all(isinstance(b, (int, np.integer)) for b in (start, end, step))
-    kind = dtypes.as_dtype(dtype) if dtype else (dtypes.int64 if whole else dtypes.get_default_dtype())
+    kind = (
+        dtypes.as_dtype(dtype) if dtype else (dtypes.int64 if whole else dtypes.get_default_dtype())
+    )
     if step == 0:
         raise RuntimeError("step must be nonzero")
     if (end - start) * step < 0:
@@ -324,13 +337,15 @@ def logspace(start: Any, end: Any, steps: int, base: float = 10.0, **options: An
 
 
 @function
-def eye(n: int, m: int | None = None, *, dtype: Any = None, requires_grad: bool = False, **_: Any) -> Tensor:
+def eye(
+    n: int, m: int | None = None, *, dtype: Any = None, requires_grad: bool = False, **_: Any
+) -> Tensor:
     """Ones on the diagonal of an n × m matrix."""
     kind = dtypes.as_dtype(dtype) if dtype is not None else dtypes.get_default_dtype()
     return _finished(from_array(np.eye(n, m, dtype=kind.numpy)), requires_grad)
 
 
-# ------------------------------------------------------------------------------------------- patterns
+# ----------------------------------------------------------------------------------------- patterns
 
 
 def _triangle(input: Tensor, diagonal: int, keep_lower: bool) -> Tensor:

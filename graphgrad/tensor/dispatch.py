@@ -1,4 +1,4 @@
-"""The path every eager program spends its time on: a look-up by operand types, one NumPy call, one record.
+"""Where eager programs spend their time: a look-up by types, one NumPy call, one record.
 
 ``unary(primitive, result)`` and ``binary(primitive, result)`` make operations; ``result`` says what
 type the operands are converted to. They are written out rather than shared because each line here
@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from graphgrad import dtypes
 from graphgrad.dtypes import BOOL, FLOAT, DType
 from graphgrad.errors import is_ours
 from graphgrad.tensor import plan as plans
 from graphgrad.tensor import record
 from graphgrad.tensor.core import FUNCTIONS, Storage, Tensor, wrap
 from graphgrad.tensor.plan import UNWRITTEN, Plan, Type, apply
-from graphgrad.tensor.promotion import floating, is_number, joined
+from graphgrad.tensor.promotion import is_number, joined
 from graphgrad.tensor.state import state
 
 ndarray, asarray = np.ndarray, np.asarray

@@ -1,9 +1,9 @@
 """Backward: from roots along records to the leaves.
 
-One walk over records, run in two ways. Normally it runs once per *structure* of the record graph, over Nodes,
-and leaves a program: saved values and cotangents in, gradients out; later backward passes of the same
-structure only look it up. Hooks, ``autograd.Function``, ``create_graph``, anomaly mode and tracing
-run the same walk over tensors instead, one operation at a time.
+One walk over records, run in two ways. Normally it runs once per *structure* of the record graph,
+over Nodes, and leaves a program: saved values and cotangents in, gradients out; later backward
+passes of the same structure only look it up. Hooks, ``autograd.Function``, ``create_graph``,
+anomaly mode and tracing run the same walk over tensors instead, one operation at a time.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _is_plain(order: Sequence[Record]) -> bool:
     return not state.anomaly and all(rec.way.graphable and not rec._hooks for rec in order)
 
 
-# ------------------------------------------------------------------------------------------- the walk
+# ----------------------------------------------------------------------------------------- the walk
 
 
 class _Walk:
@@ -226,7 +226,7 @@ def _holds(leaf: Tensor, value: Any) -> bool:
     return leaf._array is value
 
 
-# ---------------------------------------------------------------------------------------------- hooks
+# -------------------------------------------------------------------------------------------- hooks
 
 
 def _tensor_hooks(hooks: Any, number: int, g: Any) -> Any:
@@ -273,11 +273,11 @@ def _check_nan(rec: Record, pulled: Sequence[Any]) -> None:
             )
 
 
-# --------------------------------------------------------------------------------- programs, by structure
+# --------------------------------------------------------------------------- programs, by structure
 
 
 class _Backward:
-    """The program of one structure of records: its inputs are roots, then saved values, in order."""
+    """The program of one structure of records; its inputs are roots, then saved values."""
 
     def __init__(
         self,

@@ -1,9 +1,9 @@
-"""Writing into tensors: ``add_`` and its kin, ``copy_``, and what a write means for history and views.
+"""Writing into tensors: ``add_`` and its kin, and what a write means for history and views.
 
-Every in-place operation is its out-of-place twin followed by ``assign``: the value goes into the memory
-(or, in a trace, into the graph), the history of the result becomes the tensor's, and the storage's
-version is counted up, so that a record that saved the old value notices. A write through a view
-becomes an update of its base, and every living view of that base follows.
+Every in-place operation is its out-of-place twin followed by ``assign``: the value goes into the
+memory (or, in a trace, into the graph), the history of the result becomes the tensor's, and the
+storage's version is counted up, so that a record that saved the old value notices. A write through
+a view becomes an update of its base, and every living view of that base follows.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from graphgrad.errors import is_ours
 from graphgrad.tensor import plan as plans
-from graphgrad.tensor.core import FUNCTIONS, Tensor, method, wrap
+from graphgrad.tensor.core import FUNCTIONS, Tensor, both, method, publish, wrap
 from graphgrad.tensor.plan import Plan, Type, attach
 from graphgrad.tensor.state import no_grad, state
 
@@ -26,8 +26,8 @@ _frame = sys._getframe
 def assign(t: Tensor, new: Tensor, name: str = "assign") -> Tensor:
     """Make ``new`` the value and history of ``t``; returns ``t``.
 
-    Raises RuntimeError for leaves that require grad, results that do not fit, and memory where several
-    elements share a place.
+    Raises RuntimeError for leaves that require grad, results that do not fit, and memory where
+    several elements share a place.
     """
     check_writable(t)
     new = _fitting(t, new)
@@ -58,7 +58,8 @@ def _fitting(t: Tensor, new: Tensor) -> Tensor:
     if new.dtype is not t.dtype:
         if new.dtype.category > t.dtype.category:
             raise RuntimeError(
-                f"result type {_spelled(new)} can't be cast to the desired output type {_spelled(t)}"
+                f"result type {_spelled(new)} can't be cast to the desired output type "
+                f"{_spelled(t)}"
             )
         new = new.to(t.dtype)
     if tuple(new.shape) != tuple(t.shape):
@@ -97,8 +98,8 @@ def writable(t: Tensor) -> np.ndarray:
     """The memory of ``t``, or PyTorch's error where several elements share one place."""
     if not t._array.flags.writeable:
         raise RuntimeError(
-            "unsupported operation: more than one element of the written-to tensor refers to a single "
-            "memory location. Please clone() the tensor before performing the operation."
+            "unsupported operation: more than one element of the written-to tensor refers to a "
+            "single memory location. Please clone() the tensor before performing the operation."
         )
     return t._array
 
@@ -114,7 +115,7 @@ def wrote(t: Tensor) -> None:
         storage.written = (frame.f_code, frame.f_lasti)
 
 
-# -------------------------------------------------------------------------------------------- history
+# ------------------------------------------------------------------------------------------ history
 
 
 def _rebase(t: Tensor, new: Tensor) -> None:
@@ -161,7 +162,7 @@ def _follow(base: Tensor) -> None:
 
 
 def _linked(name: str, attrs: dict[str, Any], inputs: list[Tensor], plan: Plan) -> Tensor:
-    """The record of an operation whose value is in memory already (its gradient reads no values)."""
+    """The record of an operation whose value is in memory already: its gradient reads none."""
     out = wrap(np.empty(plan.shape, plan.dtype.numpy) if _is_small(plan) else _hollow(plan))
     attach(plan, inputs, [None] * len(inputs), out)
     return out
@@ -212,7 +213,7 @@ def undo(link: Plan) -> tuple[str, dict[str, Any], bool]:
     )
 
 
-# -------------------------------------------------------------------------------------------- methods
+# ------------------------------------------------------------------------------------------ methods
 
 
 def _arithmetic(name: str, ufunc: Any) -> Callable[..., Tensor]:
@@ -257,13 +258,19 @@ def _twin(name: str) -> Callable[..., Tensor]:
 
 _ARITHMETIC = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.true_divide}
 _TWINS = """
-abs absolute neg negative sign exp exp2 expm1 log log1p log2 log10 sin cos tan tanh sinh cosh asin acos
-atan asinh acosh atanh erf erfc sqrt rsqrt reciprocal sigmoid square floor ceil round trunc frac pow
-float_power floor_divide remainder fmod atan2 eq ne lt le gt ge logical_not logical_and logical_or
-logical_xor bitwise_not bitwise_and bitwise_or bitwise_xor clamp clip clamp_min clamp_max lerp addcmul
-addcdiv masked_fill masked_scatter scatter scatter_add index_add index_copy index_fill index_put cumsum
-cumprod tril triu nan_to_num deg2rad rad2deg hypot copysign logit addmm addmv addr baddbmm xlogy
+abs absolute neg negative sign exp exp2 expm1 log log1p log2 log10 sin cos tan tanh sinh cosh asin
+acos atan asinh acosh atanh erf erfc sqrt rsqrt reciprocal sigmoid square floor ceil round trunc
+frac pow float_power floor_divide remainder fmod atan2 eq ne lt le gt ge logical_not logical_and
+logical_or logical_xor bitwise_not bitwise_and bitwise_or bitwise_xor clamp clip clamp_min clamp_max
+lerp addcmul addcdiv masked_fill masked_scatter scatter scatter_add index_add index_copy index_fill
+index_put cumsum cumprod tril triu nan_to_num deg2rad rad2deg hypot copysign logit addmm addmv addr
+baddbmm xlogy
 """.split()
+_TWINS += (
+    "greater greater_equal less less_equal not_equal arccos arccosh arcsin arcsinh arctan".split()
+)
+_TWINS += "arctan2 arctanh fix sgn sinc heaviside addbmm renorm erfinv lgamma digamma".split()
+_TWINS += ["bitwise_left_shift", "bitwise_right_shift"]
 _ALIASES = {"subtract_": "sub_", "multiply_": "mul_", "divide_": "div_", "true_divide_": "div_"}
 _OPERATORS = {
     "iadd": "add_",
@@ -276,14 +283,16 @@ _OPERATORS = {
     "iand": "bitwise_and_",
     "ior": "bitwise_or_",
     "ixor": "bitwise_xor_",
+    "ilshift": "bitwise_left_shift_",
+    "irshift": "bitwise_right_shift_",
 }
 
 for _name, _ufunc in _ARITHMETIC.items():
-    setattr(Tensor, f"{_name}_", _arithmetic(_name, _ufunc))
+    publish((f"{_name}_",), _arithmetic(_name, _ufunc))
 for _name in _TWINS:
-    setattr(Tensor, f"{_name}_", _twin(_name))
+    publish((f"{_name}_",), _twin(_name))
 for _alias, _name in _ALIASES.items():
-    setattr(Tensor, _alias, getattr(Tensor, _name))
+    publish((_alias,), getattr(Tensor, _name))
 for _name, _target in _OPERATORS.items():
     setattr(Tensor, f"__{_name}__", getattr(Tensor, _target))
 
@@ -297,11 +306,11 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
 
 
 def _arriving(source: Tensor) -> Tensor:
-    """``source`` with a record of its own, so that the target's history and hooks are not shared."""
+    """``source`` with a record of its own, so that it does not share hooks with the target."""
     return source.clone() if source._needs and state.grad else source
 
 
-@method
+@both
 def fill_(self: Tensor, value: Any) -> Tensor:
     """Set every element to ``value``."""
     check_writable(self)
@@ -309,7 +318,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
     return assign(self, _arriving(value.to(self.dtype)))
 
 
-@method
+@both
 def zero_(self: Tensor) -> Tensor:
     """Set every element to 0."""
     return fill_(self, 0)
@@ -322,7 +331,7 @@ def fill_diagonal_(self: Tensor, fill_value: Any) -> Tensor:
     return self
 
 
-@method
+@both
 def detach_(self: Tensor) -> Tensor:
     """Forget the history of this tensor."""
     self._edge, self._needs = None, False
@@ -330,9 +339,19 @@ def detach_(self: Tensor) -> Tensor:
 
 
 @method
+def apply_(self: Tensor, callable: Callable[[Any], Any]) -> Tensor:
+    """Replace every element by what a Python function makes of it (eagerly only; slow)."""
+    flat = [callable(v) for v in self.concrete("apply_()").ravel().tolist()]
+    return assign(self, wrap(np.array(flat, self._array.dtype).reshape(self._array.shape)))
+
+
+@method
 def transpose_(self: Tensor, dim0: int, dim1: int) -> Tensor:
     """``transpose`` that changes this tensor's own strides."""
     return become(self, self.transpose(dim0, dim1))
+
+
+Tensor.swapaxes_ = Tensor.swapdims_ = Tensor.transpose_  # type: ignore[attr-defined]
 
 
 @method
@@ -351,6 +370,12 @@ def squeeze_(self: Tensor, dim: Any = None) -> Tensor:
 def unsqueeze_(self: Tensor, dim: int) -> Tensor:
     """``unsqueeze`` that changes this tensor's own shape."""
     return become(self, self.unsqueeze(dim))
+
+
+@method
+def resize_as_(self: Tensor, other: Tensor) -> Tensor:
+    """``resize_`` to the shape of ``other``."""
+    return resize_(self, *other.shape)
 
 
 @method
@@ -377,5 +402,3 @@ def become(self: Tensor, other: Tensor) -> Tensor:
 def set_(self: Tensor, source: Tensor) -> Tensor:
     """Share the memory of ``source``."""
     return become(self, source.detach())
-
-

@@ -113,7 +113,7 @@ def padded(x: Tensor, low: Sequence[int], high: Sequence[int], value: Any = 0) -
     return apply("pad", x, low=tuple(low), high=tuple(high), interior=zeros, value=value)
 
 
-# ------------------------------------------------------------------------------------------ repeating
+# ---------------------------------------------------------------------------------------- repeating
 
 
 def repeat(self: Tensor, *sizes: Any) -> Tensor:
@@ -121,7 +121,8 @@ def repeat(self: Tensor, *sizes: Any) -> Tensor:
     counts = sizes_of(sizes)
     if len(counts) < self.ndim:
         raise RuntimeError(
-            "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor"
+            "Number of dimensions of repeat dims can not be smaller than number of dimensions of "
+            "tensor"
         )
     old = (1,) * (len(counts) - self.ndim) + tuple(self.shape)
     spread = self.reshape([n for size in old for n in (1, size)])
@@ -215,4 +216,3 @@ def cartesian_prod(*tensors: Tensor) -> Tensor:
     if len(tensors) == 1:
         return tensors[0]
     return stack([reshape(g, -1) for g in meshgrid(*tensors, indexing="ij")], 1)
-

@@ -9,8 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from graphgrad import dtypes
-from graphgrad.dtypes import BOOL, FLOAT, INTEGER, DType
+from graphgrad.dtypes import BOOL, FLOAT, DType
 from graphgrad.tensor.core import Tensor, both, function, method, publish
 from graphgrad.tensor.dispatch import (
     _joined_binary,
@@ -26,8 +25,8 @@ from graphgrad.tensor.promotion import floating, is_number, joined
 def _no_bool(dtype: DType) -> DType:
     if dtype.category == BOOL:
         raise RuntimeError(
-            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to "
-            "invert a mask, use the `~` or `logical_not()` operator instead."
+            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying "
+            "to invert a mask, use the `~` or `logical_not()` operator instead."
         )
     return dtype
 
@@ -73,7 +72,9 @@ _BINARY: dict[str, tuple[Callable[[DType], DType], tuple[str, ...]]] = {
 }
 
 
-_unary = {name: unary(name, floating) for name in _FLOAT} | {name: unary(name, same) for name in _KEEP}
+_unary = {name: unary(name, floating) for name in _FLOAT} | {
+    name: unary(name, same) for name in _KEEP
+}
 _binary = {name: binary(name, result) for name, (result, _) in _BINARY.items()}
 for _name, _names in (_FLOAT | _KEEP).items():
     publish(_names, _unary[_name])
@@ -241,12 +242,12 @@ def bitwise_not(input: Tensor) -> Tensor:
     return input.__invert__()
 
 
-# ------------------------------------------------------------------------- compositions, elementwise
+# ------------------------------------------------------------------------ compositions, elementwise
 
 
 @function
 def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
-    """``input`` where ``condition`` holds, else ``other``; with a condition alone, where it holds."""
+    """``input`` where ``condition`` holds, else ``other``; alone, the places where it holds."""
     if input is None and other is None:
         return condition.nonzero(as_tuple=True)
     kind = joined(input, other)
@@ -390,8 +391,7 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
 @both
 def copysign(input: Tensor, other: Any) -> Tensor:
     """The magnitude of ``input`` with the sign of ``other``."""
-    negative = (other < 0) if not is_number(other) else other < 0
-    size = input.abs()
+    negative, size = other < 0, input.abs()
     if isinstance(negative, bool):
         return -size if negative else size
     return where(negative, -size, size)
@@ -425,77 +425,3 @@ def nan_to_num(
     x = where(input.isnan(), nan, input)
     x = where(x == math.inf, limit if posinf is None else posinf, x)
     return where(x == -math.inf, -limit if neginf is None else neginf, x)
-
-
-# --------------------------------------------------------------------------------------------- tests
-
-
-@both
-def isnan(input: Tensor) -> Tensor:
-    """True where an element is NaN."""
-    return input != input
-
-
-@both
-def isinf(input: Tensor) -> Tensor:
-    """True where an element is infinite."""
-    if input.dtype.category < FLOAT:
-        return input != input
-    return input.abs() == math.inf
-
-
-@both
-def isfinite(input: Tensor) -> Tensor:
-    """True where an element is neither infinite nor NaN."""
-    if input.dtype.category < FLOAT:
-        return input == input
-    return input.abs() < math.inf
-
-
-@both
-def isposinf(input: Tensor) -> Tensor:
-    """True where an element is +inf."""
-    return input == math.inf
-
-
-@both
-def isneginf(input: Tensor) -> Tensor:
-    """True where an element is -inf."""
-    return input == -math.inf
-
-
-@both
-def signbit(input: Tensor) -> Tensor:
-    """True where an element is negative."""
-    return input < 0
-
-
-@both
-def isclose(
-    input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
-) -> Tensor:
-    """``|input - other| <= atol + rtol * |other|``, elementwise."""
-    same_value = input == other
-    if equal_nan:
-        same_value = same_value | (input.isnan() & other.isnan())
-    if dtypes.promote(input.dtype, other.dtype).category <= INTEGER and rtol == atol == 0:
-        return same_value
-    x, y = (v if v.dtype.category >= FLOAT else v.double() for v in (input, other))
-    near = (x - y).abs() <= atol + rtol * y.abs()
-    return same_value | (near & y.isfinite() & x.isfinite())
-
-
-@both
-def allclose(
-    input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
-) -> bool:
-    """Whether all elements are close."""
-    return bool(isclose(input, other, rtol, atol, equal_nan).all())
-
-
-@both
-def equal(input: Tensor, other: Tensor) -> bool:
-    """Whether shapes and all elements are equal."""
-    return tuple(input.shape) == tuple(other.shape) and bool((input == other).all())
-
-

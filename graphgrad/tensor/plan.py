@@ -1,7 +1,7 @@
 """One primitive at given operand types: how it runs, and what its record keeps.
 
-``apply("mul", x, y)`` is what every operation comes down to. Operand types are looked up in a table of
-plans; everything that depends on them alone (type rule, NumPy rule or kernel, what backward will
+``apply("mul", x, y)`` is what every operation comes down to. Operand types are looked up in a table
+of plans; everything that depends on them alone (type rule, NumPy rule or kernel, what backward will
 read) is found once.
 """
 
@@ -92,7 +92,18 @@ class Way:
 class Plan:
     """A primitive with its attributes and operand types (the ``call`` that vjp rules see)."""
 
-    __slots__ = ("attrs", "dtype", "fast", "inputs", "name", "run", "shape", "tracks", "view", "ways")
+    __slots__ = (
+        "attrs",
+        "dtype",
+        "fast",
+        "inputs",
+        "name",
+        "run",
+        "shape",
+        "tracks",
+        "view",
+        "ways",
+    )
 
     def __init__(self, name: str, attrs: dict[str, Any], inputs: tuple[Type, ...]) -> None:
         self.name, self.attrs, self.inputs = name, attrs, inputs
@@ -148,7 +159,7 @@ def find(name: str, attrs: dict[str, Any], inputs: tuple[Type, ...]) -> Plan:
     return plan
 
 
-# ---------------------------------------------------------------------------------------- application
+# -------------------------------------------------------------------------------------- application
 
 
 def apply(name: str, *inputs: Any, **attrs: Any) -> Tensor:

@@ -15,8 +15,8 @@ from graphgrad.ir import Graph
 class Promoted:
     """A graph with a counter: under tier "auto" it is compiled after ``config.promote_after`` runs.
 
-    Called with one array an input (any strides); ``run`` returns one array an output that nobody else
-    holds, a plain call the only output.
+    Called with one array an input (any strides); ``run`` returns one array an output that nobody
+    else holds, a plain call the only output.
     """
 
     __slots__ = ("calls", "executable", "graph", "program", "steps", "tier")

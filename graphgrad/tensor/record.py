@@ -1,8 +1,8 @@
 """The records that backward walks: what ``tensor.grad_fn`` shows.
 
-One class per PyTorch name is made on the fly, so that ``<AddBackward0 object at 0x…>`` prints as users
-know it. A record keeps the operand and result values its gradient reads, each with the storage it lay in
-and the version it had, and the edges along which gradients leave.
+One class per PyTorch name is made on the fly, so that ``<AddBackward0 object at 0x…>`` prints as
+users know it. A record keeps the operand and result values its gradient reads, each with the
+storage it lay in and the version it had, and the edges along which gradients leave.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Record:
         return self._hooks
 
     def register_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Call ``hook(grad_inputs, grad_outputs)`` after this record has run; it may replace the former."""
+        """Call ``hook(grad_inputs, grad_outputs)`` afterwards; it may replace the former."""
         return self.hooks().add(self.hooks().after, hook)
 
     def register_prehook(self, hook: Callable[..., Any]) -> RemovableHandle:
@@ -240,7 +240,7 @@ def kind_of(primitive: str, attrs: dict[str, Any], inputs: Sequence[Any]) -> typ
     return kind(f"{name}Backward{number}")
 
 
-# --------------------------------------------------------------------------------------------- errors
+# ------------------------------------------------------------------------------------------- errors
 
 
 def place(code: CodeType | None, offset: int) -> str:
@@ -254,9 +254,9 @@ def place(code: CodeType | None, offset: int) -> str:
 
 def freed(rec: Record) -> str:
     return (
-        "Trying to backward through the graph a second time (or directly access saved tensors after "
-        "they have already been freed). Saved intermediate values of the graph are freed when you "
-        "call .backward() or autograd.grad(). Specify retain_graph=True if you need to backward "
+        "Trying to backward through the graph a second time (or directly access saved tensors "
+        "after they have already been freed). Saved intermediate values of the graph are freed "
+        "when you call .backward() or autograd.grad(). Specify retain_graph=True if you need to backward "
         "through the graph a second time or if you need to access saved tensors after calling "
         f"backward.\n{rec.name()} was recorded here:\n{place(rec.code, rec.offset)}"
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import namedtuple
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from graphgrad import dtypes
 from graphgrad.dtypes import BOOL, FLOAT, DType
@@ -137,13 +138,13 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     return total + (high if keepdim else reshape_view(high, tuple(total.shape)))
 
 
-# -------------------------------------------------------------------------------------------- extrema
+# ------------------------------------------------------------------------------------------ extrema
 
 
 def returned(name: str) -> Any:
     """The named tuple (values, indices) that PyTorch returns from ``name``."""
-    kind = NamedTuple(name, [("values", Tensor), ("indices", Tensor)])  # type: ignore[misc]
-    kind.__repr__ = lambda self: (  # type: ignore[method-assign]
+    kind: Any = namedtuple(name, "values indices")
+    kind.__repr__ = lambda self: (
         f"torch.return_types.{name}(\nvalues={self.values!r},\nindices={self.indices!r})"
     )
     return kind
@@ -166,7 +167,9 @@ publish(("amin",), amin)
 def _max_or_min(name: str) -> Callable[..., Any]:
     result = returned(name)
 
-    def operation(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+    def operation(
+        input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None
+    ) -> Any:
         second = dim if isinstance(dim, Tensor) else other
         if second is not None:
             return FUNCTIONS[f"{name}imum"](input, second)
@@ -253,7 +256,7 @@ def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
     return (input != 0).sum(dim)
 
 
-# ---------------------------------------------------------------------------------------------- norms
+# -------------------------------------------------------------------------------------------- norms
 
 
 @both
@@ -298,7 +301,7 @@ def renorm(input: Tensor, p: Any, dim: int, maxnorm: float) -> Tensor:
     return input * where(sizes > maxnorm, maxnorm / (sizes + 1e-7), 1.0)
 
 
-# ------------------------------------------------------------------------------------- running totals
+# ----------------------------------------------------------------------------------- running totals
 
 
 def _running(name: str) -> Callable[..., Tensor]:
@@ -364,5 +367,3 @@ def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float = 1.0, dim: int =
 def trace(input: Tensor) -> Tensor:
     """The sum of the diagonal of a matrix."""
     return input.diagonal().sum()
-
-

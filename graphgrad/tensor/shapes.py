@@ -1,14 +1,17 @@
 """Views and other movements of elements: the same numbers in another shape.
 
-What PyTorch returns as a view is a view here: it shares memory, and writing to it writes to its base.
+What PyTorch returns as a view is a view here: it shares memory, and writing to it writes to its
+base.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
+from graphgrad import lang
 from graphgrad.errors import ShapeError, message
 from graphgrad.ops import size_of
 from graphgrad.tensor.core import Size, Tensor, both, function, method, publish
@@ -75,8 +78,8 @@ def view(self: Tensor, *shape: Any, dtype: Any = None) -> Tensor:
         if out._storage is self._storage:
             return out
         raise RuntimeError(
-            "view size is not compatible with input tensor's size and stride (at least one dimension "
-            "spans across two contiguous subspaces). Use .reshape(...) instead."
+            "view size is not compatible with input tensor's size and stride (at least one "
+            "dimension spans across two contiguous subspaces). Use .reshape(...) instead."
         )
     return apply("reshape", self, shape=wanted)
 
@@ -199,6 +202,12 @@ def expand(self: Tensor, *sizes: Any) -> Tensor:
 
 
 @method
+def sum_to_size(self: Tensor, *size: Any) -> Tensor:
+    """Sum over the dimensions along which ``size`` would be expanded to this shape."""
+    return lang.unbroadcast(self, sizes_of(size))
+
+
+@method
 def expand_as(self: Tensor, other: Tensor) -> Tensor:
     """``expand`` to the shape of ``other``."""
     return expand(self, *other.shape)
@@ -225,7 +234,7 @@ def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(expand(t, shape) for t in tensors)
 
 
-# -------------------------------------------------------------------------------------- cutting parts
+# ------------------------------------------------------------------------------------ cutting parts
 
 
 def sliced(input: Tensor, axis: int, start: int, stop: int, step: int = 1) -> Tensor:
@@ -245,9 +254,7 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     first = index(start)
     first += size if first < 0 else 0
     if length < 0 or not 0 <= first <= size - length:
-        raise RuntimeError(
-            f"start ({start}) + length ({length}) exceeds dimension size ({size})."
-        )
+        raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({size}).")
     return sliced(input, axis, first, first + length)
 
 
@@ -303,8 +310,12 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
         count = indices_or_sections
         sizes = [size // count + (1 if i < size % count else 0) for i in range(count)]
     else:
-        cuts = [0, *(min(max(c + size if c < 0 else c, 0), size) for c in indices_or_sections), size]
-        sizes = [max(b - a, 0) for a, b in zip(cuts, cuts[1:], strict=False)]
+        cuts = [
+            0,
+            *(min(max(c + size if c < 0 else c, 0), size) for c in indices_or_sections),
+            size,
+        ]
+        sizes = [max(b - a, 0) for a, b in pairwise(cuts)]
     return split(input, sizes, dim)
 
 
@@ -314,6 +325,22 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     return split(input, max(-(-input.shape[dim] // chunks), 1), dim)
+
+
+def _splitting(name: str, axis: int) -> None:
+    """``hsplit``, ``vsplit`` and ``dsplit``: ``tensor_split`` along a fixed dimension."""
+
+    def operation(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+        return tensor_split(input, indices_or_sections, 0 if input.ndim == 1 else axis)
+
+    operation.__name__ = name
+    operation.__doc__ = f"``tensor_split`` along dimension {axis}."
+    publish((name,), operation)
+
+
+_splitting("vsplit", 0)
+_splitting("hsplit", 1)
+_splitting("dsplit", 2)
 
 
 @both
@@ -345,7 +372,7 @@ def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
     return apply("window", self, axes=(axis,), size=(size,), stride=(step,), dilation=(1,))
 
 
-# ----------------------------------------------------------------------------------------- properties
+# --------------------------------------------------------------------------------------- properties
 
 
 def _property(name: str, get: Any) -> None:

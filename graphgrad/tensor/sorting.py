@@ -15,7 +15,6 @@ from graphgrad.tensor.reduce import mean as _mean
 from graphgrad.tensor.reduce import returned
 from graphgrad.tensor.shapes import axis_of, narrow
 
-
 _sort_result, _topk_result = returned("sort"), returned("topk")
 _median_result, _mode_result = returned("median"), returned("mode")
 _kth_result = returned("kthvalue")
@@ -119,7 +118,7 @@ def quantile(
 
 @both
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
-    """(values, indices) of the most frequent (then smallest) element along ``dim`` (eagerly only)."""
+    """(values, indices) of the most frequent, then smallest, element of ``dim`` (eagerly only)."""
     array = np.moveaxis(input.detach().concrete("mode()"), dim, -1)
     values = np.empty(array.shape[:-1], array.dtype)
     places = np.empty(array.shape[:-1], np.int64)
@@ -131,7 +130,7 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
     return _mode_result(*(p.unsqueeze(dim) if keepdim else p for p in pair))
 
 
-# ------------------------------------------------------------------------------------------- counting
+# ----------------------------------------------------------------------------------------- counting
 
 
 @both
@@ -142,7 +141,7 @@ def unique(
     return_counts: bool = False,
     dim: int | None = None,
 ) -> Any:
-    """The different elements in order (eagerly only), with inverse positions and counts if asked."""
+    """The different elements in order, with inverse positions and counts (eagerly only)."""
     found = np.unique(
         input.detach().concrete("unique()"),
         return_inverse=return_inverse,
@@ -170,6 +169,22 @@ def unique_consecutive(
         results.append(np.diff(edges).astype(np.int64))
     tensors = tuple(from_array(r) for r in results)
     return tensors if len(tensors) > 1 else tensors[0]
+
+
+@both
+def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
+    """Where elements are not 0 (eagerly only): rows of a matrix, or one tensor a dimension."""
+    found = np.nonzero(np.atleast_1d(input.detach().concrete("nonzero()")))
+    if as_tuple:
+        return tuple(from_array(p.astype(np.int64)) for p in found)
+    rows = np.stack(found, -1).astype(np.int64)
+    return from_array(rows if input.ndim else rows[:, :0])
+
+
+@both
+def argwhere(input: Tensor) -> Tensor:
+    """``nonzero`` as rows of a matrix (eagerly only)."""
+    return nonzero(input)
 
 
 @both

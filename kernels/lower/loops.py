@@ -22,6 +22,7 @@ LONG_ROW = 32768  # elements of an innermost loop worth cutting into blocks
 ROW_BLOCK = 16384
 TILE = 512
 TILE_BYTES = 256 * 1024  # what several passes over one tile should find in the cache again
+CROSS_BLOCK, CROSS_TILE = 128, 16  # along and across the strided operand
 FEW_ROWS = 32
 SPLIT_ELEMENTS = 65536  # elements of a reduction worth several chunks
 SPLIT_BLOCK = 32768
@@ -42,6 +43,8 @@ def _blocks(schedule: Schedule) -> dict[Loop, int]:
     tile = schedule.tile
     if tile is None:
         return {}
+    if schedule.cross is not None:
+        return {schedule.cross: CROSS_BLOCK, tile: CROSS_TILE}
     if schedule.inner:
         return {tile: _tile_width(schedule)}
     if schedule.outer and tile.size > LONG_ROW:

@@ -163,14 +163,11 @@ class Nest:
             self._tile_pass(full, rows, reduces)
             return
         if rows:
-            self._open(self._row_loops())
+            self._open(self.schedule.across)
             self._stores(rows)
             self._close()
         if full or reduces:
             self._row_sums(full, reduces)
-
-    def _row_loops(self) -> list[Loop]:
-        return [self.schedule.tile] if self.schedule.tile is not None else []
 
     def _row_sums(self, full: list[Store], reduces: list[Value]) -> None:
         """Reduce rows: accumulators are variables."""
@@ -202,7 +199,7 @@ class Nest:
         """Reduce columns: accumulators are arrays as wide as the tile."""
         keep = self._to_save(full, reduces)
         if rows or keep or reduces:
-            self._open(self._row_loops())
+            self._open(self.schedule.across)
             for v in keep:
                 value, array = self.value(v), self._tile_array(v.dtype)
                 self._put(array, value, v.dtype)

@@ -8,7 +8,7 @@ fused into these stores.
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 from graphgrad import ir as graph_ir
@@ -17,12 +17,12 @@ from graphgrad.ir import Node
 from graphgrad.regions import Region
 from graphgrad.views import VIEWS, row_major
 
-from .affine import Affine, dot
+from .affine import dot
 from .call import KernelCall
 from .loops import lower_stores
 from .nests import Frame, indices
 from .schedule import Store
-from .values import Index, Trace
+from .values import Index, Trace, positions
 
 MAX_WINDOW = 256
 
@@ -138,14 +138,12 @@ def _window_sum(root: Root) -> list[KernelCall]:
     a, dims = x.attrs, root.frame.domain(x)
     count = len(a["axes"])
     inside = all_leaves(dims[len(dims) - count :])
-    positions = list(itertools.product(*(range(axis.size) for axis in inside)))
-    if len(positions) > MAX_WINDOW:
-        raise NotImplementedError(f"window_sum over windows of {len(positions)} elements")
+    if math.prod(a["size"]) > MAX_WINDOW:
+        raise NotImplementedError(f"window_sum over windows of {a['size']} elements")
     rows = list(zip(a["size"], a["stride"], a["dilation"], strict=True))
     apart = all(s >= d * (k - 1) + 1 for k, s, d in rows)
     stores = []
-    for position in positions:
-        fixed = {axis: Affine((), p) for axis, p in zip(inside, position, strict=True)}
+    for fixed in positions(inside):
         index = [i.substitute(fixed) for i in indices(dims)]
         where = index[: len(x.shape)]
         for axis, k, (_, s, d) in zip(a["axes"], index[len(where) :], rows, strict=True):

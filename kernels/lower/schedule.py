@@ -4,6 +4,8 @@
     schedule.outer      parallel loops, whole: one iteration of the kernel is one position of them
     schedule.tile       the innermost parallel loop, where the unit stride lies along it
     schedule.inner      loops that reduce (or run in order), inside every iteration
+    schedule.cross      a parallel loop along which an operand is contiguous that the tile strides
+                        over: an iteration then walks a block of both, which stays in the cache
 
 Axes that every access walks as one are one loop. The loop most accesses walk with stride 1 is
 innermost: if it reduces, an iteration reduces rows; if not, reductions run outside of the tile
@@ -22,6 +24,7 @@ from .affine import Affine
 from .values import Array, Value
 
 SHORT = 8  # a loop of fewer trips is not worth vectorising along
+JUMP = 16  # elements of a cache line: a stride that wastes most of it
 STORE_WEIGHT = 2  # strided stores cost more than strided loads
 
 
@@ -93,6 +96,7 @@ class Schedule:
     inner: list[Loop]
     serial: frozenset[Axis]
     reduces: list[Value] = field(default_factory=list)
+    cross: Loop | None = None
 
     @staticmethod
     def of(stores: Sequence[Store], serial: Sequence[Axis] = ()) -> Schedule:
@@ -116,16 +120,23 @@ class Schedule:
             tile = outer.pop()
             if not inner:
                 tile, outer = _long_tile(tile, outer)
-        return Schedule(list(stores), values, outer, tile, inner, inside, reduces)
+        cross = _cross(tile, outer, accesses) if tile and not inner else None
+        outer = [loop for loop in outer if loop is not cross]
+        return Schedule(list(stores), values, outer, tile, inner, inside, reduces, cross)
 
     @property
     def stages(self) -> int:
         return 1 + max(s.stage for s in self.stores)
 
     @property
+    def across(self) -> list[Loop]:
+        """The parallel loops inside one iteration."""
+        return [loop for loop in (self.cross, self.tile) if loop is not None]
+
+    @property
     def nest(self) -> list[Loop]:
         """The loops inside one iteration, where everything is computed."""
-        return self.inner + ([self.tile] if self.tile else [])
+        return self.inner + self.across
 
     def is_full(self, axes: frozenset[Axis]) -> bool:
         """Whether something varies with the inner loops."""
@@ -134,7 +145,7 @@ class Schedule:
     @property
     def rows(self) -> int:
         """How many results every reduction has."""
-        return math.prod(loop.size for loop in [*self.outer, *([self.tile] if self.tile else [])])
+        return math.prod(loop.size for loop in [*self.outer, *self.across])
 
     @property
     def elements(self) -> int:
@@ -214,3 +225,15 @@ def _long_tile(tile: Loop, outer: list[Loop]) -> tuple[Loop, list[Loop]]:
     if tile.size >= SHORT or longest.size < 4 * SHORT:
         return tile, outer
     return longest, [tile if loop is longest else loop for loop in outer]
+
+
+def _cross(
+    tile: Loop, outer: list[Loop], accesses: Sequence[tuple[Affine, int]]
+) -> Loop | None:
+    """The loop along which something lies contiguous that the tile jumps through."""
+    for position, _ in accesses:
+        if abs(tile.stride(position)) >= JUMP:
+            for loop in outer:
+                if abs(loop.stride(position)) == 1 and min(loop.size, tile.size) >= JUMP:
+                    return loop
+    return None

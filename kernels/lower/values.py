@@ -10,7 +10,7 @@ for, so a value may be asked for at several positions and is then computed at ea
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any
 
 from graphgrad import dtypes
@@ -72,10 +72,11 @@ class Value:
 class Trace:
     """Builds the values of a region's nodes."""
 
-    def __init__(self, memory: Container[Node], frame: Frame) -> None:
-        self.memory, self.frame = memory, frame
+    def __init__(
+        self, memory: Container[Node], frame: Frame, unrolled: Sequence[Axis] = ()
+    ) -> None:
+        self.memory, self.frame, self.unrolled = memory, frame, unrolled
         self.fixed: dict[Axis, Affine] = {}
-        self.unrolled: list[Axis] = []
         self.arrays: dict[Node, Array] = {}
         self._known: dict[tuple[Any, ...], Value] = {}
         self._at: dict[tuple[Node, Index], Value] = {}
@@ -302,8 +303,8 @@ def _hits(t: Trace, operand: Value, best: Value) -> Value:
 def _unrolled(t: Trace, x: Node, axes: Sequence[Axis]) -> Value:
     """A reduction over a few elements, written out."""
     outside, operands, places = t.fixed, [], []
-    for position in itertools.product(*(range(a.size) for a in axes)):
-        t.fixed = {**outside, **{a: Affine((), p) for a, p in zip(axes, position, strict=True)}}
+    for fixed in positions(axes):
+        t.fixed = {**outside, **fixed}
         operands.append(t.at(x.inputs[0], t.place(t.frame.domain_index(x))))
         if "axis" in x.attrs:
             place = t.place(t.frame.domain_index(x))[x.attrs["axis"]]
@@ -316,6 +317,12 @@ def _unrolled(t: Trace, x: Node, axes: Sequence[Axis]) -> Value:
     for operand, place in zip(reversed(operands), reversed(places), strict=True):
         result = t.make("where", dtypes.int64, [_hits(t, operand, best), place, result])
     return result
+
+
+def positions(axes: Sequence[Axis]) -> Iterator[dict[Axis, Affine]]:
+    """Every position of some axes, the last one running fastest."""
+    for position in itertools.product(*(range(a.size) for a in axes)):
+        yield {a: Affine((), p) for a, p in zip(axes, position, strict=True)}
 
 
 def _tree(t: Trace, op: str, values: list[Value]) -> Value:

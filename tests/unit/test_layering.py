@@ -23,7 +23,7 @@ LAYERS = [
     "compile tree",
     "trace tensor",
     "guards functional autograd control random func namespace",
-    "entry explanation jit",
+    "entry explanation replay jit",
     "nn utils",
     "optim",
     "examples bench cli",

@@ -13,10 +13,10 @@ from graphgrad import nn, optim
 FACTOR = 2.0
 
 
-@pytest.fixture(autouse=True)
-def interpreted():
-    """The meaning of tracing does not depend on kernels; they have their own tests."""
-    with gg.config.scope(tier="interpret"):
+@pytest.fixture(autouse=True, params=["interpret", "compiled"])
+def tier(request):
+    """The meaning of tracing does not depend on how programs run."""
+    with gg.config.scope(tier=request.param):
         yield
 
 

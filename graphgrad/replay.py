@@ -1,0 +1,157 @@
+"""The fast path of a compiled call: an entry's checks and effects as straight-line Python.
+
+``replay_of(entry)`` writes one function from what the trace took for granted. It returns MISS
+when anything differs (another shape, a changed flag, strided memory), and the general path decides.
+The text is kept in ``source`` for the curious: ``print(compiled.replay.source)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphgrad import dtypes
+from graphgrad.config import config
+from graphgrad.tensor.core import Tensor, wrap
+from graphgrad.tensor.state import state
+from graphgrad.views import row_major
+
+MISS = object()
+
+
+def replay_of(entry: Any) -> Callable[[Sequence[Any]], Any] | None:
+    """The generated function, or None where calls have to take the general path."""
+    program = entry.executable.ready()
+    if program is None or entry.flat is None:
+        return None
+    return _Writer(entry, program).function()
+
+
+class _Writer:
+    """Collects lines, and the objects that their names stand for."""
+
+    def __init__(self, entry: Any, program: Any) -> None:
+        self.entry = entry
+        self.lines: list[str] = []
+        self.names: dict[str, Any] = {
+            "MISS": MISS,
+            "Tensor": Tensor,
+            "config": config,
+            "dtypes": dtypes,
+            "entry": entry,
+            "holds": entry.guard.holds,
+            "ndarray": np.ndarray,
+            "program": program,
+            "state": state,
+            "wrap": wrap,
+        }
+
+    def function(self) -> Callable[[Sequence[Any]], Any]:
+        self._modes()
+        for i, expected in enumerate(self.entry.flat):
+            self._argument(i, expected)
+        self._apart()
+        for tensor, _, needs in self.entry.captured:
+            self.check(f"{self.name('t', tensor)}._needs is {needs}")
+        for source, was_none in self.entry.grads_read:
+            self.check(f"({self._owner(source)}._grad is None) is {was_none}")
+        operands = [self._source(i, s) for i, s in enumerate(self.entry.sources)]
+        self.check("holds()")
+        self.lines += ["entry.calls += 1", f"y = program([{', '.join(operands)}])"]
+        self._effects()
+        body = "\n".join(f"    {line}" for line in self.lines)
+        source = f"def replay(args):\n{body}\n"
+        exec(compile(source, "<replay>", "exec"), self.names)
+        replay = self.names["replay"]
+        replay.source = source
+        return replay
+
+    def name(self, prefix: str, value: Any) -> str:
+        """A name for an object that is known now."""
+        name = f"{prefix}_{len(self.names)}"
+        self.names[name] = value
+        return name
+
+    def check(self, condition: str) -> None:
+        """Go on only if ``condition`` holds."""
+        self.lines.append(f"if not ({condition}): return MISS")
+
+    def _modes(self) -> None:
+        entry = self.entry
+        default = self.name("default", entry.default)
+        self.check(
+            f"len(args) == {len(entry.flat)} and state.grad is {entry.grad_mode} "
+            f"and dtypes._default is {default} and config.tier is {self.name('tier', config.tier)}"
+        )
+
+    # ------------------------------------------------------------------------------------- inputs
+
+    def _argument(self, i: int, expected: tuple[Any, ...]) -> None:
+        kind, *rest = expected
+        self.lines.append(f"x{i} = args[{i}]")
+        self.check(f"x{i}.__class__ is {self.name('kind', kind)}")
+        if kind is Tensor:
+            array, needs, is_leaf = rest
+            self.lines.append(f"a{i} = x{i}._array")
+            self.check(f"x{i}._needs is {needs} and (x{i}._edge is None) is {is_leaf}")
+            self._plain(f"a{i}", array)
+        elif kind is np.ndarray:
+            self.lines.append(f"a{i} = x{i}")
+            self._plain(f"a{i}", rest[0])
+        elif rest:
+            self.check(f"x{i} == {self.name('value', rest[0])}")
+
+    def _plain(self, array: str, like: np.ndarray) -> None:
+        """Row-major memory of the traced shape and type."""
+        strides = tuple(n * like.itemsize for n in row_major(like.shape))
+        self.check(
+            f"{array}.shape == {like.shape} and {array}.strides == {strides} "
+            f"and {array}.dtype is {self.name('dtype', like.dtype)}"
+        )
+
+    def _apart(self) -> None:
+        """Arguments that share memory are another trace, where it matters."""
+        tensors = [i for i, row in enumerate(self.entry.flat) if row[0] is Tensor]
+        if len(tensors) > 1 and (self.entry.mutated or self.entry.way is not None):
+            storages = ", ".join(f"id(x{i}._storage)" for i in tensors)
+            self.check(f"len({{{storages}}}) == {len(tensors)}")
+
+    def _source(self, number: int, source: Any) -> str:
+        """An expression for one program input, after the lines that check it."""
+        if source.kind == "argument":
+            return f"a{source.argument}"
+        if source.kind in ("number", "float"):
+            cell = self.name("cell", source.cell)
+            read = f"x{source.argument}"
+            if source.number is not None:
+                read = f"{self.name('number', source.number)}()"
+            self.lines.append(f"{cell}[()] = {read}")
+            return cell
+        owner = self._owner(source)
+        if source.kind == "grad":
+            self.check(f"{owner}._grad is not None")
+            owner += "._grad"
+        self.lines.append(f"c{number} = {owner}._array")
+        self._plain(f"c{number}", source.like)
+        return f"c{number}"
+
+    def _owner(self, source: Any) -> str:
+        return f"x{source.argument}" if source.tensor is None else self.name("t", source.tensor)
+
+    # ------------------------------------------------------------------------------------- effects
+
+    def _effects(self) -> None:
+        entry = self.entry
+        for source in entry.mutated:
+            grad = "._grad" if source.kind == "grad" else ""
+            self.lines.append(f"{self._owner(source)}{grad}._storage.version += 1")
+        for source, number in entry.grads:
+            value = "None" if number is None else f"wrap(y[{number}])"
+            self.lines.append(f"{self._owner(source)}._grad = {value}")
+        single = entry.result_shape is None and entry.way is None
+        if single and entry.results[0].kind == "output" and not entry.results[0].value:
+            self.lines.append(f"return wrap(y[{entry.results[0].number}])")
+        else:
+            self.lines.append("return entry.returned(args, y)")
