@@ -207,6 +207,8 @@ def placed(x: Node, memory: Container[Node]) -> Place:
     gone = reduced_axes(x)
     domain = fresh(_domain_shape(x))
     reads = tuple(_read(domain, y, memory) for y in aligned_operands(x))
+    if x.op.name == "gather":
+        reads += (_picked(x, domain, memory),)
     dims = _without(domain, gone)
     reduced = tuple(axis for i in gone for axis in domain[i])
     return Place(domain, dims, reduced, reads)
@@ -239,6 +241,22 @@ def _read(domain: Dims, operand: Node, memory: Container[Node]) -> Read:
         raise Misfit(operand)
     join(bijection(pairs).items())
     return Read(base, result)
+
+
+def _picked(x: Node, domain: Dims, memory: Container[Node]) -> Read:
+    """What a gather picks from: it walks it along all dimensions but one."""
+    base, views = path(x.inputs[0], memory)
+    if views or not walks_rows(x):
+        return Read(base, None)
+    axis = x.attrs["axis"]
+    return Read(base, tuple(() if a == axis else axes for a, axes in enumerate(domain)))
+
+
+def walks_rows(x: Node) -> bool:
+    """Whether a gather picks one element of every row of its operand."""
+    axis, (source, index) = x.attrs["axis"], x.inputs
+    shape = (*source.shape[:axis], 1, *source.shape[axis + 1 :])
+    return index.shape == shape
 
 
 def push(dims: Dims, y: Node) -> Dims | None:

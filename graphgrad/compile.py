@@ -103,6 +103,7 @@ class Executable:
         self._optimised: Graph | None = None
         self._plan: Plan | None = None
         self._program: Any = None
+        self._verifier: Any = None
         self._lock = threading.Lock()
 
     def __call__(self, arrays: Sequence[Array]) -> list[Array]:
@@ -178,9 +179,11 @@ class Executable:
         return self._interpret(arrays)
 
     def _verify(self, arrays: Sequence[Array]) -> list[Array]:
-        from graphgrad.kernels.verify import verify_regions
+        if self._verifier is None:
+            from graphgrad.kernels.verify import Verifier
 
-        verify_regions(plan_graph(self.optimised, {}), _planner(), arrays)
+            self._verifier = Verifier(plan_graph(self.optimised, {}), _planner())
+        self._verifier(arrays)
         return self._interpret(arrays)
 
 

@@ -119,7 +119,7 @@ def _body(
     name: str, function: Callable[..., Any], operands: Sequence[Any], parts: int
 ) -> tuple[Graph, list[Tensor], tuple[Any, ...]]:
     """Trace a body: its graph over operands and outside tensors, those, the results' shapes."""
-    with Trace(name) as trace:
+    with Trace(name, writes=False) as trace:
         arguments = [trace.input(x.shape, x.dtype) for x in operands]
         result = function(*arguments)
         if not isinstance(result, tuple) or len(result) != parts:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from graphgrad import autodiff, dtypes, lang
+from graphgrad import autodiff, dtypes
 from graphgrad.compile import Executable, compile_graph
 from graphgrad.guards import Watch
 from graphgrad.ir import Graph, Node, topological
@@ -59,6 +59,7 @@ class Result:
     number: int = -1
     value: Any = None
     chain: tuple[Any, ...] = ()
+    detached: bool = False
 
 
 @dataclass
@@ -81,7 +82,8 @@ class Entry:
     results: list[Result]
     result_shape: Any
     way: GraphWay | None = None
-    freed: Any = None
+    # The record of results that cannot be differentiated: used up, or overwritten.
+    broken: Any = None
     grad_mode: bool = True
     default: Any = None
     calls: int = 0
@@ -161,11 +163,12 @@ class Entry:
                 return y
             y = outputs[result.number] = wrap(y)
             if result.value:
-                y._needs, y._edge = True, (self.freed, 0)
+                y._needs, y._edge = True, (self.broken, 0)
             return y
         if result.kind == "value":
             return result.value
         base = leaves[result.number] if result.value is None else result.value
+        base = base.detach() if result.detached else base
         for link in result.chain:
             base = apply(link.name, base, **link.attrs)
         return base
@@ -202,10 +205,17 @@ class _Tracing:
         self.trace = Trace(name)
         self.tracers: dict[int, Tensor] = {}
         self.starts: dict[int, Node] = {}
+        # The ``.grad`` of arguments at the start: tensors, and their nodes.
         self.grad_starts: dict[int, Tensor | None] = {}
+        self.grad_nodes: dict[int, Node] = {}
         self.outputs: list[Node] = []
+        # Why backward through the results is impossible.
+        self.broken = ""
         self.watch = Watch(Tensor)
         self.watch.roots(function, [x for x in leaves if not isinstance(x, (Tensor, np.ndarray))])
+        # Tensors that the function also reaches by name are those very tensors.
+        reached = {id(t) for t in self.watch.tensors.values()}
+        by_identity.update(i for i, x in enumerate(leaves) if id(x) in reached)
         self._label()
 
     def _label(self) -> None:
@@ -247,8 +257,10 @@ class _Tracing:
         t = self.tracers[i] = self.trace.input(x.shape, x.dtype, name)
         self.starts[i] = t._node
         t._needs = x._needs
+        t._storage.outside = True
         if x._grad is not None and x._edge is None:
             t._grad = self.trace.input(x.shape, x.dtype, f"{name}.grad")
+            self.grad_nodes[i] = t._grad._node
         self.grad_starts[i] = t._grad
         return t
 
@@ -261,14 +273,17 @@ class _Tracing:
     def _result(self, x: Any) -> Result:
         if not isinstance(x, Tensor) or x._array is not None:
             return Result("value", value=x)
+        if x._needs and x._edge is not None and x._edge[0]._hooks:
+            # A hook of this very value: deriving the view again would leave it out.
+            return Result("output", self._output(self.trace.node(x)))
         for i, t in self.tracers.items():
             if x is t:
                 return Result("argument", i)
             if x._storage is t._storage and (not x._needs or not t._storage.version):
-                return Result("view", i, chain=x._chain)
+                return Result("view", i, chain=x._chain, detached=not x._needs)
         owner = self.trace._owners.get(x._storage)
         if owner is not None and (not x._needs or x._storage not in self.trace._written):
-            return Result("view", value=owner, chain=x._chain)
+            return Result("view", value=owner, chain=x._chain, detached=not x._needs)
         return Result("output", self._output(self.trace.node(x)))
 
     # ------------------------------------------------------------------------------------ gradients
@@ -291,13 +306,17 @@ class _Tracing:
             with no_grad():
                 found = engine.run(roots, targets, True, False)
         except RuntimeError as error:
-            if "second time" not in str(error):
-                raise
+            # As written, the results exist and only their ``backward`` fails: so it does here.
             for r, _ in pairs:
                 r.value = True
+            self.broken = str(error)
             return None
-        grads = [self.trace.node(found[e]) if e in found else None for e in targets]
-        return _Joint(cots, wanted, grads)
+        pairs = [
+            (t, self.trace.node(found[e]))
+            for t, e in zip(wanted, targets, strict=True)
+            if e in found
+        ]
+        return _Joint(cots, [t for t, _ in pairs], [g for _, g in pairs])
 
     # ------------------------------------------------------------------------------------- assembly
 
@@ -308,7 +327,8 @@ class _Tracing:
         first = len(self.outputs)
         every = [*self.outputs, *(node for _, node in writes)]
         overwritten = [table_node for table_node, _ in writes]
-        inputs = [x for x in table if x in self._reached(every) or x in overwritten]
+        used = {*self._reached(every), *overwritten, *self._differentiated().values()}
+        inputs = [x for x in table if x in used]
         graph = Graph(inputs, every, self.trace.name)
         cut = self._cut(graph, overwritten)
         aliases = {first + k: inputs.index(x) for k, x in enumerate(overwritten)}
@@ -331,20 +351,19 @@ class _Tracing:
         )
         if cut is not None:
             entry.way = self._way(cut, inputs)
-        if any(r.value is True for r in self.results if r.kind == "output"):
-            entry.freed = _freed_record(self.trace.name)
+        if self.broken:
+            entry.broken = record.make(_BrokenWay(self.broken), (), (), [])
         return entry
 
     def _reached(self, outputs: Sequence[Node]) -> set[Node]:
-        grads = [] if self.gradient is None else [g for g in self.gradient.grads if g is not None]
+        grads = [] if self.gradient is None else self.gradient.grads
         return set(topological([*outputs, *grads]))
 
     def _sources(self) -> dict[Node, Source]:
         """Where each input node of the graph comes from."""
         table = {node: Source("argument", argument=i) for i, node in self.starts.items()}
-        for i, g in self.grad_starts.items():
-            if g is not None:
-                table[g._node] = Source("grad", argument=i, like=self.leaves[i]._grad._array)
+        for i, node in self.grad_nodes.items():
+            table[node] = Source("grad", argument=i, like=self.leaves[i]._grad._array)
         leaf_of = {id(g): leaf for leaf, g in self.trace.grad_reads.items() if g is not None}
         for tensor, node in self.trace.captured:
             leaf = leaf_of.get(id(tensor))
@@ -369,6 +388,10 @@ class _Tracing:
             final = self.trace.node(t)
             if final is not self.starts[i]:
                 pairs.append((self.starts[i], final))
+        for i, node in self.grad_nodes.items():
+            final = self.trace.node(self.grad_starts[i])
+            if final is not node:
+                pairs.append((node, final))
         return pairs
 
     def _grad_effects(self) -> list[tuple[Source, Node | None]]:
@@ -411,18 +434,20 @@ class _Tracing:
         joint = self.gradient
         if joint is None:
             return None
-        filled = [
-            g if g is not None else lang.full(t.shape, 0, t.dtype)
-            for g, t in zip(joint.grads, joint.wanted, strict=True)
-        ]
         cots = [c._node for c in joint.cotangents.values()]
-        return autodiff.split(graph, cots, filled, overwritten)
+        return autodiff.split(graph, cots, joint.grads, overwritten)
+
+    def _differentiated(self) -> dict[int, Node]:
+        """The input nodes that get a gradient, by their tensors."""
+        if self.gradient is None:
+            return {}
+        node_of = {id(t): node for t, node in self.trace.captured}
+        node_of |= {id(t): self.starts[i] for i, t in self.tracers.items()}
+        return {id(t): node_of[id(t)] for t in self.gradient.wanted}
 
     def _way(self, cut: autodiff.Linearized, inputs: Sequence[Node]) -> GraphWay:
         joint = self.gradient
-        node_of = {id(t): node for t, node in self.trace.captured}
-        node_of |= {id(t): self.starts[i] for i, t in self.tracers.items()}
-        needs = tuple(inputs.index(node_of[id(t)]) for t in joint.wanted)
+        needs = tuple(inputs.index(x) for x in self._differentiated().values())
         tracked = [i in joint.cotangents for i in range(cut.outputs)]
         return GraphWay("CompiledFunctionBackward", cut, needs, tracked, _no_replay)
 
@@ -433,7 +458,7 @@ class _Joint:
 
     cotangents: dict[int, Tensor]
     wanted: list[Tensor]
-    grads: list[Node | None]
+    grads: list[Node]
 
 
 class _Number:
@@ -456,22 +481,17 @@ def _no_replay(inputs: Any) -> Any:
     )
 
 
-def _freed_record(name: str) -> Any:
-    """The history of a result whose graph was used up inside the compiled function."""
-    rec = record.make(_FreedWay(), (), (), [])
-    rec.saved = None
-    return rec
+class _BrokenWay:
+    """The history of results that the compiled function used up: ``backward`` raises its error."""
 
-
-class _FreedWay:
-    """Stands for records that backward has freed; ``backward`` on it raises PyTorch's error."""
-
-    graphable, composite, outputs, needs, inputs = True, "", 1, (), ()
-    saves = ("freed",)
+    graphable, composite, outputs, needs, inputs, saves = True, "", 1, (), (), ()
     kind = record.kind("CompiledFunctionBackward")
 
-    def results(self) -> list[Any]:
-        return [None]
+    def __init__(self, text: str) -> None:
+        self.text = text
 
     def saved_types(self) -> list[Any]:
         return []
+
+    def pull(self, cotangents: Any, values: Any) -> Any:
+        raise RuntimeError(self.text)

@@ -29,8 +29,10 @@ from graphgrad.tensor.state import state
 class Trace:
     """The graph being traced by this thread; use as a context manager."""
 
-    def __init__(self, name: str = "") -> None:
+    def __init__(self, name: str = "", writes: bool = True) -> None:
         self.name = name
+        # Whether tensors from outside may be written (a loop's body may not).
+        self.writes = writes
         self.composite = ""
         self.parent: Trace | None = None
         # Tensors that became graph inputs, in the order they were met.
@@ -160,7 +162,7 @@ class Trace:
                 other._node = derived(self._roots[storage], other._chain)
 
     def _check_outer(self, tensor: Tensor) -> None:
-        inside = tensor._trace is self if tensor._array is None else self.parent is None
+        inside = tensor._trace is self if tensor._array is None else self.writes
         if not inside:
             raise TraceError(
                 message(

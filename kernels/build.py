@@ -186,7 +186,7 @@ class Compiled:
     ) -> None:
         self.plan, self.program, self.values = plan, program, values
         self.runner = Runner(program)
-        self.aliases = tuple(aliases.items())
+        self.aliases = tuple(sorted(aliases.items()))
         own = [plan.graph.outputs[position] for position in emitter.own_outputs]
         # The allocator is faster than the free list while memory need not come from the system.
         self._new = [

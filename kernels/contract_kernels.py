@@ -7,6 +7,7 @@ is called with. They import numba, so they do it when they run: only to compile.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from .contract.compiled import KernelName
 from .contract.host import ITEM_BYTES
@@ -25,7 +26,7 @@ def _tile_arguments(name: KernelName) -> tuple[str | int, ...]:
     return (name.role, name.dtype, name.lanes, name.rows, name.columns)
 
 
-def _signed(function: Callable, signature: object) -> Callable:
+def _signed(function: Any, signature: object) -> Callable:
     function.signature = signature
     return function
 

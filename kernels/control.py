@@ -61,7 +61,8 @@ def _emit_scan(emitter: Emitter, step: Step, scope: Scope) -> None:
                 return loop.move(whole, nbytes)
             return loop.move(shifted(whole, (length - 1) * nbytes), -nbytes)
 
-        inputs, outputs = list(starts), [None] * count
+        inputs: list[Any] = list(starts)
+        outputs: list[Any] = [None] * count
         for k in step.rolls:
             delta = -rows[k] if reverse else rows[k]
             inputs[k] = loop.move(starts[k], delta)
@@ -75,24 +76,25 @@ def _emit_scan(emitter: Emitter, step: Step, scope: Scope) -> None:
             for i, (slot, (shape, dtype)) in enumerate(stacks)
             if i >= count and i not in step.rolled
         ]
-        _inner(emitter, step.inner[0], inputs, outputs, scope.slot(step.block))
+        _inner(emitter, step.inner[0], inputs, outputs, scope.slot(step.block_place))
 
 
 def _emit_cond(emitter: Emitter, step: Step, scope: Scope) -> None:
     test, *operands = (scope.value(x) for x in step.node.inputs)
-    results, block = _results(step, scope), scope.slot(step.block)
+    results, block = _results(step, scope), scope.slot(step.block_place)
 
     def branch(draft: Draft) -> Callable[[], None]:
         return lambda: _inner(emitter, draft, operands, results, block)
 
-    emitter.builder.branch(test, *map(branch, step.inner))
+    then, otherwise = step.inner
+    emitter.builder.branch(test, branch(then), branch(otherwise))
 
 
 def _emit_while(emitter: Emitter, step: Step, scope: Scope) -> None:
     node = step.node
     test, body = step.inner
     carries = _results(step, scope)
-    block, cell = scope.slot(step.block), scope.slot(step.temporaries[TEST_CELL])
+    block, cell = scope.slot(step.block_place), scope.slot(step.temporaries[TEST_CELL])
     fixed = [scope.value(x) for x in node.inputs[node.attrs["carries"] :]]
     _start_carries(emitter, step, scope, carries)
 

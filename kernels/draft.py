@@ -58,6 +58,12 @@ class Step:
         return node
 
     @property
+    def block_place(self) -> Place:
+        """Where the arena of the inner drafts lies."""
+        assert self.block is not None
+        return self.block
+
+    @property
     def rolled(self) -> set[int]:
         """The results that are rows of some Roll."""
         return {i for k, roll in self.rolls.items() for i in (k, *roll.stacks)}

@@ -24,7 +24,7 @@ class Scope:
     builder: ProgramBuilder
     draft: Draft
     inputs: Sequence[Slot]
-    outputs: Sequence[Slot]
+    outputs: Sequence[Any]
     block: Slot
 
     def slot(self, place: Place) -> Slot:

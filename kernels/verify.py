@@ -1,6 +1,7 @@
 """Kernels against the interpreter, region by region: who is the first to disagree?
 
-    verify_regions(plan, planner, arrays)     # VerificationError names op, line and difference
+    verify = Verifier(plan, planner)
+    verify(arrays)              # VerificationError names op, line and difference
 
 Every region is interpreted on the values the kernels computed before it, so rounding does not pile
 up and a difference belongs to the region it is found in.
@@ -31,17 +32,25 @@ TOLERANCE = {
 }
 
 
-def verify_regions(plan: Plan, planner: Planner, arrays: Sequence[np.ndarray]) -> None:
-    """Run the plan's kernels, keep every region's outputs, and compare each with its meaning."""
-    values = [y for region in plan for y in region.outputs]
-    whole = Plan(Graph(plan.graph.inputs, values), plan.regions)
-    results = build(whole, planner)([np.array(x, order="C") for x in arrays])
-    known = dict(zip((*plan.graph.inputs, *values), (*arrays, *results), strict=True))
-    for region in plan:
-        operands = [known[x] if x in known else literal(x) for x in region.inputs]
-        expected = interpret_region(region, operands)
-        for y, right in zip(region.outputs, expected, strict=True):
-            _compare(region, y, known[y], right)
+class Verifier:
+    """A plan's kernels with every region's outputs kept."""
+
+    def __init__(self, plan: Plan, planner: Planner) -> None:
+        self.plan = plan
+        self.values = [y for region in plan for y in region.outputs]
+        whole = Plan(Graph(plan.graph.inputs, self.values), plan.regions)
+        self.compiled = build(whole, planner)
+
+    def __call__(self, arrays: Sequence[np.ndarray]) -> None:
+        """Run on copies of ``arrays`` and compare each value with its meaning."""
+        results = self.compiled([np.array(x, order="C") for x in arrays])
+        nodes = (*self.plan.graph.inputs, *self.values)
+        known = dict(zip(nodes, (*arrays, *results), strict=True))
+        for region in self.plan:
+            operands = [known[x] if x in known else literal(x) for x in region.inputs]
+            expected = interpret_region(region, operands)
+            for y, right in zip(region.outputs, expected, strict=True):
+                _compare(region, y, known[y], right)
 
 
 def _compare(region: Region, y: Node, actual: Any, expected: Any) -> None:

@@ -3,6 +3,7 @@
 from graphgrad.autograd import function, functional, graph
 from graphgrad.autograd.anomaly import detect_anomaly, set_detect_anomaly
 from graphgrad.autograd.function import Function
+from graphgrad.autograd.gradcheck import gradcheck, gradgradcheck
 from graphgrad.tensor.backward import grad
 from graphgrad.tensor.backward import run_backward as backward
 from graphgrad.tensor.core import Tensor
@@ -24,6 +25,10 @@ class Variable(Tensor):
         return out.requires_grad_() if requires_grad else out
 
 
+def set_multithreading_enabled(mode: bool) -> None:
+    """Nothing to do: backward is one program, which uses the threads that kernels use."""
+
+
 __all__ = [
     "Function",
     "Variable",
@@ -33,9 +38,12 @@ __all__ = [
     "function",
     "functional",
     "grad",
+    "gradcheck",
+    "gradgradcheck",
     "graph",
     "inference_mode",
     "no_grad",
     "set_detect_anomaly",
     "set_grad_enabled",
+    "set_multithreading_enabled",
 ]

@@ -28,7 +28,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """All rows of a run; ``print`` it, or write ``json()`` to a file."""
+    """All rows of a run; ``print`` it, or write ``json()`` to a file.
+
+    ``peak_flops``: what the multiply-add units of ``threads`` cores were measured to do, or 0.
+    """
 
     threads: int
     rows: list[Row]
@@ -54,7 +57,7 @@ class Table:
 
     def _rate(self, row: Row) -> str:
         rate = row.flops / min(row.seconds[way] for way in WAYS if way in row.seconds)
-        share = f", {rate / self.peak_flops:.0%} of peak" if self.peak_flops else ""
+        share = f", {rate / self.peak_flops:.0%} of FMA peak" if self.peak_flops else ""
         return f"   {rate / 1e9:,.0f} GFLOP/s{share}"
 
     def json(self) -> str:

@@ -55,7 +55,8 @@ def run(
         raise ValueError(f"no workload is called {only!r}; there are: {names}")
     threads = threads or len(os.sched_getaffinity(0))
     rivals, absent = _rivals(peers)
-    table = Table(threads, [], absent)
+    peak = threads * _core_peak() if any(w.flops for w in chosen) else 0.0
+    table = Table(threads, [], absent, peak)
     with config.scope(threads=threads):
         for rival in rivals:
             rival.namespace.set_num_threads(threads)
@@ -63,6 +64,13 @@ def run(
             progress(workload.name)
             table.rows.append(_measure(workload, rivals))
     return table
+
+
+def _core_peak() -> float:
+    """What the multiply-add units of one core can do, in operations a second."""
+    from graphgrad.kernels.contract.peak import measure_fma_peak
+
+    return measure_fma_peak("float32")
 
 
 def _rivals(peers: Sequence[str]) -> tuple[list[Contestant], list[str]]:

@@ -38,6 +38,10 @@ from graphgrad.functional.adaptive import (
     adaptive_max_pool2d,
     adaptive_max_pool3d,
 )
+from graphgrad.functional.attention import (
+    multi_head_attention_forward,
+    scaled_dot_product_attention,
+)
 from graphgrad.functional.classification import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,

@@ -92,6 +92,10 @@ def rrelu(
     inplace: bool = False,
 ) -> Tensor:
     """Leaky relu whose slope is drawn from [lower, upper) in training, else is their mean."""
+    if lower > upper:
+        raise RuntimeError(
+            f"Lower bound should be less than or equal to the upper bound, got {lower} > {upper}"
+        )
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)
     noise = gg.rand_like(input.detach()) * (upper - lower) + lower
@@ -105,6 +109,10 @@ def _prelu(x: Tensor, weight: Tensor) -> Tensor:
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """x where x > 0, else weight·x; one weight, or one for each channel (dimension 1)."""
+    if weight.dim() > 1:
+        raise RuntimeError(
+            f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.dim()}"
+        )
     if weight.numel() != 1:
         if input.dim() == 0:
             raise RuntimeError("Not allow zero-dim input tensor.")

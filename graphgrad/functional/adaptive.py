@@ -14,7 +14,7 @@ import graphgrad as gg
 from graphgrad import lang
 from graphgrad.dtypes import int64
 from graphgrad.functional._arguments import spread
-from graphgrad.functional.pooling import _avg_pool, _check, _first_maximum
+from graphgrad.functional.pooling import _avg_pool, _first_maximum
 from graphgrad.tensor import Tensor
 from graphgrad.tensor.composite import composite
 
@@ -27,7 +27,8 @@ def _bounds(size: int, out: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _resolve(name: str, x: Tensor, output_size: Any, n: int) -> Ints:
-    _check(name, x, n)
+    if x.dim() <= n:
+        raise ValueError(f"Input dimension should be at least {n + 1}, got {x.dim()}")
     wanted = spread(output_size, n)
     if len(wanted) != n:
         raise RuntimeError(f"{name}: output_size must be {n}")

@@ -316,6 +316,10 @@ def multi_margin_loss(
         raise RuntimeError(
             f"inconsistent target size, expected {x.shape[0]} but got {list(target.shape)}"
         )
+    if weight is not None and weight.numel() != x.shape[1]:
+        raise RuntimeError(
+            f"inconsistent weight size, expected {x.shape[1]} but got {list(weight.shape)}"
+        )
     scale = None if weight is None else weight[label].unsqueeze(1)
     return _multi_margin(x, label, scale, p, float(margin), tuple(target.shape), reduction)
 

@@ -144,6 +144,10 @@ def _check(name: str, x: Tensor, weight: Tensor, bias: Any, groups: int, n: int)
         )
     if x.dtype is not weight.dtype:
         raise RuntimeError(f"expected scalar type {spelled(x)} but found {spelled(weight)}")
+    if bias is not None and bias.dtype is not x.dtype:
+        raise RuntimeError(
+            f"Input type ({spelled(x)}) and bias type ({spelled(bias)}) should be the same"
+        )
     if groups <= 0:
         raise RuntimeError("non-positive groups is not supported")
 

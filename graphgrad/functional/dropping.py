@@ -103,4 +103,4 @@ def feature_alpha_dropout(
     input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
 ) -> Tensor:
     """Alpha dropout of whole channels."""
-    return _alpha(input, _channels(input), p, training, inplace)
+    return _alpha(input, _channels(input), p, training, inplace) if training else input

@@ -175,7 +175,7 @@ def gaussian_nll_loss(
     if tuple(var.shape) != tuple(input.shape):
         if tuple(input.shape[:-1]) == tuple(var.shape):
             var = var.unsqueeze(-1)
-        elif var.dim() != input.dim() or var.shape[-1] != 1:
+        elif not _one_dimension_shared(var, input):
             raise ValueError("var is of incorrect size")
     # The clamp is no part of the model: gradients pass through it.
     var = var + (var.detach().clamp_min(eps) - var.detach())
@@ -183,6 +183,14 @@ def gaussian_nll_loss(
     if full:
         loss = loss + 0.5 * math.log(2 * math.pi)
     return reduced(loss, resolve_reduction(reduction))
+
+
+def _one_dimension_shared(var: Tensor, input: Tensor) -> bool:
+    """Whether ``var`` is like ``input`` but has size 1 in one dimension."""
+    if var.dim() != input.dim():
+        return False
+    differing = [v for v, n in zip(var.shape, input.shape, strict=True) if v != n]
+    return differing == [1]
 
 
 # ------------------------------------------------------------------------------------ distances

@@ -96,6 +96,8 @@ def batch_norm(
     In training the batch's own moments are used, and the running ones move towards them by
     ``momentum`` (the variance unbiased); otherwise the running moments are used.
     """
+    if input.numel() == 0:
+        return input.clone()
     channels = input.shape[1]
     named = {"running_mean": running_mean, "running_var": running_var}
     named |= {"weight": weight, "bias": bias}

@@ -47,12 +47,11 @@ _MODES = {"reflect": _reflected, "replicate": _replicated, "circular": _wrapped}
 def _borders(x: Tensor, widths: tuple[int, ...], mode: str) -> Tensor:
     for i in range(0, len(widths), 2):
         dim, (low, high) = x.dim() - 1 - i // 2, widths[i : i + 2]
-        # A negative width crops; what is left is padded on the other side.
+        x = _MODES[mode](x, dim, max(low, 0), max(high, 0))
+        # A negative width crops what the other side was padded from, too.
         if low < 0 or high < 0:
             start, stop = max(-low, 0), x.shape[dim] - max(-high, 0)
             x = x.narrow(dim, start, stop - start)
-            low, high = max(low, 0), max(high, 0)
-        x = _MODES[mode](x, dim, low, high)
     return x
 
 

@@ -6,30 +6,44 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import graphgrad as gg
 from graphgrad import lang
-from graphgrad.dtypes import float32
-from graphgrad.optim.optimizer import Group, Optimizer, check, rule_of
+from graphgrad.optim.optimizer import Group, Optimizer, rule_of, validated
 from graphgrad.tensor import Tensor
 
 
-def _correction(group: Group, which: int, steps: float) -> float:
+def correction(group: Group, which: int, steps: float) -> float:
     """1 - beta^t, the bias of a moving average after its t-th step."""
     return 1.0 - group["betas"][which] ** (steps + 1)
+
+
+# The two ways of weight decay: added to the gradient, or shrinking the parameter.
+DECAY: dict[str, Any] = {
+    "weight_decay": lambda group, _: group["weight_decay"],
+    "shrink": lambda group, _: 1.0 - float(group["lr"]) * group["weight_decay"],
+}
+
+
+def decayed(
+    p: Any, g: Any, n: Any, weight_decay: bool, maximize: bool, decoupled: bool = False
+) -> tuple[Any, Any]:
+    """Parameter and gradient after weight decay; the gradient negated to maximise."""
+    g = lang.neg(g) if maximize else g
+    if weight_decay and decoupled:
+        return lang.mul(p, n["shrink"]), g
+    return p, lang.add(g, lang.mul(p, n["weight_decay"])) if weight_decay else g
 
 
 class Adam(Optimizer):
     """p ← p - lr·m̂/(√v̂ + eps) with bias-corrected moving averages m of g and v of g²."""
 
     numbers = {
-        "step_size": lambda group, t: float(group["lr"]) / _correction(group, 0, t),
-        "root": lambda group, t: math.sqrt(_correction(group, 1, t)),
+        "step_size": lambda group, t: float(group["lr"]) / correction(group, 0, t),
+        "root": lambda group, t: math.sqrt(correction(group, 1, t)),
         "rest1": lambda group, _: 1.0 - group["betas"][0],
         "beta2": lambda group, _: group["betas"][1],
         "rest2": lambda group, _: 1.0 - group["betas"][1],
         "eps": lambda group, _: group["eps"],
-        "weight_decay": lambda group, _: group["weight_decay"],
-        "shrink": lambda group, _: 1.0 - float(group["lr"]) * group["weight_decay"],
+        **DECAY,
     }
 
     switches = ("weight_decay", "amsgrad", "maximize", "decoupled_weight_decay")
@@ -50,15 +64,6 @@ class Adam(Optimizer):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ) -> None:
-        if isinstance(lr, Tensor):
-            check(lr.numel() == 1, "Tensor lr must be 1-element")
-        check(float(lr) >= 0.0, f"Invalid learning rate: {lr}")
-        check(eps >= 0.0, f"Invalid epsilon value: {eps}")
-        for i, beta in enumerate(betas):
-            check(0.0 <= beta < 1.0, f"Invalid beta parameter at index {i}: {beta}")
-        check(weight_decay >= 0.0, f"Invalid weight_decay value: {weight_decay}")
-        if differentiable:
-            raise NotImplementedError("an optimizer step cannot be differentiated")
         options = {
             "lr": lr,
             "betas": betas,
@@ -72,16 +77,11 @@ class Adam(Optimizer):
             "fused": fused,
             "decoupled_weight_decay": decoupled_weight_decay,
         }
-        super().__init__(params, options)
+        super().__init__(params, validated(options))
 
     def names(self, group: Group) -> tuple[str, ...]:
         largest = ("max_exp_avg_sq",) if group["amsgrad"] else ()
         return ("step", "exp_avg", "exp_avg_sq", *largest)
-
-    def start(self, group: Group, parameter: Tensor, name: str) -> Tensor:
-        if name == "step":
-            return gg.tensor(0.0, dtype=float32)
-        return super().start(group, parameter, name)
 
     def rule(self, group: Group) -> Callable[..., Any]:
         return rule_of(_adam, **self.options(group))
@@ -118,11 +118,7 @@ def _adam(
     decoupled_weight_decay: bool,
 ) -> tuple[Any, ...]:
     *largest, n = rest
-    g = lang.neg(g) if maximize else g
-    if decoupled_weight_decay:
-        p = lang.mul(p, n["shrink"])
-    elif weight_decay:
-        g = lang.add(g, lang.mul(p, n["weight_decay"]))
+    p, g = decayed(p, g, n, weight_decay, maximize, decoupled_weight_decay)
     mean = lang.add(mean, lang.mul(lang.sub(g, mean), n["rest1"]))
     square = lang.add(lang.mul(square, n["beta2"]), lang.mul(lang.mul(g, g), n["rest2"]))
     if amsgrad:

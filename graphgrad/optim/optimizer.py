@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from typing import Any, ClassVar
 
+import graphgrad as gg
+from graphgrad.dtypes import float32
 from graphgrad.optim.update import Update
 from graphgrad.tensor import Tensor
 from graphgrad.tensor.record import RemovableHandle
@@ -35,6 +37,35 @@ def check(ok: bool, text: str) -> None:
     """ValueError unless ``ok``."""
     if not ok:
         raise ValueError(text)
+
+
+# Options with a lower bound of 0 (betas and rho also an upper one of 1), as errors name them.
+_SPELLED = {
+    "lr": "learning rate",
+    "eps": "epsilon value",
+    "momentum": "momentum value",
+    "weight_decay": "weight_decay value",
+    "alpha": "alpha value",
+    "rho": "rho value",
+    "lr_decay": "lr_decay value",
+    "initial_accumulator_value": "initial_accumulator_value value",
+    "momentum_decay": "momentum_decay value",
+}
+
+
+def validated(options: dict[str, Any]) -> dict[str, Any]:
+    """The options, after PyTorch's checks: ValueError names the first that is out of range."""
+    if isinstance(options["lr"], Tensor):
+        check(options["lr"].numel() == 1, "Tensor lr must be 1-element")
+    for name, spelled in _SPELLED.items():
+        value = float(options.get(name, 0.0))
+        inside = value >= 0.0 and (name != "rho" or value <= 1.0)
+        check(inside, f"Invalid {spelled}: {options.get(name)}")
+    for i, beta in enumerate(options.get("betas", ())):
+        check(0.0 <= beta < 1.0, f"Invalid beta parameter at index {i}: {beta}")
+    if options.get("differentiable"):
+        raise NotImplementedError("an optimizer step cannot be differentiated")
+    return options
 
 
 class Optimizer:
@@ -90,6 +121,8 @@ class Optimizer:
 
     def start(self, group: Group, parameter: Tensor, name: str) -> Tensor:
         """A state tensor before the first step."""
+        if name == "step":
+            return gg.tensor(0.0, dtype=float32)
         return parameter.detach().new_zeros(parameter.shape)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

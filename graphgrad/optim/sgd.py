@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from graphgrad import lang
-from graphgrad.optim.optimizer import Group, Optimizer, check, rule_of
+from graphgrad.optim.optimizer import Group, Optimizer, rule_of, validated
 from graphgrad.optim.update import Update
 from graphgrad.tensor import Tensor
 from graphgrad.tensor.state import state
@@ -38,15 +38,6 @@ class SGD(Optimizer):
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
-        if isinstance(lr, Tensor):
-            check(lr.numel() == 1, "Tensor lr must be 1-element")
-        check(float(lr) >= 0.0, f"Invalid learning rate: {lr}")
-        check(momentum >= 0.0, f"Invalid momentum value: {momentum}")
-        check(weight_decay >= 0.0, f"Invalid weight_decay value: {weight_decay}")
-        if nesterov and (momentum <= 0 or dampening != 0):
-            raise ValueError("Nesterov momentum requires a momentum and zero dampening")
-        if differentiable:
-            raise NotImplementedError("an optimizer step cannot be differentiated")
         options = {
             "lr": lr,
             "momentum": momentum,
@@ -58,7 +49,9 @@ class SGD(Optimizer):
             "differentiable": differentiable,
             "fused": fused,
         }
-        super().__init__(params, options)
+        super().__init__(params, validated(options))
+        if nesterov and (momentum <= 0 or dampening != 0):
+            raise ValueError("Nesterov momentum requires a momentum and zero dampening")
 
     def names(self, group: Group) -> tuple[str, ...]:
         return ("momentum_buffer",) if group["momentum"] else ()

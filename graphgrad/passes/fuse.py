@@ -13,9 +13,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from graphgrad.axes import Axis, Misfit, Nest, Place, Read, correspondence, join, leaves, placed
+from graphgrad.axes import Axis, Misfit, Nest, Place, Read, correspondence, join, leaves, placed, walks_rows
 from graphgrad.ir import Graph, Node
 from graphgrad.passes.inline import CHEAP, Inlined
+from graphgrad.passes.onehot import one_hot
 from graphgrad.passes.stepwise import stepwise
 from graphgrad.regions import CONTRACT, CONTROL, HOST, LOOP, Plan, Region
 from graphgrad.views import VIEWS, obstacle, path
@@ -25,6 +26,8 @@ MAX_BUFFERS = 40
 MAX_STAGES = 5
 FEW_ROWS = 32  # with fewer rows, a long reduction is cut into chunks: a single pass
 LONG = 65536
+LARGE = 1024  # elements of a value that two regions should not both read
+MAX_SIBLINGS = 4
 
 OPAQUE = {"contract": CONTRACT, "control": CONTROL, "host": HOST, "sort": LOOP}
 ROOTS = frozenset(
@@ -36,7 +39,7 @@ SEPARATE_OPERANDS = frozenset({"pad", "concat", "slice_update"})
 
 def fuse(graph: Graph) -> Plan:
     """The regions of a graph, in an order that respects their dependences."""
-    return _Fusion(stepwise(graph)).plan()
+    return _Fusion(stepwise(one_hot(graph))).plan()
 
 
 class Group:
@@ -77,6 +80,7 @@ class _Fusion:
         self.inlined = Inlined(graph, self.memory)
         self.group: dict[Node, Group] = {}
         self.readers: dict[Node, set[Node]] = {}
+        self.walkers: dict[Node, list[Group]] = {}
 
     def plan(self) -> Plan:
         nodes = [x for x in self.graph.nodes if self._is_computed(x)]
@@ -132,6 +136,12 @@ class _Fusion:
                 self.memory.add(x)
             if x.size and x.op.kind != "source":
                 self._join_operands(x, place)
+                self._join_siblings(x, place)
+            if x.op.name == "gather" and self.group[x].find() is not self._group_of(x.inputs[0]):
+                self._store(path(x.inputs[0], self.memory)[0])
+
+    def _group_of(self, x: Node) -> Group | None:
+        return self.group[x].find() if x in self.group else None
 
     def _project(self, x: Node) -> None:
         group = self.group[x] = self.group[x.inputs[0]]
@@ -173,11 +183,23 @@ class _Fusion:
 
     def _indexed_operand(self, x: Node) -> None:
         """What a gather reads at computed positions has to be a view of memory."""
-        if x.op.name == "gather":
+        if x.op.name == "gather" and not self._picks_from_rows(x):
             self._store(path(x.inputs[0], self.memory)[0])
             blocked = obstacle(x.inputs[0], self.memory)
             if blocked is not None:
                 self._store(blocked)
+
+    def _picks_from_rows(self, x: Node) -> bool:
+        """Whether a gather takes an element of rows that are being reduced: computed once more.
+
+        A row's reductions do not depend on the position in it, so neither loops nor memory are needed.
+        """
+        source = x.inputs[0]
+        nest = self.group[source].find().nest if source in self.group else None
+        if nest is None or source not in nest.places or not walks_rows(x):
+            return False
+        along = leaves(nest.places[source].dims[x.attrs["axis"]])
+        return bool(along) and set(along) == set(leaves(nest.reduced))
 
     def _store(self, x: Node) -> None:
         """Have a view or a recomputed value written to memory, now."""
@@ -212,10 +234,32 @@ class _Fusion:
             mapping = correspondence(other.nest, group.nest, edges)
             if mapping is not None and self._fits(other, group, mapping, x):
                 earlier |= other.producers()
-                join(mapping.items())
-                self._merge(other, group)
+                self._merge(other, group, mapping)
         group = self.group[x].find()
         group.stage[x] = self._stage(x, group)
+
+    def _join_siblings(self, x: Node, place: Place) -> None:
+        """Merge with groups that walk the same large values in memory: they are read once."""
+        for read in place.reads:
+            base = read.base
+            if base.size < LARGE or read.dims is None or base in self.group[x].find().nest.places:
+                continue
+            walkers = self.walkers.setdefault(base, [])
+            group = self.group[x].find()
+            for other in dict.fromkeys(g.find() for g in walkers):
+                if other is group or self._reaches(other, group) or self._reaches(group, other):
+                    continue
+                mapping = correspondence(other.nest, group.nest, [])
+                if self._is_whole(other, group, mapping) and self._fits(other, group, mapping, x):
+                    self._merge(other, group, mapping)
+                    group = group.find()
+            walkers[:] = [*walkers[-MAX_SIBLINGS + 1 :], group]
+
+    def _is_whole(self, a: Group, b: Group, mapping: dict[Axis, Axis] | None) -> bool:
+        """Whether every axis of two nests has been paired."""
+        if mapping is None:
+            return False
+        return _mapped(a.nest.domain, mapping) == _mapped(b.nest.domain, {})
 
     def _separated(self, other: Group, group: Group, earlier: set[Group]) -> bool:
         """Whether a path leaves the merged group and comes back, or an edge in it is unmatched.
@@ -249,7 +293,8 @@ class _Fusion:
         ]
         return max(found, default=0)
 
-    def _merge(self, a: Group, b: Group) -> None:
+    def _merge(self, a: Group, b: Group, mapping: dict[Axis, Axis]) -> None:
+        join(mapping.items())
         if len(a.nodes) < len(b.nodes):
             a, b = b, a
         b.parent = a

@@ -48,14 +48,11 @@ def _rebuilt(plan: Plan, chains: dict[Region, list[Node]]) -> tuple[Region, ...]
     }
     regions = []
     for region in plan:
-        if region in chains:
-            chain = chains[region]
-            regions.append(replace(region, nodes=(*region.nodes, *chain), outputs=(chain[-1],)))
-            continue
-        outputs = tuple(y for y in region.outputs if y not in moved)
+        chain = chains.get(region, [])
+        outputs = tuple(chain[-1:]) or tuple(y for y in region.outputs if y not in moved)
         # A region that only copied the permuted product has nothing left to do.
         if outputs:
-            nodes = tuple(x for x in region.nodes if x not in moved)
+            nodes = (*(x for x in region.nodes if x not in moved), *chain)
             inputs = tuple(dict.fromkeys(stored.get(x, x) for x in region.inputs))
             regions.append(replace(region, nodes=nodes, inputs=inputs, outputs=outputs))
     return tuple(regions)

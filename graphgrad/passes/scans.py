@@ -288,7 +288,10 @@ def _late_sums(terms: dict[int, Node]) -> Replacement:
         def result(i: int) -> Node:
             if i in terms:
                 late = _over_time(terms[i], whole)
-                return ir.node("add", loop.carries[i], late, origins=terms[i].origins)
+                start = loop.carries[i]
+                if _is_zero(start):
+                    return late
+                return ir.node("add", start, late, origins=terms[i].origins)
             if i < count:
                 return lang.result(scan, kept.index(i))
             return lang.result(scan, len(kept) + i - count)
@@ -296,6 +299,12 @@ def _late_sums(terms: dict[int, Node]) -> Replacement:
         return result
 
     return build
+
+
+def _is_zero(x: Node) -> bool:
+    while x.op.name in ("expand", "reshape"):
+        (x,) = x.inputs
+    return x.op.name == "scalar" and x.attrs["value"] == 0
 
 
 def _summands(term: Node) -> Iterable[Node]:

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from graphgrad.errors import TraceError, message
 from graphgrad.tensor import engine
 from graphgrad.tensor.core import Tensor, method, wrap
 from graphgrad.tensor.plan import edge_of
 from graphgrad.tensor.record import Hooks, RemovableHandle
-from graphgrad.tensor.state import no_grad
+from graphgrad.tensor.state import no_grad, state
 
 
 @method
@@ -178,6 +179,13 @@ def register_hook(self: Tensor, hook: Any) -> RemovableHandle:
     """Call ``hook(grad)`` when this tensor's gradient is known; what it returns replaces it."""
     if not self._needs:
         raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+    if state.trace is not None and self._edge is None:
+        raise TraceError(
+            message(
+                "a hook on a leaf, registered while tracing, would be registered only once",
+                hint="register it before calling the compiled function",
+            )
+        )
     hooks, number = _hooks_of(self)
     return hooks.add(hooks.outputs.setdefault(number, {}), hook)
 

@@ -256,7 +256,15 @@ class GraphWay:
         roots = [(edge_of(y), g) for y, g in zip(outputs, cotangents, strict=True) if g is not None]
         targets = [edge_of(inputs[i]) for i in self.needs]
         found = engine.run(roots, targets, True, True)
-        return [found.get(edge) for edge in targets]
+        pairs = zip(targets, self.needs, strict=True)
+        return [_tied(found.get(edge), inputs[i]) for edge, i in pairs]
+
+
+def _tied(g: Any, x: Tensor) -> Any:
+    """A gradient that is constant in its operand still depends on it, by 0: as in PyTorch."""
+    if g is None or g._needs or not x._needs:
+        return g
+    return lang.where(lang.constant(np.False_), x, g)
 
 
 def graph_record(

@@ -19,7 +19,7 @@ from graphgrad.tensor.core import (
     method,
     publish,
 )
-from graphgrad.tensor.plan import apply
+from graphgrad.tensor.plan import apply, layout
 from graphgrad.tensor.state import state
 
 # ------------------------------------------------------------------------------------ dtype, device
@@ -156,11 +156,9 @@ def stride(self: Tensor, dim: int | None = None) -> Any:
     """Steps in elements from one position to the next, per dimension."""
     array = self._array
     if array is None:
-        steps, step = [], 1
-        for n in reversed(self.shape):
-            steps.append(step)
-            step *= max(n, 1)
-        strides = tuple(reversed(steps))
+        view = layout(self)
+        assert view is not None
+        strides = view.strides
     else:
         strides = tuple(s // array.itemsize for s in array.strides)
     return strides if dim is None else strides[dim]
@@ -169,7 +167,10 @@ def stride(self: Tensor, dim: int | None = None) -> Any:
 @method
 def is_contiguous(self: Tensor, memory_format: Any = None) -> bool:
     """Whether elements lie in row-major order without gaps."""
-    return self._array is None or self._array.flags.c_contiguous
+    if self._array is None:
+        view = layout(self)
+        return view is not None and view.contiguous
+    return self._array.flags.c_contiguous
 
 
 @method

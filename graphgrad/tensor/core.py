@@ -38,6 +38,8 @@ class Storage:
     # Class attributes: a storage nobody wrote or viewed costs one empty object.
     version: int = 0
     shared: bool = False
+    # In a trace: memory of an argument, which outlives the trace.
+    outside: bool = False
     written: Any = None
     aliases: list[weakref.ref[Tensor]] | None = None
     generation: int = 0

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from graphgrad.errors import is_ours
+from graphgrad.errors import TraceError, is_ours, message
 from graphgrad.tensor import plan as plans
 from graphgrad.tensor.core import FUNCTIONS, Tensor, both, method, publish, wrap
 from graphgrad.tensor.plan import Plan, Type, attach
@@ -32,6 +32,7 @@ def assign(t: Tensor, new: Tensor, name: str = "assign") -> Tensor:
     check_writable(t)
     new = _fitting(t, new)
     if t._array is None or state.trace is not None:
+        _check_traced(t)
         state.trace.write(t, state.trace.node(new))
     else:
         _store(t, new)
@@ -97,11 +98,24 @@ def _store(t: Tensor, new: Tensor) -> None:
 def writable(t: Tensor) -> np.ndarray:
     """The memory of ``t``, or PyTorch's error where several elements share one place."""
     if not t._array.flags.writeable:
-        raise RuntimeError(
-            "unsupported operation: more than one element of the written-to tensor refers to a "
-            "single memory location. Please clone() the tensor before performing the operation."
-        )
+        raise RuntimeError(_OVERLAP)
     return t._array
+
+
+_OVERLAP = (
+    "unsupported operation: more than one element of the written-to tensor refers to a "
+    "single memory location. Please clone() the tensor before performing the operation."
+)
+
+
+def _check_traced(t: Tensor) -> None:
+    """The same error for a traced view that would repeat elements."""
+    if t._array is None:
+        view = plans.layout(t)
+        if view is not None and any(
+            n > 1 and s == 0 for n, s in zip(view.shape, view.strides, strict=True)
+        ):
+            raise RuntimeError(_OVERLAP)
 
 
 def wrote(t: Tensor) -> None:
@@ -121,6 +135,14 @@ def wrote(t: Tensor) -> None:
 def _rebase(t: Tensor, new: Tensor) -> None:
     """Give ``t`` the history of ``new``; through a view, give it to the base and all its views."""
     base = t._base
+    root = t if base is None else base
+    if state.trace is not None and (root._array is not None or t._storage.outside):
+        raise TraceError(
+            message(
+                "a compiled function gives a tensor from outside a history by writing to it",
+                hint="return the new value instead, or write under no_grad()",
+            )
+        )
     if not new._needs:
         new = _overwriting(t, new)
     if base is None:

@@ -23,6 +23,7 @@ from graphgrad.tensor import record
 from graphgrad.tensor.core import Storage, Tensor, tracer, wrap
 from graphgrad.tensor.programs import Promoted
 from graphgrad.tensor.state import state
+from graphgrad.views import View, resolve, row_major
 
 VIEWS = frozenset({"reshape", "permute", "expand", "slice", "window"})
 # NumPy rules that may hand back their operand's memory though the operation promises a new tensor.
@@ -253,8 +254,7 @@ def locate(rec: Any) -> None:
 
 def share(out: Tensor, source: Tensor, plan: Plan) -> None:
     """Make ``out`` a view of ``source``, if its memory is (a reshape may have copied)."""
-    x, y = source._array, out._array
-    if x is not None and plan.name == "reshape" and not _same_memory(x, y):
+    if plan.name == "reshape" and not _same_memory(source, out, plan):
         return
     storage = source._storage
     out._storage = storage
@@ -265,8 +265,22 @@ def share(out: Tensor, source: Tensor, plan: Plan) -> None:
     storage.add_alias(out)
 
 
-def _same_memory(x: np.ndarray, y: np.ndarray) -> bool:
-    return x.flags.c_contiguous or np.may_share_memory(x, y)
+def _same_memory(source: Tensor, out: Tensor, plan: Plan) -> bool:
+    x = source._array
+    if x is None:
+        return layout(source, plan) is not None
+    return x.flags.c_contiguous or np.may_share_memory(x, out._array)
+
+
+def layout(t: Tensor, *more: Plan) -> View | None:
+    """The strides a traced tensor would have as written; None after a reshape that would copy."""
+    chain = (*t._chain, *more)
+    if not chain:
+        return View(t._node, 0, tuple(t.shape), row_major(t.shape))
+    root = node = ir.input(*chain[0].inputs[0])
+    for link in chain:
+        node = ir.node(link.name, node, origins=(), **link.attrs)
+    return resolve(node, {root})
 
 
 def _traced(trace: Any, name: str, inputs: Sequence[Any], attrs: dict[str, Any]) -> Tensor:

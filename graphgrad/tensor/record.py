@@ -15,6 +15,8 @@ from types import CodeType
 from typing import Any
 
 from graphgrad.errors import Origin
+from graphgrad.ir import Node
+from graphgrad.tensor.state import state
 
 _tick = count(1).__next__
 
@@ -65,6 +67,7 @@ class Record:
         "__dict__",
         "__weakref__",
         "_hooks",
+        "_unpack",
         "code",
         "edges",
         "module",
@@ -91,6 +94,8 @@ class Record:
     offset: int
     module: str
     _hooks: Hooks | None
+    # Turns what a saved_tensors_hooks pair packed back into values; None: nothing was packed.
+    _unpack: Any
 
     def name(self) -> str:
         """PyTorch's name of the operation, such as ``MulBackward0``."""
@@ -131,10 +136,11 @@ class Record:
         """The saved values, or the error that says who freed or overwrote them."""
         if self.saved is None:
             raise RuntimeError(freed(self))
-        for storage, version in zip(self.stamps, self.versions, strict=True):
-            if storage.version != version:
+        for storage, version, value in zip(self.stamps, self.versions, self.saved, strict=False):
+            # Nodes, which a trace saves, never change.
+            if storage.version != version and value.__class__ is not Node:
                 raise RuntimeError(overwritten(self, storage, version))
-        return self.saved
+        return self.saved if self._unpack is None else self._unpack(self.saved)
 
     def keep_own(self, storage: Any) -> None:
         """Copy what was saved from ``storage``, which is about to be overwritten."""
@@ -213,7 +219,9 @@ def make(way: Any, saved: tuple[Any, ...], stamps: Sequence[Any], edges: Sequenc
     rec.way, rec.saved, rec.edges, rec.stamps = way, saved, edges, stamps
     rec.versions = [s.version for s in stamps]
     rec.sequence = _tick()
-    rec.code, rec.offset, rec.module, rec._hooks = None, -1, "", None
+    rec.code, rec.offset, rec.module, rec._hooks, rec._unpack = None, -1, "", None, None
+    if state.saved_hooks:
+        rec.saved, rec._unpack = state.saved_hooks[-1](saved)
     return rec
 
 
@@ -256,8 +264,9 @@ def freed(rec: Record) -> str:
     return (
         "Trying to backward through the graph a second time (or directly access saved tensors "
         "after they have already been freed). Saved intermediate values of the graph are freed "
-        "when you call .backward() or autograd.grad(). Specify retain_graph=True if you need to backward "
-        "through the graph a second time or if you need to access saved tensors after calling "
+        "when you call .backward() or autograd.grad(). Specify retain_graph=True if you need to "
+        "backward through the graph a second time or if you need to access saved tensors after "
+        "calling "
         f"backward.\n{rec.name()} was recorded here:\n{place(rec.code, rec.offset)}"
     )
 

@@ -68,7 +68,7 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
 def _mean(x: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
     n = size_of(tuple(x.shape[a] for a in axes))
     total = reduced("sum", x, axes, keepdim)
-    return total * (1 / n) if n else total * math.nan
+    return total / n if n else total * math.nan
 
 
 def _spelled(x: Tensor) -> str:

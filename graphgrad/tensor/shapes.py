@@ -73,15 +73,13 @@ def view(self: Tensor, *shape: Any, dtype: Any = None) -> Tensor:
     if dtype is not None or (len(shape) == 1 and isinstance(shape[0], DType)):
         return apply("bitcast", self, dtype=dtype or shape[0])
     wanted = _resolved(sizes_of(shape), self.numel())
-    if self._array is not None and not self._array.flags.c_contiguous:
-        out = apply("reshape", self, shape=wanted)
-        if out._storage is self._storage:
-            return out
+    out = apply("reshape", self, shape=wanted)
+    if out._storage is not self._storage:
         raise RuntimeError(
             "view size is not compatible with input tensor's size and stride (at least one "
             "dimension spans across two contiguous subspaces). Use .reshape(...) instead."
         )
-    return apply("reshape", self, shape=wanted)
+    return out
 
 
 @both

@@ -210,7 +210,7 @@ def searchsorted(
 ) -> Tensor:
     """Where ``values`` would be inserted to keep the order of the last dimension."""
     given = as_tensor(values, dtype=sorted_sequence.dtype)
-    rows = sorted_sequence.unsqueeze(-2 if sorted_sequence.ndim > 1 else 0)
+    rows = sorted_sequence.unsqueeze(-2) if sorted_sequence.ndim > 1 else sorted_sequence
     after = (
         (rows <= given.unsqueeze(-1)) if right or side == "right" else rows < given.unsqueeze(-1)
     )

@@ -22,7 +22,7 @@ class State(threading.local):
     anomaly: bool = False
     trace: Any = None
     module: str = ""
-    # (pack, unpack) pairs of autograd.graph.saved_tensors_hooks, innermost last.
+    # What packs the saved values of new records (autograd.graph), innermost last.
     saved_hooks: tuple[Any, ...] = ()
 
 

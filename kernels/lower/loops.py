@@ -35,7 +35,8 @@ def lower_stores(
     schedule = Schedule.of(stores, serial)
     if not serial and _splits(schedule):
         return _split(name, schedule, trace)
-    return [_call(name, schedule, _blocks(schedule))]
+    # A suffix, because a kernel named fmod or min would hide what its own code calls.
+    return [_call(f"{name}_loop", schedule, _blocks(schedule))]
 
 
 def _blocks(schedule: Schedule) -> dict[Loop, int]:
@@ -69,8 +70,6 @@ def _call(
     numbers: Mapping[Loop, Axis] | None = None,
 ) -> KernelCall:
     """Write the kernel, and place its chunks' arrays in scratch, after its first bytes."""
-    # A kernel must not hide what its own source calls.
-    name = f"{name}_of" if name in ("min", "range") else name
     nest = Nest(name, schedule, blocks, numbers or {})
     kernel = nest.build()
     step = grain(nest.iterations, nanoseconds(schedule))
@@ -115,7 +114,7 @@ def _split(name: str, schedule: Schedule, trace: Trace) -> list[KernelCall]:
     blocks[loop] = size
     second = Schedule.of(_combining(late, partials, position, block, trace))
     return [
-        _call(name, first, blocks, scratch, {loop: block}),
+        _call(f"{name}_parts", first, blocks, scratch, {loop: block}),
         _call(f"{name}_combine", second, _blocks(second), scratch),
     ]
 

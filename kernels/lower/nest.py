@@ -297,6 +297,8 @@ class Nest:
 
     def depth(self, axes: frozenset[Axis], stage: int) -> int:
         """The outermost level at which all of some axes have a position."""
+        if stage and self.schedule.tile is not None and self.schedule.inner:
+            return len(self.levels) - 1  # where the tile's accumulators are read
         deepest = 1 if stage or any(loop.carries(axes) for loop in self.starts) else 0
         for i, level in enumerate(self.levels[2:], 2):
             if level.loop is not None and level.loop.carries(axes):

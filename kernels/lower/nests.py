@@ -20,20 +20,24 @@ class Frame:
     """The loop nest of a set of nodes. Views have loops of their own only if they are ``written``."""
 
     def __init__(
-        self, nodes: Iterable[Node], memory: Container[Node], written: Container[Node]
+        self, nodes: Iterable[Node], memory: frozenset[Node], written: Container[Node]
     ) -> None:
         self.memory = memory
+        # A view that is written has loops of its own, which its readers share.
+        self.stops = set(memory)
         self.nests: dict[Node, Nest] = {}
         self.depends: set[Node] = set()
         for x in nodes:
             plain = x.op.name not in VIEWS and x.op.kind != "source"
-            if x not in memory and (plain or x in written):
+            if x not in self.stops and (plain or x in written):
                 self._add(x)
+                if x.op.name in VIEWS:
+                    self.stops.add(x)
         self._connect()
 
     def _add(self, x: Node) -> None:
         try:
-            place = placed(x, self.memory)
+            place = placed(x, self.stops)
         except Misfit as misfit:
             raise NotImplementedError(f"{x!r} reads {misfit.node!r} across its rows") from None
         mine = self.nests[x] = Nest(x, place)
@@ -68,13 +72,15 @@ class Frame:
 
     def _connect(self) -> None:
         """Share loops between parts that only read the same memory."""
-        nests = list(dict.fromkeys(self.nests.values()))
-        while len(nests) > 1:
-            first, second = nests[0], nests.pop(1)
-            mapping = correspondence(first, second, [])
-            if mapping:
-                self._merge(first, second, mapping)
-                nests[0] = self.nests[next(iter(first.places))]
+        left = list(dict.fromkeys(self.nests.values()))
+        while len(left) > 1:
+            nest = left.pop()
+            for other in left:
+                mapping = correspondence(other, nest, [])
+                if mapping:
+                    self._merge(other, nest, mapping)
+                    left[left.index(other)] = self.nests[next(iter(nest.places))]
+                    break
 
     def dims(self, x: Node) -> Dims:
         return self.nests[x].places[x].dims

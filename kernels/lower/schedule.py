@@ -108,6 +108,9 @@ class Schedule:
             if inside != frozenset(v.attrs[1]):
                 raise NotImplementedError("reductions over different axes in one region")
         axes = _domain(stores, values, inside)
+        rows = frozenset(axes) - inside
+        if not all(rows <= s.axes and (inside <= s.axes or inside.isdisjoint(s.axes)) for s in stores):
+            raise NotImplementedError("results of different loops in one region")
         accesses = _accesses(stores, values)
         first = _innermost(axes, accesses)
         order = _ordered(axes, first, accesses)

@@ -183,8 +183,10 @@ class _Garden:
         fits = [y for y in self.nodes if _same_but(y.shape, x.shape, axis)]
         return node("concat", x, *self.draw.choices(fits, k=self.draw.randint(1, 2)), axis=axis)
 
-    def _window(self, x: Node) -> Node:
+    def _window(self, x: Node) -> Node | None:
         attrs = self._window_attrs(x)
+        if attrs["size"] == (0,):
+            return None
         y = node("window", x, **attrs)
         if self.draw.random() < 0.3:
             return y

@@ -127,7 +127,9 @@ class Machine:
                 x -= 0.1 * y
 
     def numpy_write(self, x, y, i, j, value):
-        self.arrays[2][j % 2] += np.float32(value)
+        # Saved values change with it, unseen: which ones is an engine's own business.
+        if not any(t.grad_fn is not None for t in self.pool):
+            self.arrays[2][j % 2] += np.float32(value)
 
     # ---------------------------------------------------------------------- gradients, values
 

@@ -68,7 +68,7 @@ def test_a_table_shows_times_ratios_and_who_is_absent():
         Row("step", {"written": 4e-5, "compiled": 1e-5, "torch": 4e-5}),
     ]
     text = str(Table(2, rows, ["jax"], peak_flops=4e12))
-    assert "0.50×" in text and "4.00×" in text and "1,000 GFLOP/s, 25% of peak" in text
+    assert "0.50×" in text and "4.00×" in text and "1,000 GFLOP/s, 25% of FMA peak" in text
     assert "jax is not installed" in text
     assert json.loads(Table(2, rows).json())["rows"][1]["seconds"]["compiled"] == 1e-5
 

@@ -20,6 +20,14 @@ SETTINGS = [
     ("Adam", {"lr": 0.01, "maximize": True}),
     ("AdamW", {"lr": 0.1}),
     ("AdamW", {"lr": 0.1, "amsgrad": True, "weight_decay": 0}),
+    ("RMSprop", {}),
+    ("RMSprop", {"lr": 0.1, "momentum": 0.9, "centered": True, "weight_decay": 0.1}),
+    ("Adagrad", {"lr": 0.1, "lr_decay": 0.1, "initial_accumulator_value": 0.2}),
+    ("Adadelta", {"weight_decay": 0.1}),
+    ("Adamax", {"lr": 0.1}),
+    ("NAdam", {"lr": 0.1}),
+    ("NAdam", {"lr": 0.1, "weight_decay": 0.1, "decoupled_weight_decay": True}),
+    ("RAdam", {"lr": 0.1, "betas": (0.9, 0.5)}),
 ]
 
 
@@ -190,3 +198,58 @@ def test_a_compiled_step_is_the_eager_step(name, options):
         for key, value in kept.items():
             mine = compiled.state_dict()["state"][i][key]
             np.testing.assert_allclose(mine.numpy(), value.numpy(), rtol=1e-4, atol=1e-6)
+
+
+SCHEDULES = [
+    ("StepLR", {"step_size": 3}),
+    ("MultiStepLR", {"milestones": [2, 5]}),
+    ("ExponentialLR", {"gamma": 0.8}),
+    ("ConstantLR", {}),
+    ("LinearLR", {}),
+    ("PolynomialLR", {"power": 2.0}),
+    ("CosineAnnealingLR", {"T_max": 6, "eta_min": 0.01}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 3, "T_mult": 2}),
+    ("LambdaLR", {"lr_lambda": lambda epoch: 1 / (1 + epoch)}),
+    ("MultiplicativeLR", {"lr_lambda": lambda epoch: 0.9}),
+    ("OneCycleLR", {"max_lr": 0.5, "total_steps": 20}),
+    ("OneCycleLR", {"max_lr": 0.5, "total_steps": 20, "three_phase": True}),
+]
+
+
+@pytest.mark.torch
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("name", "options"), SCHEDULES)
+def test_schedules_are_torchs(name, options):
+    torch = pytest.importorskip("torch")
+    rates = []
+    for library in (gg, torch):
+        optimizer = library.optim.SGD([library.ones(1, requires_grad=True)], 0.3, momentum=0.9)
+        schedule = getattr(library.optim.lr_scheduler, name)(optimizer, **options)
+        rows = [schedule.get_last_lr()[0]]
+        for _ in range(12):
+            schedule.step()
+            rows.append(schedule.get_last_lr()[0])
+            rows.append(optimizer.param_groups[0]["momentum"])
+        rates.append(rows)
+    np.testing.assert_allclose(*rates, rtol=1e-9)
+
+
+@pytest.mark.torch
+def test_plateaus_and_sequences_are_torchs():
+    torch = pytest.importorskip("torch")
+    rates = []
+    for library in (gg, torch):
+        s = library.optim.lr_scheduler
+        optimizer = library.optim.SGD([library.ones(1, requires_grad=True)], 1.0)
+        plateau, rows = s.ReduceLROnPlateau(optimizer, patience=1, cooldown=1), []
+        for metric in (3, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1):
+            plateau.step(metric)
+            rows.append(optimizer.param_groups[0]["lr"])
+        optimizer = library.optim.SGD([library.ones(1, requires_grad=True)], 1.0)
+        parts = [s.ConstantLR(optimizer, 0.1, 2), s.ExponentialLR(optimizer, 0.9)]
+        sequence = s.SequentialLR(optimizer, parts, [3])
+        for _ in range(6):
+            sequence.step()
+            rows.append(optimizer.param_groups[0]["lr"])
+        rates.append(rows)
+    np.testing.assert_allclose(*rates, rtol=1e-9)

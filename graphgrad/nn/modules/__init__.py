@@ -1,44 +1,145 @@
 """Every layer, by topic; import them from ``graphgrad.nn``."""
 
-from inspect import isclass
-from types import ModuleType
-
-from graphgrad.nn.modules import (
-    activation,
-    batchnorm,
-    container,
-    conv,
-    distance,
-    dropout,
-    flatten,
-    linear,
-    loss,
-    module,
-    normalization,
-    padding,
-    pooling,
-    rnn,
-    sparse,
+from graphgrad.nn.modules.activation import (
+    CELU,
+    ELU,
+    GELU,
+    GLU,
+    SELU,
+    Hardshrink,
+    Hardsigmoid,
+    Hardswish,
+    Hardtanh,
+    LeakyReLU,
+    LogSigmoid,
+    LogSoftmax,
+    Mish,
+    PReLU,
+    ReLU,
+    ReLU6,
+    RReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softmax2d,
+    Softmin,
+    Softplus,
+    Softshrink,
+    Softsign,
+    Tanh,
+    Tanhshrink,
+    Threshold,
+)
+from graphgrad.nn.modules.attention import MultiheadAttention, NonDynamicallyQuantizableLinear
+from graphgrad.nn.modules.batchnorm import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    InstanceNorm3d,
+)
+from graphgrad.nn.modules.container import (
+    ModuleDict,
+    ModuleList,
+    ParameterDict,
+    ParameterList,
+    Sequential,
+)
+from graphgrad.nn.modules.conv import (
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
+)
+from graphgrad.nn.modules.distance import CosineSimilarity, PairwiseDistance
+from graphgrad.nn.modules.dropout import (
+    AlphaDropout,
+    Dropout,
+    Dropout1d,
+    Dropout2d,
+    Dropout3d,
+    FeatureAlphaDropout,
+)
+from graphgrad.nn.modules.flatten import Flatten, PixelShuffle, PixelUnshuffle, Unflatten
+from graphgrad.nn.modules.linear import Bilinear, Identity, Linear
+from graphgrad.nn.modules.loss import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CosineEmbeddingLoss,
+    CrossEntropyLoss,
+    GaussianNLLLoss,
+    HingeEmbeddingLoss,
+    HuberLoss,
+    KLDivLoss,
+    L1Loss,
+    MarginRankingLoss,
+    MSELoss,
+    MultiLabelMarginLoss,
+    MultiLabelSoftMarginLoss,
+    MultiMarginLoss,
+    NLLLoss,
+    PoissonNLLLoss,
+    SmoothL1Loss,
+    SoftMarginLoss,
+    TripletMarginLoss,
+    TripletMarginWithDistanceLoss,
+)
+from graphgrad.nn.modules.module import Module
+from graphgrad.nn.modules.normalization import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
+from graphgrad.nn.modules.padding import (
+    CircularPad1d,
+    CircularPad2d,
+    CircularPad3d,
+    ConstantPad1d,
+    ConstantPad2d,
+    ConstantPad3d,
+    ReflectionPad1d,
+    ReflectionPad2d,
+    ReflectionPad3d,
+    ReplicationPad1d,
+    ReplicationPad2d,
+    ReplicationPad3d,
+    ZeroPad1d,
+    ZeroPad2d,
+    ZeroPad3d,
+)
+from graphgrad.nn.modules.pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveAvgPool3d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AdaptiveMaxPool3d,
+    AvgPool1d,
+    AvgPool2d,
+    AvgPool3d,
+    LPPool1d,
+    LPPool2d,
+    LPPool3d,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
+)
+from graphgrad.nn.modules.rnn import (
+    GRU,
+    LSTM,
+    RNN,
+    GRUCell,
+    LSTMCell,
+    RNNBase,
+    RNNCell,
+    RNNCellBase,
+)
+from graphgrad.nn.modules.sparse import Embedding
+from graphgrad.nn.modules.transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
 )
 
-_TOPICS = (module, container, linear, conv, pooling, activation, batchnorm, normalization, dropout)
-_TOPICS += (flatten, sparse, padding, distance, rnn, loss)
-
-
-def _layers(topic: ModuleType) -> dict[str, type]:
-    """The public layers a module defines (not those it imports)."""
-    return {
-        name: value
-        for name, value in vars(topic).items()
-        if isclass(value)
-        and issubclass(value, module.Module)
-        and value.__module__ == topic.__name__
-        and not name.startswith("_")
-        and name != "Configured"
-    }
-
-
-_LAYERS = {name: layer for topic in _TOPICS for name, layer in _layers(topic).items()}
-globals().update(_LAYERS)
-
-__all__ = [*_LAYERS]
+__all__ = [name for name in globals() if name[0].isupper()]
