@@ -26,7 +26,7 @@ from graphgrad.jit import compile as compile
 from graphgrad.namespace import NAMES as _NAMES
 from graphgrad.random import Generator, default_generator
 from graphgrad.tensor import FUNCTIONS as _FUNCTIONS
-from graphgrad.tensor import Size, Tensor
+from graphgrad.tensor import Size, Tensor, spelling
 from graphgrad.tensor.state import (
     enable_grad,
     inference_mode,
@@ -39,7 +39,8 @@ from graphgrad.tensor.state import (
 __version__ = "0.1.0"
 
 importlib.import_module("graphgrad.functional.names")
-globals().update(_FUNCTIONS)
+spelling.spell_methods()
+globals().update(spelling.spelled(_FUNCTIONS))
 # Element types by PyTorch's names, constants, and the old tensor types such as LongTensor.
 globals().update(_NAMES)
 

@@ -273,8 +273,8 @@ class _Tracing:
     def _result(self, x: Any) -> Result:
         if not isinstance(x, Tensor) or x._array is not None:
             return Result("value", value=x)
-        if x._needs and x._edge is not None and x._edge[0]._hooks:
-            # A hook of this very value: deriving the view again would leave it out.
+        if x._edge is not None and any(r._hooks for r in engine.reach([x._edge])):
+            # Deriving the view again outside would leave out the hooks on the way to it.
             return Result("output", self._output(self.trace.node(x)))
         for i, t in self.tracers.items():
             if x is t:

@@ -11,15 +11,17 @@ from typing import Any
 
 from .contract.compiled import KernelName
 from .contract.host import ITEM_BYTES
-from .recipes import Recipe, from_template
+from .recipes import PACKAGE, Recipe, from_template
 
 
 def engine_recipe(name: KernelName) -> Recipe:
     """What the kernel called ``name`` is made from."""
-    factory = _FACTORIES.get(name.role, tile)
-    arguments = (name.dtype, name.lanes) if factory is not tile else _tile_arguments(name)
-    where = f"{__name__}:{factory.__name__}"
-    return from_template(where, *(arguments if name.role != "macro" else (name.role,)))
+    if name.role == "macro":
+        return from_template(f"{PACKAGE}.contract.macro:contract")
+    factory = _FACTORIES.get(name.role)
+    if factory is None:
+        return from_template(f"{__name__}:tile", *_tile_arguments(name))
+    return from_template(f"{__name__}:{factory.__name__}", name.dtype, name.lanes)
 
 
 def _tile_arguments(name: KernelName) -> tuple[str | int, ...]:
@@ -29,13 +31,6 @@ def _tile_arguments(name: KernelName) -> tuple[str | int, ...]:
 def _signed(function: Any, signature: object) -> Callable:
     function.signature = signature
     return function
-
-
-def macro_kernel(role: str) -> Callable:
-    """The loops around the tiles."""
-    from .contract import macro
-
-    return _signed(macro.contract, macro.KERNEL_SIGNATURE)
 
 
 def reduce_kernel(dtype: str, lanes: int) -> Callable:
@@ -68,7 +63,6 @@ def tile(role: str, dtype: str, lanes: int, rows: int, columns: int) -> Callable
 
 
 _FACTORIES = {
-    "macro": macro_kernel,
     "reduce": reduce_kernel,
     "copy": copy_packer,
     "transpose": transpose_packer,

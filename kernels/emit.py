@@ -2,7 +2,7 @@
 
     source = emit(kernel)       # the text of a module that defines kernel.name
 
-The text depends on the kernel's structure alone, so equal structures are equal files and compile once.
+The text depends on the kernel's structure alone: equal structures are equal files, compiled once.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class _Writer:
     def operand(self, e: Expr, op: str = "") -> str:
         text = self.expr(e)
         loose = isinstance(e, Arith) and e.op != "min" and not (op in ("", "+") and e.op == "*")
-        return f"({text})" if loose or isinstance(e, Get) and e.dtype is dtypes.bool_ else text
+        return f"({text})" if loose or (isinstance(e, Get) and e.dtype is dtypes.bool_) else text
 
     def number(self, value: float | int, dtype: DType) -> str:
         if dtype is dtypes.bool_:

@@ -7,6 +7,7 @@ gradgradcheck(f, (x, y))      # the gradient's own gradient
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def gradcheck(
         analytic = [_rows(y, checked) for y in outputs]
     for k, rows in enumerate(analytic):
         for x, found in zip(checked, rows, strict=True):
-            wanted = _differences(lambda k=k: _differentiable(func(*tensors))[k], x, eps)
+            wanted = _differences(partial(_output, func, tensors, k), x, eps)
             if not np.allclose(found, wanted, rtol, atol):
                 if not raise_exception:
                     return False
@@ -71,6 +72,10 @@ def gradgradcheck(
         return tuple(g for g in found if g is not None)
 
     return gradcheck(gradient, (*tensors, *grad_outputs), **options)
+
+
+def _output(func: Callable[..., Any], tensors: Sequence[Any], k: int) -> Tensor:
+    return _differentiable(func(*tensors))[k]
 
 
 def _floats(result: Any) -> list[Tensor]:

@@ -116,3 +116,13 @@ from graphgrad.functional.pooling import (
     max_pool2d,
     max_pool3d,
 )
+from graphgrad.functional.resampling import (
+    channel_shuffle,
+    interpolate,
+    pixel_shuffle,
+    pixel_unshuffle,
+    upsample,
+    upsample_bilinear,
+    upsample_nearest,
+)
+from graphgrad.functional.sliding import fold, max_unpool1d, max_unpool2d, max_unpool3d, unfold

@@ -14,6 +14,7 @@ import graphgrad as gg
 from graphgrad import lang
 from graphgrad.dtypes import int64
 from graphgrad.functional._arguments import spread
+from graphgrad.functional._matrices import along
 from graphgrad.functional.pooling import _avg_pool, _first_maximum
 from graphgrad.tensor import Tensor
 from graphgrad.tensor.composite import composite
@@ -59,12 +60,7 @@ def _adaptive_avg(x: Tensor, out: Ints) -> Tensor:
         kernel = tuple(size // o for size, o in zip(sizes, out, strict=True))
         return _avg_pool(x, kernel, kernel, (0,) * n, out, True, None)
     for i, (size, o) in enumerate(zip(sizes, out, strict=True)):
-        matrix = lang.constant(_averaging(size, o, x.dtype.numpy))
-        x = lang.dot_general(x, matrix, ((lead + i,), (1,)))
-        # dot_general puts the new dimension last: move it back to its place.
-        axes = list(range(x.dim() - 1))
-        axes.insert(lead + i, x.dim() - 1)
-        x = lang.permute(x, axes)
+        x = along(x, _averaging(size, o, x.dtype.numpy), lead + i)
     return x
 
 

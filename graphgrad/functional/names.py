@@ -18,6 +18,7 @@ from graphgrad.functional import (
     loss,
     normalization,
     pooling,
+    resampling,
 )
 from graphgrad.tensor import FUNCTIONS, Tensor
 from graphgrad.tensor.inplace import assign, check_writable
@@ -32,6 +33,7 @@ _TOP_LEVEL: dict[ModuleType, str] = {
     normalization: "layer_norm group_norm instance_norm rms_norm batch_norm "
     "cosine_similarity pairwise_distance",
     pooling: "max_pool1d max_pool2d max_pool3d avg_pool1d",
+    resampling: "pixel_shuffle pixel_unshuffle channel_shuffle",
 }
 _METHODS = ("relu", "prelu", "hardshrink", "softmax", "log_softmax")
 

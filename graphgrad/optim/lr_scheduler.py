@@ -4,8 +4,8 @@
     for epoch in range(100):
         train(); schedule.step()
 
-Closed forms compute the rate from the epoch and the initial rate, so ``last_epoch`` can be anything. Rates
-are run-time numbers of compiled steps: nothing is retraced.
+Closed forms compute the rate from the epoch and the initial rate, so ``last_epoch`` can be
+anything. Rates are run-time numbers of compiled steps: nothing is retraced.
 """
 
 from __future__ import annotations
@@ -323,9 +323,9 @@ class SequentialLR:
     ) -> None:
         if len(milestones) != len(schedulers) - 1:
             raise ValueError(
-                "Sequential Schedulers expects number of schedulers provided to be one more than the "
-                f"number of milestone points, but got number of schedulers {len(schedulers)} and "
-                f"the number of milestones to be equal to {len(milestones)}"
+                "Sequential Schedulers expects number of schedulers provided to be one more than "
+                "the number of milestone points, but got number of schedulers "
+                f"{len(schedulers)} and the number of milestones to be equal to {len(milestones)}"
             )
         self.optimizer, self._schedulers = optimizer, list(schedulers)
         self._milestones, self.last_epoch = list(milestones), last_epoch + 1

@@ -13,7 +13,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from graphgrad.axes import Axis, Misfit, Nest, Place, Read, correspondence, join, leaves, placed, walks_rows
+from graphgrad.axes import (
+    Axis,
+    Misfit,
+    Nest,
+    Place,
+    correspondence,
+    join,
+    leaves,
+    placed,
+    walks_rows,
+)
 from graphgrad.ir import Graph, Node
 from graphgrad.passes.inline import CHEAP, Inlined
 from graphgrad.passes.onehot import one_hot
@@ -45,7 +55,7 @@ def fuse(graph: Graph) -> Plan:
 class Group:
     """A region in the making."""
 
-    __slots__ = ("first", "kind", "last", "nest", "nodes", "parent", "stage", "sources")
+    __slots__ = ("first", "kind", "last", "nest", "nodes", "parent", "sources", "stage")
 
     def __init__(self, kind: str, x: Node, number: int, nest: Nest | None = None) -> None:
         self.kind, self.nest, self.nodes = kind, nest, [x]
@@ -192,7 +202,7 @@ class _Fusion:
     def _picks_from_rows(self, x: Node) -> bool:
         """Whether a gather takes an element of rows that are being reduced: computed once more.
 
-        A row's reductions do not depend on the position in it, so neither loops nor memory are needed.
+        The reductions of a row do not depend on the position in it: no loop and no memory needed.
         """
         source = x.inputs[0]
         nest = self.group[source].find().nest if source in self.group else None
@@ -224,6 +234,10 @@ class _Fusion:
         """Merge with the operands' groups, the largest operand first."""
         reads = [r for r in place.reads if r.base in self.group and r.base.size]
         earlier: set[Group] = set()
+        if x.op.name == "gather" and not self._picks_from_rows(x):
+            # Picked from memory, so by a later region; as if it had been read before x came.
+            source = path(x.inputs[0], self.memory)[0]
+            earlier |= {self.group[source].find()} if source in self.group else set()
         for read in sorted(reads, key=lambda r: -r.base.nbytes):
             other, group = self.group[read.base].find(), self.group[x].find()
             if other is group or other.nest is None:
@@ -340,7 +354,7 @@ class _Fusion:
         """Whether a node varies with all loops, or all that do not reduce, if it is written."""
         if y.op.kind == "reduce":
             return axes == rows
-        if axes == domain or axes == rows:
+        if axes in (domain, rows):
             return True
         if y in self.outputs or y in self.memory:
             return False
@@ -356,7 +370,7 @@ class _Fusion:
         rows: frozenset[Axis],
         groups: tuple[Group, Group],
     ) -> bool:
-        """Whether a value that needs finished reductions may join: not where rows are few and long."""
+        """Whether a value that waits for reductions may join: not where rows are few and long."""
         stage = self._stage(x, *groups)
         if stage >= MAX_STAGES:
             return False

@@ -3,8 +3,8 @@
     inlined = Inlined(graph, memory)
     x in inlined
 
-These are: literals and counters; arithmetic on 0-d values; cheap functions of positions alone (masks);
-and cheap elementwise values of which every reader takes another slice (the gates of an LSTM).
+These are literals and counters; arithmetic on 0-d values; cheap functions of positions alone, as
+masks are; and cheap elementwise values of which every reader takes another slice (LSTM gates).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MAX_PICKED = 6
 
 
 class Inlined:
-    """The set of nodes to recompute; ``cost`` counts the operations below each that are repeated."""
+    """The set of nodes to recompute; ``cost`` counts the operations repeated for each."""
 
     def __init__(self, graph: Graph, memory: Container[Node]) -> None:
         self.memory, self.outputs = memory, frozenset(graph.outputs)

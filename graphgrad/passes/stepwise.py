@@ -3,8 +3,8 @@
     before   sum(y, (0, 1))                      beside   sum(z, (0,))     with y, z [4096, 1024]
     after    sum(sum(y, (0,)), (0,))             beside   sum(z, (0,))
 
-A loop nest reduces over one set of axes. Both first steps fit in one, so that a loss and the gradients
-of a broadcast operand are computed in one pass over their common operands.
+A loop nest reduces over one set of axes. Both first steps fit in one, so that a loss and the
+gradients of a broadcast operand are computed in one pass over their common operands.
 """
 
 from __future__ import annotations

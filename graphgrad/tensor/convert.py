@@ -18,9 +18,11 @@ from graphgrad.tensor.core import (
     both,
     method,
     publish,
+    wrap,
 )
 from graphgrad.tensor.plan import apply, layout
 from graphgrad.tensor.state import state
+from graphgrad.views import row_major
 
 # ------------------------------------------------------------------------------------ dtype, device
 
@@ -158,7 +160,9 @@ def stride(self: Tensor, dim: int | None = None) -> Any:
     if array is None:
         view = layout(self)
         assert view is not None
-        strides = view.strides
+        # A dimension of size 1 has no step of its own: row-major, as far as it can be.
+        pairs = zip(view.strides, row_major(view.shape), view.shape, strict=True)
+        strides = tuple(r if n == 1 else s for s, r, n in pairs)
     else:
         strides = tuple(s // array.itemsize for s in array.strides)
     return strides if dim is None else strides[dim]
@@ -306,6 +310,13 @@ def __array__(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.n
     if dtype is not None and np.dtype(dtype) != array.dtype:
         return array.astype(dtype)
     return array.copy() if copy else array
+
+
+@method
+def __array_wrap__(
+    self: Tensor, array: np.ndarray, context: Any = None, return_scalar: bool = False
+) -> Tensor:
+    return wrap(np.asarray(array))
 
 
 @method

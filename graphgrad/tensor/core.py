@@ -11,8 +11,8 @@ Node).
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,12 @@ Array = np.ndarray
 
 # Names that `graphgrad` (torch's top level) offers; filled by the decorators below.
 FUNCTIONS: dict[str, Any] = {}
+
+
+if TYPE_CHECKING:
+
+    def _operator(self: Any, other: Any) -> Tensor: ...
+    def _own_operator(self: Any) -> Tensor: ...
 
 
 class Storage:
@@ -120,6 +126,23 @@ class Tensor:
     _trace: Any
 
     __array_priority__ = 1000
+
+    if TYPE_CHECKING:
+        # What the topic modules attach, for type checkers.
+        def __getattr__(self, name: str) -> Any: ...
+        def __getitem__(self, index: Any) -> Tensor: ...
+        def __setitem__(self, index: Any, value: Any) -> None: ...
+        def __iter__(self) -> Iterator[Tensor]: ...
+        def __len__(self) -> int: ...
+        def __int__(self) -> int: ...
+        def __float__(self) -> float: ...
+        def __index__(self) -> int: ...
+
+        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _operator
+        __truediv__ = __rtruediv__ = __floordiv__ = __mod__ = __pow__ = __rpow__ = _operator
+        __matmul__ = __and__ = __or__ = __xor__ = __lt__ = __le__ = __gt__ = __ge__ = _operator
+        __lshift__ = __rshift__ = __eq__ = __ne__ = _operator  # type: ignore[assignment]
+        __neg__ = __invert__ = __abs__ = _own_operator
     # A tracer that stands for a Python float does not take part in promotion as a tensor.
     is_python_number = False
 

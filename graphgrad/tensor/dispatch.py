@@ -32,32 +32,32 @@ def binary(name: str, result: Callable[[DType], DType] = lambda d: d) -> Callabl
     """A function of two operands; ``result`` makes the common type of their joined type."""
     table: dict[Any, Any] = {}
 
-    def operation(self: Any, other: Any) -> Tensor:
-        x = self._array
+    def operation(input: Any, other: Any) -> Tensor:
+        x = input._array
         if isinstance(other, Tensor):
             y = other._array
             if x is None or y is None or state.trace is not None:
-                return _joined_binary(name, result, self, other)
+                return _joined_binary(name, result, input, other)
             plan = table.get((x.shape, y.shape, x.dtype, y.dtype))
             if plan is None:
-                return _first_time(name, result, table, self, other)
-            needs = (1 if self._needs else 0) + (2 if other._needs else 0)
+                return _first_time(name, result, table, input, other)
+            needs = (1 if input._needs else 0) + (2 if other._needs else 0)
             stamp = other._storage
         else:
             y = other
             if x is None or state.trace is not None:
-                return _joined_binary(name, result, self, other)
+                return _joined_binary(name, result, input, other)
             plan = table.get((x.shape, other.__class__, x.dtype))
             if plan is None:
-                return _first_time(name, result, table, self, other)
-            needs = 1 if self._needs else 0
+                return _first_time(name, result, table, input, other)
+            needs = 1 if input._needs else 0
             stamp = UNWRITTEN
         values = plan.run(x, y)
         out = wrap(values if values.__class__ is ndarray else asarray(values))
         if needs and plan.tracks and state.grad:
             way = plan.fast[needs]
             if way is not None:
-                _record_binary(way, self, other, x, y, stamp, out)
+                _record_binary(way, input, other, x, y, stamp, out)
         return out
 
     operation.__name__ = operation.__qualname__ = name
@@ -68,6 +68,7 @@ def _record_binary(
     way: Any, self: Any, other: Any, x: Any, y: Any, stamp: Storage, out: Tensor
 ) -> None:
     needs = way.needs
+    edges: Any
     if len(needs) == 2:
         edges = (self._edge or (self, 0), other._edge or (other, 0))
     elif needs[0] == 0:
@@ -85,14 +86,15 @@ def _record_binary(
         rec = _make(way, (x,), (self._storage,), edges)
     else:
         found = {"x": (x, self._storage), "y": (y, stamp), "out": (out._array, out._storage)}
-        rec = _make(way, *zip(*(found[s] for s in saves), strict=True), edges)
+        values, stamps = zip(*(found[s] for s in saves), strict=True)
+        rec = _make(way, values, stamps, edges)
     _locate(rec)
     out._needs, out._edge = True, (rec, 0)
 
 
 def _locate(rec: Any) -> None:
     """The caller of the operation: nearly always the user's frame itself."""
-    frame = _frame(3)
+    frame: Any = _frame(3)
     while frame is not None and is_ours(frame.f_code.co_filename):
         frame = frame.f_back
     if frame is not None:

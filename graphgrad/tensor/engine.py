@@ -303,7 +303,7 @@ class _Backward:
         return self.nodes[rec]
 
     def _input(self, type_: Any, role: str) -> Node:
-        node = ir.input(*type_, "", role)
+        node = ir.input(type_[0], type_[1], "", role)
         self.inputs.append(node)
         return node
 

@@ -23,7 +23,7 @@ from graphgrad.tensor.state import no_grad, state
 _frame = sys._getframe
 
 
-def assign(t: Tensor, new: Tensor, name: str = "assign") -> Tensor:
+def assign(t: Tensor, new: Tensor) -> Tensor:
     """Make ``new`` the value and history of ``t``; returns ``t``.
 
     Raises RuntimeError for leaves that require grad, results that do not fit, and memory where

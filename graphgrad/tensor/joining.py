@@ -12,7 +12,7 @@ from graphgrad.tensor.shapes import axes_of, axis_of, narrow, reshape, sizes_of,
 
 
 @function
-def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> Tensor:
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Join along an existing dimension; empty 1-d tensors are skipped, as in PyTorch."""
     parts = [t for t in tensors if tuple(t.shape) != (0,)] or list(tensors[:1])
     if not parts:
@@ -20,7 +20,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> 
     kind = joined(*tensors)
     if parts[0].ndim == 0:
         raise RuntimeError("zero-dimensional tensor (at position 0) cannot be concatenated")
-    place = axis_of(dim if axis is None else axis, parts[0].ndim)
+    place = axis_of(dim, parts[0].ndim)
     return apply("concat", *(t.to(kind) for t in parts), axis=place)
 
 

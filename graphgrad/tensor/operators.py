@@ -34,7 +34,9 @@ def _no_bool(dtype: DType) -> DType:
 # ------------------------------------------------------------------------------------------- tables
 
 # Our primitive's name and PyTorch's other names for it. Integers become floats.
-_FLOAT = {name: (name,) for name in "exp expm1 log log1p log2 sin cos tan tanh sinh cosh".split()}
+_FLOAT: dict[str, tuple[str, ...]] = {
+    name: (name,) for name in "exp expm1 log log1p log2 sin cos tan tanh sinh cosh".split()
+}
 _FLOAT |= {name: (name,) for name in "erf erfc sqrt rsqrt reciprocal sigmoid".split()}
 _FLOAT |= {f"a{name}": (f"a{name}", f"arc{name}") for name in "sin cos tan sinh cosh tanh".split()}
 _KEEP = {

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +16,7 @@ import numpy as np
 from graphgrad import autodiff, dtypes, interpret, ir, lang, vjp
 from graphgrad.config import config
 from graphgrad.dtypes import DType
-from graphgrad.errors import is_ours, user_frame
+from graphgrad.errors import user_frame
 from graphgrad.ops import PRIMITIVES, Shape, size_of
 from graphgrad.tensor import record
 from graphgrad.tensor.core import Storage, Tensor, tracer, wrap
@@ -110,6 +109,8 @@ class Plan:
         self.name, self.attrs, self.inputs = name, attrs, inputs
         self.shape, self.dtype = PRIMITIVES[name].infer(inputs, attrs)
         self.view = name in VIEWS
+        # The ways that the written-out paths of `dispatch` use, by which operands need a gradient.
+        self.fast: tuple[Any, ...] = ()
         self.tracks = self.dtype.is_differentiable
         self.ways: dict[Any, Way] = {}
         self.run = _runner(self)
@@ -206,9 +207,6 @@ def _number(value: Any, inputs: Sequence[Any]) -> np.ndarray:
     return np.asarray(value).astype(kinds[-1].numpy)
 
 
-tick = count(1).__next__
-
-
 def attach(plan: Plan, inputs: Sequence[Any], values: Sequence[Any], out: Tensor) -> None:
     """Leave a record on ``out`` if gradients flow; ``values`` are the operands' arrays or Nodes."""
     needs = tuple([i for i, x in enumerate(inputs) if x.__class__ is not ir.Node and needing(x)])
@@ -285,7 +283,7 @@ def layout(t: Tensor, *more: Plan) -> View | None:
 
 def _traced(trace: Any, name: str, inputs: Sequence[Any], attrs: dict[str, Any]) -> Tensor:
     """Add a node to the graph being traced; records are kept as eagerly, over Nodes."""
-    nodes = [x if isinstance(x, ir.Node) else None for x in inputs]
+    nodes: list[Any] = [x if isinstance(x, ir.Node) else None for x in inputs]
     for i, x in enumerate(inputs):
         if isinstance(x, Tensor):
             nodes[i] = trace.node(x)
@@ -359,4 +357,3 @@ def _project(out: Tensor, source: Tensor, index: int) -> Tensor:
 
 
 Tensor._apply = classmethod(_apply)  # type: ignore[attr-defined]
-__all__ = ["PLANS", "Plan", "Type", "Way", "apply", "attach", "find", "is_ours"]

@@ -38,7 +38,7 @@ _NAMES = {
     "index": "Index",
     "scatter_add": "ScatterAdd",
 }
-_PRODUCTS = {(1, 1): "Dot", (2, 1): "Mv", (2, 2): "Mm"}
+_PRODUCTS: dict[Any, str] = {(1, 1): "Dot", (2, 1): "Mv", (2, 2): "Mm"}
 _PLAIN = frozenset({"CopySlices"})
 _kinds: dict[str, type[Record]] = {}
 

@@ -58,8 +58,10 @@ def _digamma_series(x: Tensor) -> Tensor:
 @both
 def mvlgamma(input: Tensor, p: int) -> Tensor:
     """The logarithm of the multivariate gamma function of dimension ``p``."""
-    total = p * (p - 1) / 4 * math.log(math.pi)
-    return sum(lgamma(input - i / 2) for i in range(p)) + total
+    total = input.new_full((), p * (p - 1) / 4 * math.log(math.pi))
+    for i in range(p):
+        total = total + lgamma(input - i / 2)
+    return total
 
 
 @both

@@ -122,6 +122,8 @@ class set_grad_enabled(_Switch):
 class inference_mode(_Switch):
     """``no_grad`` whose results say ``is_inference()``; ``inference_mode(False)`` undoes it."""
 
+    mode: bool
+
     def __new__(cls, mode: Any = True) -> Any:
         self = super().__new__(cls)
         if callable(mode):

@@ -2,9 +2,9 @@
 
     kernel, slots = Nest("softmax", schedule, ...).build()
 
-Levels of a kernel: 0 before all loops, 1 inside the outer (parallel) loop, 2 and up inside the loops
-of the pass being written. A value is computed at the outermost level it can be. A pass per stage:
-first what the finished reductions allow per row, then the loops that reduce and store.
+Levels of a kernel: 0 before all loops, 1 inside the outer (parallel) loop, 2 and up inside the
+loops of the pass being written. A value is computed at the outermost level it can be. A pass per
+stage: first what the finished reductions allow per row, then the loops that reduce and store.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from .schedule import Loop, Schedule, Store
 from .values import Array, Value, identity
 
 INLINE_STRIDES = (1, 2, 3, 4, -1)  # strides LLVM turns into shuffles of whole vectors
+NEIGHBOURS = 8  # elements between accesses that may be parts of one vector
 LONG_SUM = 16384  # longest run summed into one set of accumulators
 SUM_BLOCK = 4096
 
@@ -339,6 +340,23 @@ class Nest:
 
     def address(self, array: Array, position: Affine) -> tuple[ir.Var, ir.Expr]:
         """A pointer advanced as far out as possible, and the index that is left."""
+        base, near = self._neighbour(position)
+        pointer, index = self._address(array, base)
+        return pointer, ir.total([index, ir.Int(near)]) if near else index
+
+    def _neighbour(self, position: Affine) -> tuple[Affine, int]:
+        """A position seen before that lies a few elements earlier, and how many.
+
+        LLVM joins strided accesses of one pointer, like those of a window, into whole vectors.
+        """
+        seen = self.levels[0].known.setdefault(("offsets", position.terms), [])
+        for const in seen:
+            if 0 <= position.const - const <= NEIGHBOURS:
+                return Affine(position.terms, const), position.const - const
+        seen.append(position.const)
+        return position, 0
+
+    def _address(self, array: Array, position: Affine) -> tuple[ir.Var, ir.Expr]:
         terms = self._terms(position)
         pointer = self.pointer(array)
         last = len(self.levels) - 1

@@ -1,8 +1,8 @@
 """Which loops the nodes of a region share: the axes of every node, found again from the region.
 
-    frame = Frame(region.nodes, memory)
-    frame.index(x)          # x's element at the current position of its loops, as Affine terms
-    frame.domain_index(x)   # the same for the operand of a reduction
+frame = Frame(region.nodes, memory)
+frame.index(x)          # x's element at the current position of its loops, as Affine terms
+frame.domain_index(x)   # the same for the operand of a reduction
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .affine import Affine
 
 
 class Frame:
-    """The loop nest of a set of nodes. Views have loops of their own only if they are ``written``."""
+    """The loop nest of some nodes. Views have loops of their own only if they are ``written``."""
 
     def __init__(
         self, nodes: Iterable[Node], memory: frozenset[Node], written: Container[Node]

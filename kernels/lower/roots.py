@@ -188,7 +188,8 @@ def _cumulative(root: Root) -> list[KernelCall]:
     x, (y,) = root.x, root.x.inputs
     index = root.frame.index(x)
     axes = tuple(leaves(root.frame.domain(x)[x.attrs["axis"]])) or (Axis(1),)
-    value = root.trace.make("running", x.dtype, [root.trace.at(y, index)], _RUNNING[x.op.name], axes)
+    operand = root.trace.at(y, index)
+    value = root.trace.make("running", x.dtype, [operand], _RUNNING[x.op.name], axes)
     return root.call([Store(root.target, dot(index, root.strides), value)], axes)
 
 

@@ -109,7 +109,7 @@ class Schedule:
                 raise NotImplementedError("reductions over different axes in one region")
         axes = _domain(stores, values, inside)
         rows = frozenset(axes) - inside
-        if not all(rows <= s.axes and (inside <= s.axes or inside.isdisjoint(s.axes)) for s in stores):
+        if any(s.axes not in (rows, rows | inside) for s in stores):
             raise NotImplementedError("results of different loops in one region")
         accesses = _accesses(stores, values)
         first = _innermost(axes, accesses)
@@ -156,7 +156,9 @@ class Schedule:
         return math.prod(loop.size for loop in [*self.outer, *self.nest])
 
 
-def _domain(stores: Iterable[Store], values: Iterable[Value], inside: frozenset[Axis]) -> list[Axis]:
+def _domain(
+    stores: Iterable[Store], values: Iterable[Value], inside: frozenset[Axis]
+) -> list[Axis]:
     """All axes, in the order they are met."""
     found: dict[Axis, None] = {}
     for s in stores:
@@ -230,9 +232,7 @@ def _long_tile(tile: Loop, outer: list[Loop]) -> tuple[Loop, list[Loop]]:
     return longest, [tile if loop is longest else loop for loop in outer]
 
 
-def _cross(
-    tile: Loop, outer: list[Loop], accesses: Sequence[tuple[Affine, int]]
-) -> Loop | None:
+def _cross(tile: Loop, outer: list[Loop], accesses: Sequence[tuple[Affine, int]]) -> Loop | None:
     """The loop along which something lies contiguous that the tile jumps through."""
     for position, _ in accesses:
         if abs(tile.stride(position)) >= JUMP:

@@ -240,9 +240,7 @@ def _slice(t: Trace, x: Node, index: Index) -> Value:
 def _flip(t: Trace, x: Node, index: Index) -> Value:
     axes, shape = x.attrs["axes"], x.shape
     pairs = enumerate(zip(index, shape, strict=True))
-    return t.at(
-        x.inputs[0], tuple(i * -1 + (n - 1) if a in axes else i for a, (i, n) in pairs)
-    )
+    return t.at(x.inputs[0], tuple(i * -1 + (n - 1) if a in axes else i for a, (i, n) in pairs))
 
 
 def _window(t: Trace, x: Node, index: Index) -> Value:

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from graphgrad.kernels.cache import load_kernel
+from graphgrad.kernels.lower import lower_region
 
 from graphgrad import interpret
 from graphgrad.ir import Graph, Node
-from graphgrad.kernels.cache import load_kernel
-from graphgrad.kernels.lower import lower_region
 from graphgrad.passes.fuse import fuse
 from graphgrad.regions import LOOP, Plan, Region
 
@@ -35,7 +35,7 @@ def run_region(
     aliases: Mapping[Node, Node] | None = None,
     backwards: bool = False,
 ) -> int:
-    """Run a loop region on arrays by node; adds its outputs to ``value``; returns the error code."""
+    """Run a loop region on arrays by node, adding its outputs; returns the error code."""
     calls = lower_region(region, aliases)
     for y in region.outputs:
         value[y] = np.full(y.shape, 77, y.dtype.numpy)

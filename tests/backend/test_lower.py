@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from graphgrad.kernels.lower import lower_region
 from growing import grow
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,6 @@ from lowering import check, run_region
 
 from graphgrad import dtypes, interpret, ir
 from graphgrad.ir import Graph, Node, node
-from graphgrad.kernels.lower import lower_region
 from graphgrad.ops import PRIMITIVES
 from graphgrad.passes.fuse import fuse
 from graphgrad.regions import LOOP, Region
@@ -222,7 +222,10 @@ def test_gradients_of_broadcast_coefficients_share_one_kernel():
         loss = node("sum", node("mul", d, d), axes=(0,))
         grads = [node("sum", node("mul", d, p), axes=(0,)) for p in powers]
         step = scalar(1e-6)
-        return [loss, *(node("sub", w, node("mul", g, step)) for w, g in zip(weights, grads))]
+        return [
+            loss,
+            *(node("sub", w, node("mul", g, step)) for w, g in zip(weights, grads, strict=True)),
+        ]
 
     weights = [np.asarray(w, np.float32) for w in rng.standard_normal(6)]
     x = np.linspace(-3, 3, 2000).astype(np.float32)
@@ -240,7 +243,10 @@ def test_a_loss_and_column_sums_share_one_pass():
 
 
 def test_transposes_in_blocks():
-    run(lambda x, y: node("add", node("permute", x, axes=(1, 0)), y), floats(300, 170), floats(170, 300))
+    def build(x, y):
+        return node("add", node("permute", x, axes=(1, 0)), y)
+
+    run(build, floats(300, 170), floats(170, 300))
     run(lambda x: node("permute", x, axes=(0, 2, 1)), floats(3, 130, 65))
 
 
@@ -283,7 +289,7 @@ def test_gather_reports_a_bad_index():
 def test_in_place_uses_one_slot():
     x, b = ir.input((40, 30), dtypes.float32), ir.input((30,), dtypes.float32)
     y = node("exp", node("add", x, b))
-    region = Region(LOOP, y.inputs + (y,), (x, b), (y,))
+    region = Region(LOOP, (*y.inputs, y), (x, b), (y,))
     value = {x: floats(40, 30), b: floats(30)}
     (wanted,) = interpret.run(Graph([x, b], [y]), [value[x].copy(), value[b]])
     run_region(region, value, {y: x})

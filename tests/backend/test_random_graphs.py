@@ -162,6 +162,19 @@ class Maker:
         self.add(node("result", both, index=0), exact=True)
         self.add(node("result", both, index=1), exact=True)
 
+    def make_scan(self):
+        x = self.pick(2)
+        carry, row = ir.input(x.shape[1:], F), ir.input(x.shape[1:], F)
+        new = node("tanh", node("add", carry, row))
+        stacks = [[new], [carry], [new, carry], [node("neg", carry), new]]
+        body = Graph([carry, row], [new, *stacks[int(self.rng.integers(4))]])
+        start = node("sum", x, axes=(0,))
+        reverse = bool(self.rng.integers(2))
+        attrs = {"carries": 1, "sequences": 1, "length": x.shape[0], "reverse": reverse}
+        both = node("scan", start, x, body=body, **attrs)
+        for index in self.rng.permutation(len(body.outputs))[:2]:
+            self.add(node("result", both, index=int(index)))
+
     def make_iota(self):
         self.add(node("iota", shape=(3, 4), axis=int(self.rng.integers(2)), dtype=F), exact=True)
 

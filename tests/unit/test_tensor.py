@@ -493,3 +493,24 @@ def test_no_warnings_from_arithmetic():
         warnings.simplefilter("error", SyntaxWarning)
         assert (gg.zeros(2) / 0).isnan().all()
         assert gg.zeros(1).log().item() == -np.inf
+
+
+def test_numpys_names_of_arguments_and_out():
+    x = gg.tensor(C)
+    same(x.sum(axis=1, keepdims=True), torch.tensor(C).sum(axis=1, keepdims=True))
+    same(gg.cat([x, x], axis=2), torch.cat([torch.tensor(C)] * 2, axis=2))
+    same(x.argmax(axis=0), torch.tensor(C).argmax(axis=0))
+    result = gg.empty(3, 4)
+    assert gg.add(gg.tensor(A), gg.tensor(B), out=result) is result
+    np.testing.assert_allclose(result.numpy(), A + B)
+    with pytest.raises(RuntimeError, match="don't support automatic differentiation"):
+        gg.mul(gg.tensor(A, requires_grad=True), 2, out=result)
+
+
+def test_numpy_functions_take_tensors():
+    t = gg.tensor(A)
+    assert isinstance(np.sin(t), gg.Tensor)
+    assert isinstance(np.ones(4) * t, gg.Tensor)
+    assert (np.float64(2) * t).dtype is gg.float32
+    np.testing.assert_allclose(np.stack([t, t]), np.stack([A, A]))
+    np.testing.assert_allclose(np.mean(t), A.mean(), rtol=1e-6)

@@ -63,7 +63,7 @@ from graphgrad.nn.modules.dropout import (
     Dropout3d,
     FeatureAlphaDropout,
 )
-from graphgrad.nn.modules.flatten import Flatten, PixelShuffle, PixelUnshuffle, Unflatten
+from graphgrad.nn.modules.flatten import Flatten, Unflatten
 from graphgrad.nn.modules.linear import Bilinear, Identity, Linear
 from graphgrad.nn.modules.loss import (
     BCELoss,
@@ -122,6 +122,19 @@ from graphgrad.nn.modules.pooling import (
     MaxPool1d,
     MaxPool2d,
     MaxPool3d,
+)
+from graphgrad.nn.modules.resampling import (
+    ChannelShuffle,
+    Fold,
+    MaxUnpool1d,
+    MaxUnpool2d,
+    MaxUnpool3d,
+    PixelShuffle,
+    PixelUnshuffle,
+    Unfold,
+    Upsample,
+    UpsamplingBilinear2d,
+    UpsamplingNearest2d,
 )
 from graphgrad.nn.modules.rnn import (
     GRU,

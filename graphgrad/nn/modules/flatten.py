@@ -47,39 +47,3 @@ class Unflatten(Module):
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, unflattened_size={self.unflattened_size}"
-
-
-class PixelShuffle(Module):
-    """(…, C·r², H, W) → (…, C, H·r, W·r)."""
-
-    def __init__(self, upscale_factor: int) -> None:
-        super().__init__()
-        self.upscale_factor = upscale_factor
-
-    def forward(self, input: Tensor) -> Tensor:
-        r, (*lead, c, h, w) = self.upscale_factor, input.shape
-        n = len(lead)
-        split = input.reshape(*lead, c // (r * r), r, r, h, w)
-        moved = split.permute(*range(n), n, n + 3, n + 1, n + 4, n + 2)
-        return moved.reshape(*lead, c // (r * r), h * r, w * r)
-
-    def extra_repr(self) -> str:
-        return f"upscale_factor={self.upscale_factor}"
-
-
-class PixelUnshuffle(Module):
-    """(…, C, H·r, W·r) → (…, C·r², H, W)."""
-
-    def __init__(self, downscale_factor: int) -> None:
-        super().__init__()
-        self.downscale_factor = downscale_factor
-
-    def forward(self, input: Tensor) -> Tensor:
-        r, (*lead, c, h, w) = self.downscale_factor, input.shape
-        n = len(lead)
-        split = input.reshape(*lead, c, h // r, r, w // r, r)
-        moved = split.permute(*range(n), n, n + 2, n + 4, n + 1, n + 3)
-        return moved.reshape(*lead, c * r * r, h // r, w // r)
-
-    def extra_repr(self) -> str:
-        return f"downscale_factor={self.downscale_factor}"
