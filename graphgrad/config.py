@@ -1,4 +1,4 @@
-"""Every setting, typed, in one place; ``with config.scope(tier="interpret"):`` changes some for a while.
+"""Every setting, typed; ``with config.scope(tier="interpret"):`` changes some for a while.
 
 tier       how programs run: "interpret" | "compiled" | "auto" | "verify"
 threads    worker threads of parallel kernels (0: one per available core)

@@ -1,4 +1,4 @@
-"""``graphgrad.cuda``: what scripts ask before they choose a device. There is no CUDA backend yet."""
+"""``graphgrad.cuda``: what scripts ask before choosing a device. There is no CUDA backend yet."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Element types, by PyTorch's names, and PyTorch's promotion rules.
 
 A ``DType`` is compared by identity. ``promote`` joins two types; ``result_type`` joins operands the
-way PyTorch does: tensors with dimensions decide, then zero-dimensional tensors, then Python numbers,
+way PyTorch does: tensors with dimensions decide, then zero-dimensional ones, then Python numbers,
 and a later group only counts when it is of a higher category (bool < integer < float < complex).
 """
 
@@ -61,13 +61,24 @@ float64 = DType("float64", "float64", FLOAT)
 complex64 = DType("complex64", "complex64", COMPLEX)
 complex128 = DType("complex128", "complex128", COMPLEX)
 
-ALL: tuple[DType, ...] = (bool_, uint8, int8, int16, int32, int64, uint32, float16, float32, float64)
+ALL: tuple[DType, ...] = (
+    bool_,
+    uint8,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint32,
+    float16,
+    float32,
+    float64,
+)
 ALL += (complex64, complex128)
 _BY_NUMPY = {d.numpy: d for d in ALL}
 _BY_NAME = {d.name: d for d in ALL}
 _PYTHON = {bool: bool_, int: int64, float: float32, complex: complex64}
 
-# NumPy's own promotion differs from PyTorch's only where integers meet floats: PyTorch keeps the float.
+# NumPy's own promotion differs from PyTorch's where integers meet floats: PyTorch keeps the float.
 _default = float32
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong, said in at most ten lines: the user's line, the operation, the shapes, what to do.
+"""What goes wrong, in at most ten lines: the user's line, the operation, the shapes, what to do.
 
 ``Origin`` is a place in the user's program; ``here()`` finds the innermost frame outside graphgrad.
 """

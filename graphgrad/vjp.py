@@ -410,7 +410,7 @@ def has_rule(name: str, operand: int) -> bool:
 
 
 def pull(name: str, operand: int, g: Value, call: Any, values: Mapping[str, Value]) -> Value:
-    """The cotangent of one operand; ``values`` maps ``x``, ``y``, ``z``, ``out`` to saved values."""
+    """The cotangent of one operand; ``values``: the saved ones, by ``x``, ``y``, ``z``, ``out``."""
     if name == "concat":
         return _concat_part(g, call, operand)
     function = RULES[name][operand]

@@ -47,12 +47,19 @@ _MODES = {"reflect": _reflected, "replicate": _replicated, "circular": _wrapped}
 def _borders(x: Tensor, widths: tuple[int, ...], mode: str) -> Tensor:
     for i in range(0, len(widths), 2):
         dim, (low, high) = x.dim() - 1 - i // 2, widths[i : i + 2]
+        # What a negative width crops is out of reach for the other side only when wrapping around.
+        if mode == "circular":
+            x = _cropped(x, dim, low, high)
         x = _MODES[mode](x, dim, max(low, 0), max(high, 0))
-        # A negative width crops what the other side was padded from, too.
-        if low < 0 or high < 0:
-            start, stop = max(-low, 0), x.shape[dim] - max(-high, 0)
-            x = x.narrow(dim, start, stop - start)
+        if mode != "circular":
+            x = _cropped(x, dim, low, high)
     return x
+
+
+def _cropped(x: Tensor, dim: int, low: int, high: int) -> Tensor:
+    """``x`` without what negative widths take away."""
+    start, stop = max(-low, 0), x.shape[dim] - max(-high, 0)
+    return x if stop - start == x.shape[dim] else x.narrow(dim, start, stop - start)
 
 
 def _record_name(mode: str, n: int) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from graphgrad import device as devices
 from graphgrad import dtypes
+from graphgrad.device import device as Device
 from graphgrad.dtypes import DType
 from graphgrad.tensor.core import (
     Storage,
@@ -50,7 +50,7 @@ def _to_arguments(args: tuple[Any, ...], options: dict[str, Any]) -> tuple[DType
         elif arg is not None:
             place = arg
     if place is not None:
-        devices.device(place)
+        Device(place)
     return (None if dtype is None else dtypes.as_dtype(dtype)), force
 
 
@@ -114,7 +114,7 @@ def cpu(self: Tensor) -> Tensor:
 @method
 def cuda(self: Tensor, device: Any = None, **_: Any) -> Tensor:
     """Not available: raises NotImplementedError that says so."""
-    devices.device("cuda")
+    Device("cuda")
     return self
 
 

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from graphgrad import device as devices
 from graphgrad import dtypes
+from graphgrad.device import CPU
+from graphgrad.device import device as Device
 from graphgrad.dtypes import DType
 from graphgrad.errors import TraceError, message
 from graphgrad.tensor.state import state
@@ -168,8 +169,8 @@ class Tensor:
         return len((self._array if self._array is not None else self._node).shape)
 
     @property
-    def device(self) -> devices.device:
-        return devices.CPU
+    def device(self) -> Device:
+        return CPU
 
     @property
     def is_leaf(self) -> bool:

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from graphgrad import device as devices
 from graphgrad import dtypes, lang
+from graphgrad.device import device as Device
 from graphgrad.dtypes import DType
 from graphgrad.ir import Node
 from graphgrad.tensor.core import FUNCTIONS, Tensor, both, function, method, tracer, wrap
@@ -61,7 +61,7 @@ def tensor(
 
 def _check_device(device: Any) -> None:
     if device is not None:
-        devices.device(device)
+        Device(device)
 
 
 def _copied(data: Any, dtype: Any) -> np.ndarray:

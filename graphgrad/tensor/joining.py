@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphgrad.tensor.core import FUNCTIONS, Tensor, both, function
-from graphgrad.tensor.plan import apply
+from graphgrad.tensor.plan import apply, rename
 from graphgrad.tensor.promotion import joined
 from graphgrad.tensor.shapes import axes_of, axis_of, narrow, reshape, sizes_of, unsqueeze
 
@@ -40,7 +40,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
                 f"{list(t.shape)} at entry {i}"
             )
     place = axis_of(dim, tensors[0].ndim + 1)
-    return cat([unsqueeze(t, place) for t in tensors], place)
+    return rename(cat([unsqueeze(t, place) for t in tensors], place), "StackBackward0")
 
 
 def _at_least(n: int, t: Tensor) -> Tensor:

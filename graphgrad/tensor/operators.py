@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from graphgrad.dtypes import BOOL, FLOAT, DType
+from graphgrad.tensor.composite import composite
 from graphgrad.tensor.core import Tensor, both, function, method, publish
 from graphgrad.tensor.dispatch import (
     _joined_binary,
@@ -18,7 +19,7 @@ from graphgrad.tensor.dispatch import (
     same,
     unary,
 )
-from graphgrad.tensor.plan import apply
+from graphgrad.tensor.plan import apply, rename
 from graphgrad.tensor.promotion import floating, is_number, joined
 
 
@@ -108,7 +109,10 @@ _whole_power = integer_power()
 def _reflected(name: str) -> Callable[[Tensor, Any], Any]:
     """``number - tensor`` and its like."""
     result = _BINARY[name][0]
-    return lambda self, other: _joined_binary(name, result, other, self)
+    kind = {"sub": "RsubBackward1", "pow": "PowBackward1"}.get(name)
+    if kind is None:
+        return lambda self, other: _joined_binary(name, result, other, self)
+    return lambda self, other: rename(_joined_binary(name, result, other, self), kind)
 
 
 def pow(input: Any, exponent: Any) -> Tensor:
@@ -279,6 +283,7 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     return _clamp_numbers(x, min, max)
 
 
+@composite("ClampBackward1")
 def _clamp_numbers(x: Tensor, low: Any, high: Any) -> Tensor:
     """By comparison: elements equal to a limit pass their gradient, and NaN stays."""
     if low is not None:

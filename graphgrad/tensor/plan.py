@@ -148,6 +148,9 @@ def _one_node(plan: Plan) -> ir.Graph:
 
 
 PLANS: dict[Any, Plan] = {}
+# The same plans by what is quick to read off arrays.
+_EAGER: dict[Any, Plan] = {}
+_LIMIT = 20_000
 
 
 def find(name: str, attrs: dict[str, Any], inputs: tuple[Type, ...]) -> Plan:
@@ -155,7 +158,7 @@ def find(name: str, attrs: dict[str, Any], inputs: tuple[Type, ...]) -> Plan:
     key = (name, *attrs.values(), *inputs)
     plan = PLANS.get(key)
     if plan is None:
-        if len(PLANS) > 20_000:
+        if len(PLANS) > _LIMIT:
             PLANS.clear()
         plan = PLANS[key] = Plan(name, attrs, inputs)
     return plan
@@ -174,23 +177,39 @@ def _apply(cls: Any, name: str, inputs: Sequence[Any], attrs: dict[str, Any]) ->
     if trace is not None:
         return _traced(trace, name, inputs, attrs)
     arrays = []
+    key = [name, *attrs.values()]
     for x in inputs:
         if isinstance(x, Tensor):
-            if x._array is None:
-                x.concrete(name)
-            arrays.append(x._array)
-        elif isinstance(x, ir.Node):
-            arrays.append(literal(x))
+            array = x._array if x._array is not None else x.concrete(name)
         else:
-            arrays.append(_number(x, inputs))
-    by_numpy = dtypes._BY_NUMPY
-    plan = find(name, attrs, tuple([Type(a.shape, by_numpy[a.dtype]) for a in arrays]))
+            array = literal(x) if isinstance(x, ir.Node) else _number(x, inputs)
+        arrays.append(array)
+        key += (array.shape, array.dtype)
+    eager = tuple(key)
+    plan = _EAGER.get(eager)
+    if plan is None:
+        plan = _eager_plan(eager, name, attrs, arrays)
     result = plan.run(*arrays)
     out = wrap(result if result.__class__ is np.ndarray else np.asarray(result))
     if plan.view:
         share(out, inputs[0], plan)
     if plan.tracks and state.grad:
         attach(plan, inputs, arrays, out)
+    return out
+
+
+def _eager_plan(key: Any, name: str, attrs: dict[str, Any], arrays: Sequence[Any]) -> Plan:
+    if len(_EAGER) > _LIMIT:
+        _EAGER.clear()
+    types = tuple(Type(a.shape, dtypes.from_numpy(a.dtype)) for a in arrays)
+    plan = _EAGER[key] = find(name, attrs, types)
+    return plan
+
+
+def rename(out: Tensor, name: str) -> Tensor:
+    """``out``, whose record is called ``name`` if it has one."""
+    if out._edge is not None:
+        out._edge[0].__class__ = record.kind(name)
     return out
 
 

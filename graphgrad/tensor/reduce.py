@@ -10,9 +10,10 @@ from typing import Any
 from graphgrad import dtypes
 from graphgrad.dtypes import BOOL, FLOAT, DType
 from graphgrad.ops import size_of
+from graphgrad.tensor.composite import composite
 from graphgrad.tensor.core import FUNCTIONS, Tensor, both, function, publish
 from graphgrad.tensor.operators import where
-from graphgrad.tensor.plan import apply
+from graphgrad.tensor.plan import apply, rename
 from graphgrad.tensor.promotion import accumulating, floating
 from graphgrad.tensor.shapes import axes_of, axis_of, reshape_view
 
@@ -62,9 +63,11 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
             "mean(): could not infer output dtype. Input dtype must be either a floating point or "
             f"complex dtype. Got: {_spelled(x)}"
         )
-    return _mean(x, axes_of(dim, x.ndim), keepdim)
+    axes = axes_of(dim, x.ndim)
+    return rename(_mean(x, axes, bool(keepdim)), f"MeanBackward{int(len(axes) < x.ndim)}")
 
 
+@composite("MeanBackward0")
 def _mean(x: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
     n = size_of(tuple(x.shape[a] for a in axes))
     total = reduced("sum", x, axes, keepdim)
@@ -96,8 +99,13 @@ def var(
         dim, unbiased = None, dim
     axes = axes_of(dim, input.ndim)
     less = correction if correction is not None else (1 if unbiased in (None, True) else 0)
-    n = size_of(tuple(input.shape[a] for a in axes))
-    centred = input - _mean(input, axes, True)
+    return _var(input, axes, less, bool(keepdim))
+
+
+@composite("VarBackward0")
+def _var(x: Tensor, axes: tuple[int, ...], less: Any, keepdim: bool) -> Tensor:
+    n = size_of(tuple(x.shape[a] for a in axes))
+    centred = x - _mean(x, axes, True)
     total = reduced("sum", centred * centred, axes, keepdim)
     return total / (n - less) if n > less else total * math.nan
 
@@ -112,7 +120,8 @@ def std(
     correction: Any = None,
 ) -> Tensor:
     """The square root of ``var``."""
-    return var(input, dim, unbiased, keepdim, correction=correction).sqrt()
+    root = var(input, dim, unbiased, keepdim, correction=correction).sqrt()
+    return rename(root, "StdBackward0")
 
 
 @both
@@ -130,8 +139,12 @@ def std_mean(input: Tensor, dim: Any = None, **options: Any) -> tuple[Tensor, Te
 @both
 def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     """``log(sum(exp(input)))`` without overflow."""
-    axes = axes_of(dim, input.ndim)
     x = _converted(input, None, floating)
+    return _logsumexp(x, axes_of(dim, x.ndim), bool(keepdim))
+
+
+@composite("LogsumexpBackward0")
+def _logsumexp(x: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
     high = reduced("max", x.detach(), axes, True)
     high = where(high.isfinite(), high, 0.0)
     total = reduced("sum", (x - high).exp(), axes, keepdim).log()
@@ -174,12 +187,14 @@ def _max_or_min(name: str) -> Callable[..., Any]:
         if second is not None:
             return FUNCTIONS[f"{name}imum"](input, second)
         if dim is None:
-            return reduced(name, input, tuple(range(input.ndim)), False)
+            whole = reduced(name, input, tuple(range(input.ndim)), False)
+            return rename(whole, f"{name.capitalize()}Backward1")
         places = _arg_reduced(f"arg{name}", input, dim, True)
         axis = axis_of(dim, input.ndim)
         values = input.gather(axis, places) if input.ndim else input.clone()
         if not keepdim and input.ndim:
             values, places = (reshape_view(v, _without(v.shape, axis)) for v in (values, places))
+        values = rename(values, f"{name.capitalize()}Backward0")
         return result(values, places)
 
     operation.__name__ = name
@@ -265,8 +280,14 @@ def norm(
 ) -> Tensor:
     """The p-norm of the elements, ``sum(|x|^p)^(1/p)``; 2 by default, inf and -inf are extrema."""
     x = input if dtype is None else input.to(dtype)
-    axes = axes_of(dim, x.ndim)
-    if p in ("fro", None, 2):
+    if isinstance(p, str) and p != "fro":
+        raise NotImplementedError(f"norm(p={p!r}): use linalg.norm for matrix norms")
+    return _norm(x, 2 if p in ("fro", None) else p, axes_of(dim, x.ndim), bool(keepdim))
+
+
+@composite("LinalgVectorNormBackward0")
+def _norm(x: Tensor, p: Any, axes: tuple[int, ...], keepdim: bool) -> Tensor:
+    if p == 2:
         return _root(reduced("sum", x * x, axes, keepdim))
     if p == math.inf:
         return reduced("max", x.abs(), axes, keepdim)
@@ -276,8 +297,6 @@ def norm(
         return reduced("sum", (x != 0).to(x.dtype), axes, keepdim)
     if p == 1:
         return reduced("sum", x.abs(), axes, keepdim)
-    if isinstance(p, str):
-        raise NotImplementedError(f"norm(p={p!r}): use linalg.norm for matrix norms")
     return reduced("sum", x.abs() ** p, axes, keepdim) ** (1 / p)
 
 

@@ -56,7 +56,8 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     x, places = _at_least_1d(input, index)
     if places.numel() == 0:
         return reshape_view(x.reshape(-1)[:0], tuple(index.shape))
-    return reshape_view(apply("gather", x, places, axis=axis), tuple(index.shape))
+    out = apply("gather", x, places, axis=axis)
+    return out if index.ndim else reshape_view(out, ())
 
 
 @both

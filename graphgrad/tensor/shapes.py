@@ -15,7 +15,7 @@ from graphgrad import lang
 from graphgrad.errors import ShapeError, message
 from graphgrad.ops import size_of
 from graphgrad.tensor.core import Size, Tensor, both, function, method, publish
-from graphgrad.tensor.plan import apply
+from graphgrad.tensor.plan import apply, rename
 
 Axes = Sequence[int]
 index = operator.index
@@ -144,7 +144,7 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     axes = list(range(n))
     if n:
         axes[a], axes[b] = axes[b], axes[a]
-    return apply("permute", input, axes=tuple(axes))
+    return rename(apply("permute", input, axes=tuple(axes)), "TransposeBackward0")
 
 
 @both
@@ -152,7 +152,7 @@ def t(input: Tensor) -> Tensor:
     """The transpose of a matrix; fewer dimensions stay as they are."""
     if input.ndim > 2:
         raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input.ndim}D")
-    return transpose(input, 0, 1) if input.ndim == 2 else input
+    return rename(transpose(input, 0, 1), "TBackward0") if input.ndim == 2 else input
 
 
 @both
@@ -170,14 +170,15 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     """Drop dimensions of size 1: all, or those named."""
     axes = axes_of(dim, input.ndim)
     shape = tuple(n for a, n in enumerate(input.shape) if a not in axes or n != 1)
-    return reshape_view(input, shape)
+    return rename(reshape_view(input, shape), f"SqueezeBackward{int(dim is not None)}")
 
 
 @both
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """A new dimension of size 1 at ``dim``."""
     axis = axis_of(dim, input.ndim + 1)
-    return reshape_view(input, (*input.shape[:axis], 1, *input.shape[axis:]))
+    wider = reshape_view(input, (*input.shape[:axis], 1, *input.shape[axis:]))
+    return rename(wider, "UnsqueezeBackward0")
 
 
 def reshape_view(input: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -267,7 +268,7 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
         raise IndexError(f"index {index} is out of bounds for dimension {axis} with size {size}")
     place = index + size if index < 0 else index
     shape = (*input.shape[:axis], *input.shape[axis + 1 :])
-    return reshape_view(sliced(input, axis, place, place + 1), shape)
+    return rename(reshape_view(sliced(input, axis, place, place + 1), shape), "SelectBackward0")
 
 
 @both

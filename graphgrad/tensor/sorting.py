@@ -11,6 +11,7 @@ from graphgrad.tensor.composite import composite
 from graphgrad.tensor.core import Tensor, both, function
 from graphgrad.tensor.creation import as_tensor, from_array
 from graphgrad.tensor.operators import where
+from graphgrad.tensor.plan import rename
 from graphgrad.tensor.reduce import mean as _mean
 from graphgrad.tensor.reduce import returned
 from graphgrad.tensor.shapes import axis_of, narrow
@@ -57,7 +58,8 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     values, indices = sort(input, dim, largest)
     if input.ndim == 0:
         return _topk_result(values, indices)
-    return _topk_result(narrow(values, axis, 0, k), narrow(indices, axis, 0, k))
+    top = rename(narrow(values, axis, 0, k), "TopkBackward0")
+    return _topk_result(top, narrow(indices, axis, 0, k))
 
 
 @both

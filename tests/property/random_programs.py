@@ -1,8 +1,8 @@
-"""Random PyTorch programs: views, in-place writes, hooks, no_grad, shared memory, repeated backward.
+"""Random PyTorch programs: views, in-place writes, hooks, no_grad, shared memory, many backwards.
 
-A program is a list of instructions over a growing pool of tensors. ``run(torch, program)`` executes it
-under an engine and returns everything that can be observed. An instruction that raises is observed as
-the kind of its exception, and the program goes on.
+A program is a list of instructions over a growing pool of tensors. ``run(torch, program)`` executes
+it under an engine and returns everything that can be observed. An instruction that raises is
+observed as the kind of its exception, and the program goes on.
 """
 
 from __future__ import annotations

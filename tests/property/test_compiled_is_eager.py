@@ -47,7 +47,7 @@ def _run(program, compiled):
         machine.pool = [*leaves]
         for step in steps:
             machine.execute(*step)
-        return [t for t in machine.pool[len(leaves) :]]
+        return machine.pool[len(leaves) :]
 
     results = []
     function = gg.compile(body) if compiled else body

@@ -147,6 +147,7 @@ CASES = [
         dilation=(1, 2),
     ),
     *(case("pad", X, (1, 2, 3, 1), mode) for mode in ("reflect", "replicate", "circular")),
+    *(case("pad", X, (-1, 1, -2, 2), mode) for mode in ("reflect", "replicate", "circular")),
     case("pad", X, (1, -2, 3, 0), "constant", 5.0),
     *(case("max_pool2d", TIES, k, **options) for options in POOLS for k in (2, (3, 2))),
     *(case("max_pool2d", TIES, 3, return_indices=True, **options) for options in POOLS),
