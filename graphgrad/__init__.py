@@ -44,7 +44,7 @@ globals().update(spelling.spelled(_FUNCTIONS))
 # Element types by PyTorch's names, constants, and the old tensor types such as LongTensor.
 globals().update(_NAMES)
 
-_MODULES = frozenset({"autograd", "cuda", "functional", "nn", "optim", "viz"})
+_MODULES = frozenset({"autograd", "cuda", "functional", "linalg", "nn", "optim", "special", "viz"})
 # Names found in a module that is loaded when they are first asked for.
 _LAZY = {
     "explain": "graphgrad.explanation",

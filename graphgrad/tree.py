@@ -1,7 +1,7 @@
 """Nested containers as flat lists: what goes into and comes out of a compiled function.
 
-    leaves, shape = flatten({"a": x, "b": [y, 2]})     # [x, y, 2]
-    unflatten(shape, leaves)
+leaves, shape = flatten({"a": x, "b": [y, 2]})     # [x, y, 2]
+unflatten(shape, leaves)
 """
 
 from __future__ import annotations

@@ -42,6 +42,7 @@ from graphgrad.lang import (
     keep,
     log,
     mul,
+    ne,
     neg,
     pad,
     permute,
@@ -214,7 +215,9 @@ def _spread(g: Value, call: Any) -> Value:
 def _extremum(g: Value, x: Value, out: Value, call: Any) -> Value:
     """Shared evenly among equal extrema, as PyTorch's amax and amin."""
     axes, shape = call.attrs["axes"], call.inputs[0].shape
-    hit = cast(eq(x, keep(out, axes, shape)), g.dtype)
+    best = keep(out, axes, shape)
+    # A NaN is its own extremum, though it equals nothing.
+    hit = cast(where(ne(best, best), ne(x, x), eq(x, best)), g.dtype)
     share = div(g, sum_(hit, axes))
     return mul(hit, keep(share, axes, shape))
 

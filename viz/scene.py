@@ -30,7 +30,6 @@ class Box:
     tooltip: str = ""
     group: Path = ()
     place: str = ""
-    size: int = 1
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,6 @@ def _folded(scene: Scene, boxes: list[Box]) -> Box:
         tooltip="\n".join(f"{count} × {title}" for title, count in tally[:20]),
         group=group[:-1] if group and group != first.group[:1] else group,
         place=first.place,
-        size=len(boxes),
     )
 
 

@@ -25,10 +25,11 @@ from graphgrad.axes import (
     walks_rows,
 )
 from graphgrad.ir import Graph, Node
+from graphgrad.passes.cut import Cut
 from graphgrad.passes.inline import CHEAP, Inlined
 from graphgrad.passes.onehot import one_hot
 from graphgrad.passes.stepwise import stepwise
-from graphgrad.regions import CONTRACT, CONTROL, HOST, LOOP, Plan, Region
+from graphgrad.regions import CONTRACT, CONTROL, HOST, LOOP, Plan
 from graphgrad.views import VIEWS, obstacle, path
 
 MAX_NODES = 96  # keeps kernels readable and LLVM quick
@@ -100,7 +101,8 @@ class _Fusion:
         for x in nodes:
             self._visit(x)
         self._absorb_into_roots()
-        return Plan(self.graph, self._regions())
+        groups = dict.fromkeys(g.find() for g in self.group.values())
+        return Plan(self.graph, Cut(groups, self.group, self.memory, self.graph).regions())
 
     # ---- what is computed, and what it reads
 
@@ -403,47 +405,6 @@ class _Fusion:
             for y in group.nodes
             for r in self.readers.get(y, ())
         )
-
-    def _regions(self) -> tuple[Region, ...]:
-        """The groups with what they read and write, ordered by their dependences."""
-        import networkx
-
-        groups = list(dict.fromkeys(g.find() for g in self.group.values()))
-        parts = {g: self._collect(g) for g in groups}
-        written = {x for _, inputs in parts.values() for x in inputs} | self.outputs
-        dag = networkx.DiGraph()
-        dag.add_nodes_from(groups)
-        for g, (_, inputs) in parts.items():
-            dag.add_edges_from((self.group[x].find(), g) for x in inputs if x in self.group)
-        order = networkx.lexicographical_topological_sort(dag, key=lambda g: g.last)
-        regions = []
-        for g in order:
-            nodes, inputs = parts[g]
-            outputs = tuple(x for x in nodes if x in written and self.group.get(x) is not None)
-            outputs = tuple(x for x in outputs if self.group[x].find() is g)
-            regions.append(Region(g.kind, nodes, inputs, outputs))
-        return tuple(regions)
-
-    def _collect(self, group: Group) -> tuple[tuple[Node, ...], tuple[Node, ...]]:
-        """All nodes of a region, views and recomputed values included, and what it reads."""
-        own = set(group.nodes)
-        nodes: set[Node] = set(own)
-        inputs: dict[Node, None] = {}
-        stack = [y for x in group.nodes for y in x.inputs]
-        while stack:
-            y = stack.pop()
-            if y in nodes or y in inputs:
-                continue
-            elsewhere = y in self.memory or y in self.group
-            if elsewhere or (y.op.name == "scalar" and group.kind != LOOP):
-                inputs[y] = None
-                continue
-            nodes.add(y)
-            stack.extend(y.inputs)
-        return self._sorted(nodes), self._sorted(inputs)
-
-    def _sorted(self, nodes: Iterable[Node]) -> tuple[Node, ...]:
-        return tuple(sorted(nodes, key=lambda x: self.number.get(x, -1)))
 
 
 def _mapped(axes: Iterable[Axis], mapping: dict[Axis, Axis]) -> frozenset[Axis]:

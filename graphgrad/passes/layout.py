@@ -43,9 +43,7 @@ def _chain(y: Node, users: dict[Node, list[Node]], outputs: set[Node]) -> list[N
 
 def _rebuilt(plan: Plan, chains: dict[Region, list[Node]]) -> tuple[Region, ...]:
     moved = {x for chain in chains.values() for x in chain}
-    stored = {
-        x: chain[-1] for region, chain in chains.items() for x in (region.outputs[0], *chain)
-    }
+    stored = {x: chain[-1] for region, chain in chains.items() for x in (region.outputs[0], *chain)}
     regions = []
     for region in plan:
         chain = chains.get(region, [])

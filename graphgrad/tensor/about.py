@@ -61,10 +61,13 @@ def is_same_size(input: Tensor, other: Tensor) -> bool:
     return tuple(input.shape) == tuple(other.shape)
 
 
-@both
+@function
 def real(input: Tensor) -> Tensor:
     """Itself: elements are real."""
     return input
+
+
+Tensor.real = property(real)  # type: ignore[attr-defined]
 
 
 @both

@@ -419,6 +419,24 @@ def _window(name: str, coefficients: tuple[float, ...]) -> None:
     FUNCTIONS[name] = window
 
 
+@function
+def bartlett_window(length: int, periodic: bool = True, *, dtype: Any = None, **_: Any) -> Tensor:
+    """A triangle from 0 over 1 to 0."""
+    kind = dtypes.as_dtype(dtype) if dtype is not None else dtypes.get_default_dtype()
+    n = length if periodic else max(length - 1, 1)
+    return from_array((1 - np.abs(2 * np.arange(length) / n - 1)).astype(kind.numpy))
+
+
+@function
+def kaiser_window(
+    length: int, periodic: bool = True, beta: float = 12.0, *, dtype: Any = None, **_: Any
+) -> Tensor:
+    """Kaiser's window, I0(β sqrt(1 - (2k/N - 1)²)) / I0(β)."""
+    kind = dtypes.as_dtype(dtype) if dtype is not None else dtypes.get_default_dtype()
+    whole = np.kaiser(length + 1 if periodic else length, beta)
+    return from_array(whole[:length].astype(kind.numpy))
+
+
 _window("hann_window", (0.5, 0.5))
 _window("hamming_window", (0.54, 0.46))
 _window("blackman_window", (0.42, 0.5, 0.08))

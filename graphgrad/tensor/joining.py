@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from graphgrad.tensor.core import FUNCTIONS, Tensor, both, function
+from graphgrad.tensor.creation import from_array, meshgrid
 from graphgrad.tensor.plan import apply, rename
 from graphgrad.tensor.promotion import joined
 from graphgrad.tensor.shapes import axes_of, axis_of, narrow, reshape, sizes_of, unsqueeze
@@ -152,10 +156,6 @@ def repeat_interleave(input: Tensor, repeats: Any, dim: int | None = None, **_: 
         wide = unsqueeze(x, axis + 1).expand((*shape[: axis + 1], repeats, *shape[axis + 1 :]))
         shape[axis] *= repeats
         return wide.reshape(shape)
-    import numpy as np
-
-    from graphgrad.tensor.creation import from_array
-
     places = np.repeat(np.arange(x.shape[axis]), repeats.numpy())
     return x.index_select(axis, from_array(places.astype(np.int64)))
 
@@ -209,10 +209,16 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
 
 
 @function
+def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
+    """Every choice of ``r`` elements of a vector, as rows in order."""
+    choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
+    rows = np.array(list(choose(range(input.shape[0]), r)), np.int64).reshape(-1, r)
+    return input.index_select(0, from_array(rows.reshape(-1))).reshape(rows.shape)
+
+
+@function
 def cartesian_prod(*tensors: Tensor) -> Tensor:
     """Every combination of one element each, as rows."""
-    from graphgrad.tensor.creation import meshgrid
-
     if len(tensors) == 1:
         return tensors[0]
     return stack([reshape(g, -1) for g in meshgrid(*tensors, indexing="ij")], 1)

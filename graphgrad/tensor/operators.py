@@ -376,6 +376,12 @@ def hypot(input: Tensor, other: Tensor) -> Tensor:
 
 
 @both
+def ldexp(input: Tensor, other: Tensor) -> Tensor:
+    """``input * 2 ** other``."""
+    return input * _binary["pow"](input.new_full((), 2.0, dtype=floating(input.dtype)), other)
+
+
+@both
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     """``log(exp(input) + exp(other))`` without overflow."""
     high = _binary["maximum"](input, other).detach()

@@ -382,6 +382,26 @@ def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float = 1.0, dim: int =
     return (heights * widths).sum(dim) / 2
 
 
+FUNCTIONS["trapz"] = trapezoid
+
+
+@function
+def cumulative_trapezoid(
+    y: Tensor, x: Tensor | None = None, *, dx: float = 1.0, dim: int = -1
+) -> Tensor:
+    """The running integral of samples ``y`` by the trapezoidal rule."""
+    size = y.shape[dim]
+    heights = y.narrow(dim, 1, size - 1) + y.narrow(dim, 0, size - 1)
+    widths = dx if x is None else diff(x, 1, dim)
+    return cumsum(heights * widths, dim) / 2
+
+
+@function
+def frobenius_norm(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """The square root of the sum of squares."""
+    return norm(input, 2, dim, keepdim)
+
+
 @both
 def trace(input: Tensor) -> Tensor:
     """The sum of the diagonal of a matrix."""

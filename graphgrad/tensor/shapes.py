@@ -230,7 +230,7 @@ def broadcast_shapes(*shapes: Any) -> Size:
 def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
     """All tensors expanded to their common shape."""
     shape = broadcast_shapes(*(t.shape for t in tensors))
-    return tuple(expand(t, shape) for t in tensors)
+    return tuple(t if t.shape == shape else expand(t, shape) for t in tensors)
 
 
 # ------------------------------------------------------------------------------------ cutting parts
@@ -380,6 +380,9 @@ def _property(name: str, get: Any) -> None:
 
 _property("T", lambda self: permute(self, tuple(reversed(range(self.ndim)))))
 _property("mT", lambda self: transpose(self, -2, -1))
+publish(("adjoint",), lambda input: transpose(input, -2, -1))
+publish(("unsafe_chunk",), chunk)
+publish(("unsafe_split",), split)
 _property("H", lambda self: transpose(self, 0, 1))
 _property("mH", lambda self: transpose(self, -2, -1))
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from graphgrad import dtypes, lang
 from graphgrad.tensor.composite import composite
-from graphgrad.tensor.core import Tensor, both, function
+from graphgrad.tensor.core import FUNCTIONS, Tensor, both, function, publish
 from graphgrad.tensor.creation import as_tensor, from_array
 from graphgrad.tensor.operators import where
 from graphgrad.tensor.plan import rename
@@ -79,9 +80,18 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any
 def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The lower median of all elements; (values, indices) along ``dim``."""
     if dim is None:
-        return kthvalue(input.reshape(-1), (input.numel() + 1) // 2).values
+        flat = input.reshape(-1)
+        return _nan_wins(kthvalue(flat, (input.numel() + 1) // 2).values, flat, 0, False)
     n = input.shape[dim] if input.ndim else 1
-    return _median_result(*kthvalue(input, (n + 1) // 2, dim, keepdim))
+    values, places = kthvalue(input, (n + 1) // 2, dim, keepdim)
+    return _median_result(_nan_wins(values, input, dim, keepdim), places)
+
+
+def _nan_wins(middle: Tensor, input: Tensor, dim: int, keepdim: bool) -> Tensor:
+    """NaN where there is one among the numbers."""
+    if not input.dtype.is_floating_point:
+        return middle
+    return where(input.isnan().any(dim, keepdim), math.nan, middle)
 
 
 @both
@@ -122,14 +132,24 @@ def quantile(
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
     """(values, indices) of the most frequent, then smallest, element of ``dim`` (eagerly only)."""
     array = np.moveaxis(input.detach().concrete("mode()"), dim, -1)
-    values = np.empty(array.shape[:-1], array.dtype)
-    places = np.empty(array.shape[:-1], np.int64)
-    for i in np.ndindex(values.shape):
+    found = np.empty(array.shape[:-1], np.int64)
+    for i in np.ndindex(found.shape):
         kinds, counts = np.unique(array[i], return_counts=True)
-        values[i] = kinds[np.argmax(counts)]
-        places[i] = np.nonzero(array[i] == values[i])[0][-1]
-    pair = [from_array(v) for v in (values, places)]
-    return _mode_result(*(p.unsqueeze(dim) if keepdim else p for p in pair))
+        found[i] = np.nonzero(array[i] == kinds[np.argmax(counts)])[0][-1]
+    places = from_array(found).unsqueeze(dim)
+    values = input.gather(dim, places)
+    pair = (values, places) if keepdim else (values.squeeze(dim), places.squeeze(dim))
+    return _mode_result(*pair)
+
+
+@both
+def nanquantile(input: Tensor, q: float, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """The ``q``-quantile of what is not NaN (eagerly only)."""
+    x = input.reshape(-1) if dim is None else input.movedim(dim, -1)
+    rows = x.reshape(-1, x.shape[-1])
+    found = [quantile(row[~row.isnan()], q) for row in rows.unbind(0)]
+    out = FUNCTIONS["stack"](found).reshape(tuple(x.shape[:-1]))
+    return out.unsqueeze(dim) if keepdim and dim is not None else out
 
 
 # ----------------------------------------------------------------------------------------- counting
@@ -204,6 +224,19 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     low, high = (array.min(), array.max()) if min == max == 0 else (min, max)
     counts, _ = np.histogram(array, bins, (low, high if high > low else low + 1))
     return from_array(counts.astype(array.dtype))
+
+
+def _whole(name: str, ufunc: Any) -> None:
+    def operation(input: Tensor, other: Tensor) -> Tensor:
+        return from_array(np.asarray(ufunc(input.concrete(name), other.concrete(name))))
+
+    operation.__name__ = name
+    operation.__doc__ = f"The {name} of whole numbers (eagerly only)."
+    publish((name,), operation)
+
+
+_whole("gcd", np.gcd)
+_whole("lcm", np.lcm)
 
 
 @function

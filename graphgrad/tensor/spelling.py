@@ -30,7 +30,7 @@ def accepts_all_spellings(function: Any, out: bool = True) -> Any:
     def call(*args: Any, **named: Any) -> Any:
         if not named:
             return function(*args)
-        target = named.pop("out", None) if out else None
+        target = named.pop("out", None)
         for name in renames.keys() & named.keys():
             named[renames[name]] = named.pop(name)
         result = function(*args, **named)

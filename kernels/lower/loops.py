@@ -44,8 +44,8 @@ def _blocks(schedule: Schedule) -> dict[Loop, int]:
     tile = schedule.tile
     if tile is None:
         return {}
-    if schedule.cross is not None:
-        return {schedule.cross: CROSS_BLOCK, tile: CROSS_TILE}
+    if schedule.crossed:
+        return {schedule.beside: CROSS_BLOCK, tile: CROSS_TILE}
     if schedule.inner:
         return {tile: _tile_width(schedule)}
     if schedule.outer and tile.size > LONG_ROW:

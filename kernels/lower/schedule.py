@@ -4,8 +4,9 @@
     schedule.outer      parallel loops, whole: one iteration of the kernel is one position of them
     schedule.tile       the innermost parallel loop, where the unit stride lies along it
     schedule.inner      loops that reduce (or run in order), inside every iteration
-    schedule.cross      a parallel loop along which an operand is contiguous that the tile strides
-                        over: an iteration then walks a block of both, which stays in the cache
+    schedule.beside     a parallel loop that every iteration walks as well, around the tile: one
+                        along which an operand is contiguous that the tile strides over (then an
+                        iteration is a block of both, ``crossed``), or any around a short tile
 
 Axes that every access walks as one are one loop. The loop most accesses walk with stride 1 is
 innermost: if it reduces, an iteration reduces rows; if not, reductions run outside of the tile
@@ -23,6 +24,7 @@ from graphgrad.axes import Axis
 from .affine import Affine
 from .values import Array, Value
 
+WIDE = 128  # a tile shorter than this is worth a second loop in the iteration
 SHORT = 8  # a loop of fewer trips is not worth vectorising along
 JUMP = 16  # elements of a cache line: a stride that wastes most of it
 STORE_WEIGHT = 2  # strided stores cost more than strided loads
@@ -96,7 +98,8 @@ class Schedule:
     inner: list[Loop]
     serial: frozenset[Axis]
     reduces: list[Value] = field(default_factory=list)
-    cross: Loop | None = None
+    beside: Loop | None = None
+    crossed: bool = False
 
     @staticmethod
     def of(stores: Sequence[Store], serial: Sequence[Axis] = ()) -> Schedule:
@@ -123,9 +126,18 @@ class Schedule:
             tile = outer.pop()
             if not inner:
                 tile, outer = _long_tile(tile, outer)
-        cross = _cross(tile, outer, accesses) if tile and not inner else None
-        outer = [loop for loop in outer if loop is not cross]
-        return Schedule(list(stores), values, outer, tile, inner, inside, reduces, cross)
+        schedule = Schedule(list(stores), values, outer, tile, inner, inside, reduces)
+        if tile is not None and not inner:
+            schedule._widen([p for p, _ in accesses])
+        return schedule
+
+    def _widen(self, positions: Iterable[Affine]) -> None:
+        """Take a second loop into the iteration, where that helps."""
+        self.beside = _crossing(self.tile, self.outer, positions)
+        self.crossed = self.beside is not None
+        if self.beside is None and len(self.outer) > 1 and self.tile.size < WIDE:
+            self.beside = self.outer[-1]
+        self.outer = [loop for loop in self.outer if loop is not self.beside]
 
     @property
     def stages(self) -> int:
@@ -134,7 +146,7 @@ class Schedule:
     @property
     def across(self) -> list[Loop]:
         """The parallel loops inside one iteration."""
-        return [loop for loop in (self.cross, self.tile) if loop is not None]
+        return [loop for loop in (self.beside, self.tile) if loop is not None]
 
     @property
     def nest(self) -> list[Loop]:
@@ -232,9 +244,9 @@ def _long_tile(tile: Loop, outer: list[Loop]) -> tuple[Loop, list[Loop]]:
     return longest, [tile if loop is longest else loop for loop in outer]
 
 
-def _cross(tile: Loop, outer: list[Loop], accesses: Sequence[tuple[Affine, int]]) -> Loop | None:
+def _crossing(tile: Loop, outer: list[Loop], positions: Iterable[Affine]) -> Loop | None:
     """The loop along which something lies contiguous that the tile jumps through."""
-    for position, _ in accesses:
+    for position in positions:
         if abs(tile.stride(position)) >= JUMP:
             for loop in outer:
                 if abs(loop.stride(position)) == 1 and min(loop.size, tile.size) >= JUMP:

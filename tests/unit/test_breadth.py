@@ -66,7 +66,7 @@ t.count_nonzero(i, 1)|x.norm()|x.norm(dim=1)|x.norm(1)|x.norm(3, 1)|x.norm(math.
 x.norm(0)|t.dist(x, y)|t.dist(x, y, 1)|x.cumsum(0)|i.cumsum(1)|x.cumprod(1)|x.cummax(1)|r.cummax(1)|x.cummin(0)
 x.logcumsumexp(1)|t.diff(x)|t.diff(x, 2, 0)|t.trapezoid(x)|t.trapezoid(x, dx=0.5)|t.trapz(x)|s.trace()
 t.nansum(n)|t.nanmean(n[:2])|t.cumulative_trapezoid(x)|t.renorm(x, 2, 0, 1.0)|n.max()|n.sum()|x[:0].sum(0)
-x[:0].prod(0)|x[:, :0].mean(1)|x[:0].all()|x[:0].any()|t.frobenius_norm(x)|x.nanmean(1)|v.max(0)
+x[:0].prod(0)|x[:, :0].mean(1)|x[:0].all()|x[:0].any()|t.frobenius_norm(x, 1)|x.nanmean(1)|v.max(0)
 x.std(dim=(0, 1))|t.sum(x, [0, 1])|x.sum(())|t.nanmedian(n[:2])|x.quantile(0.3)|t.quantile(x, 0.5, 1)
 t.quantile(x, t.tensor([0.25, 0.5]), dim=1)|t.nanquantile(x, 0.4, 1)
 """
@@ -105,7 +105,7 @@ t.linalg.matrix_norm(s)|t.matrix_power(s, 3)|s.matrix_power(0)|t.linalg.diagonal
 """
 
 SORTING = """
-x.sort()|x.sort(0)|x.sort(1, True)|x.sort(descending=True)|r.sort(stable=True)|r.sort(1, descending=True, stable=True)
+x.sort()|x.sort(0)|x.sort(1, True)|x.sort(descending=True)|r.sort(stable=True)|r.sort(dim=1, descending=True, stable=True)
 x.argsort(1)|t.msort(x)|x.topk(2)|x.topk(2, 0)|x.topk(3, largest=False)|x.kthvalue(2)|x.kthvalue(1, 0, True)
 x.median()|x.median(1)|x.median(0, keepdim=True)|n.median()|i.median(1)|x.mode(1)|r.mode(1)|t.unique(r)|r.unique()
 t.unique(r, return_inverse=True, return_counts=True)|t.unique(r, dim=0)|t.unique_consecutive(r.reshape(-1))
@@ -126,7 +126,7 @@ t.eye(3)|t.eye(2, 3)|t.eye(2, dtype=t.int64)|t.tensor([1, 2])|t.tensor([1.0, 2])
 t.tensor([[1, 2], [3, 4]], dtype=t.float64)|t.tensor([True, False])|t.tensor([])|t.tensor([[]])|t.tensor([1, 2.5, True])
 t.as_tensor([1, 2])|t.tril_indices(3, 3)|t.triu_indices(3, 4, 1)|t.tril_indices(3, 3, -1)|t.hann_window(8)|t.scalar_tensor(3)
 t.hamming_window(6)|t.blackman_window(6, periodic=False)|t.bartlett_window(6)|t.vander(v)|t.vander(v, 3, increasing=True)
-t.empty(2, 0).shape|t.from_numpy(np.arange(3))|t.asarray([1.0])|t.complex32 is None|t.kaiser_window(5)
+t.empty(2, 0).shape|t.from_numpy(np.arange(3))|t.asarray([1.0])|t.kaiser_window(5)
 """
 
 CONVERSION = """
@@ -170,8 +170,12 @@ def evaluated(t, expression):
             if isinstance(y, t.Tensor) and y.requires_grad and y.grad_fn is not None:
                 weight = t.arange(1, y.numel() + 1, dtype=y.dtype).reshape(y.shape)
                 total = total + (y * weight).sum()
-        if isinstance(total, t.Tensor):
-            total.backward()
+        try:
+            if isinstance(total, t.Tensor):
+                total.backward()
+        except RuntimeError:
+            # PyTorch lacks some gradients that are here (of floor division, say).
+            return results, {}
     return results, {k: x.grad for k, x in names.items()}
 
 

@@ -1,0 +1,192 @@
+"""From groups of nodes to regions: what each computes again, what it reads, and what it writes.
+
+    regions = Cut(groups, group_of, memory, graph).regions()
+
+A cheap elementwise value that other regions read is not written when they can compute it from what
+is in memory anyway, reading no more than the value itself would be: the normalised input of a batch
+norm is never written, only its input, mean and deviation are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+from typing import Any
+
+from graphgrad.axes import leaves
+from graphgrad.ir import Graph, Node
+from graphgrad.passes.inline import CHEAP
+from graphgrad.regions import LOOP, Region
+from graphgrad.views import path
+
+REPEATABLE = CHEAP | {"div"}
+MAX_REPEATED = 8  # operations
+MAX_BUFFERS = 40
+LARGE = 1024  # elements; smaller values cost nothing to write
+SMALL = 16  # a value this many times smaller than another is free to read, or to write
+
+Group = Any
+
+
+class Cut:
+    """The state of one cut; ``group_of`` finds the group a node is computed in."""
+
+    def __init__(
+        self,
+        groups: Iterable[Group],
+        group_of: Mapping[Node, Group],
+        memory: Container[Node],
+        graph: Graph,
+    ) -> None:
+        self.group_of, self.memory = group_of, memory
+        self.outputs = frozenset(graph.outputs)
+        self.number = {x: i for i, x in enumerate(graph.nodes)}
+        self.order = _ordered(groups)
+        self.again: set[Node] = set()
+        self.users = graph.users()
+
+    def regions(self) -> tuple[Region, ...]:
+        """The regions, in an order that respects their dependences."""
+        self._choose(self._parts())
+        regions = []
+        for group, (nodes, inputs, outputs) in self._parts().items():
+            regions.append(Region(group.kind, *map(self._sorted, (nodes, inputs, outputs))))
+        return tuple(regions[::-1])
+
+    def _sorted(self, nodes: Iterable[Node]) -> tuple[Node, ...]:
+        return tuple(sorted(nodes, key=lambda x: self.number.get(x, -1)))
+
+    def _owner(self, x: Node) -> Group | None:
+        group = self.group_of.get(x)
+        return None if group is None else group.find()
+
+    def _parts(self) -> dict[Group, tuple[set[Node], set[Node], set[Node]]]:
+        """Nodes, inputs and outputs of every group that is needed, readers first."""
+        written, parts = set(self.outputs), {}
+        for group in reversed(self.order):
+            outputs = {x for x in group.nodes if x in written and x not in self.again}
+            if outputs:
+                nodes, inputs = self._collect(group, outputs)
+                parts[group] = nodes, inputs, outputs
+                written |= inputs
+        return parts
+
+    def _collect(self, group: Group, outputs: Iterable[Node]) -> tuple[set[Node], set[Node]]:
+        """All a region computes, views and repeated values included, and what it reads."""
+        nodes: set[Node] = set()
+        inputs: set[Node] = set()
+        stack = list(outputs)
+        while stack:
+            x = stack.pop()
+            if x in nodes or x in inputs:
+                continue
+            if self._is_read(x, group):
+                inputs.add(x)
+            else:
+                nodes.add(x)
+                stack.extend(x.inputs)
+        return nodes, inputs
+
+    def _is_read(self, x: Node, group: Group) -> bool:
+        """Whether a region gets a value from memory."""
+        if self._owner(x) is group or x in self.again:
+            return False
+        elsewhere = x in self.memory or x in self.group_of
+        return elsewhere or (x.op.name == "scalar" and group.kind != LOOP)
+
+    # ---- what is computed again
+
+    def _choose(self, parts: Mapping[Group, tuple[set[Node], set[Node], set[Node]]]) -> None:
+        reads = {group: inputs for group, (_, inputs, _) in parts.items()}
+        readers: dict[Node, list[Group]] = {}
+        for group, inputs in reads.items():
+            for x in inputs:
+                readers.setdefault(x, []).append(group)
+        written = set(readers) | self.outputs
+        for x in self._sorted(readers):
+            if not self._is_repeatable(x, readers[x]):
+                continue
+            sources = self._sources(x, written)
+            if sources is not None and all(self._pays(x, sources, reads[g]) for g in readers[x]):
+                self.again.add(x)
+                written.discard(x)
+                written |= sources
+                for group in readers[x]:
+                    reads[group] = (reads[group] - {x}) | sources
+                for y in sources:
+                    readers.setdefault(y, []).extend(readers[x])
+
+    def _is_repeatable(self, x: Node, groups: Iterable[Group]) -> bool:
+        if x.op.name not in REPEATABLE or x in self.outputs or x in self.memory:
+            return False
+        computed = x in self.group_of and x.size >= LARGE
+        return computed and all(g.kind == LOOP and g.nodes[0].op.kind != "sort" for g in groups)
+
+    def _pays(self, x: Node, sources: Iterable[Node], reads: set[Node]) -> bool:
+        """Whether a reader of ``x`` reads no more when it computes ``x`` itself."""
+        new = [y for y in sources if y not in reads]
+        return sum(y.nbytes for y in new) <= x.nbytes and len(reads) + len(new) <= MAX_BUFFERS
+
+    def _sources(self, x: Node, written: Container[Node]) -> set[Node] | None:
+        """What lies in memory that a few operations make ``x`` of; None where nothing does."""
+        found: set[Node] = set()
+        count, stack, seen = 0, [x], {x}
+        while stack:
+            y = stack.pop()
+            count += y.op.kind == "elementwise"
+            if count > MAX_REPEATED:
+                return None
+            for operand in y.inputs:
+                base, views = path(operand, self.memory)
+                ordered = all(map(_keeps_order, views)) or self._is_written_permuted(base)
+                if not ordered and SMALL * base.size > x.size:
+                    return None
+                if base in seen or base in found or base.op.name in ("scalar", "iota"):
+                    continue
+                kind = self._source_kind(base, x, written)
+                if kind is None:
+                    return None
+                if kind:
+                    found.add(base)
+                else:
+                    seen.add(base)
+                    stack.append(base)
+        return found
+
+    def _is_written_permuted(self, x: Node) -> bool:
+        """Whether a product's only reader is a view: the engine will write it in that order."""
+        return x.op.name == "dot_general" and len(self.users[x]) == 1 and x not in self.outputs
+
+    def _source_kind(self, base: Node, x: Node, written: Container[Node]) -> bool | None:
+        """True: read from memory; False: computed as well; None: neither is possible."""
+        if base in self.again or base not in self.group_of:
+            return base in self.memory
+        if base in written or base in self.memory:
+            return True
+        if base.op.name in REPEATABLE and base.size == x.size:
+            return False
+        return True if SMALL * base.nbytes <= x.nbytes and self._is_row(base) else None
+
+    def _is_row(self, x: Node) -> bool:
+        """Whether a value of a region is one for each of its rows: it can be written as well."""
+        group = self._owner(x)
+        if group.nest is None or x not in group.nest.places:
+            return False
+        mine = {axis for axes in group.nest.places[x].dims for axis in leaves(axes)}
+        return mine == set(leaves(group.nest.domain)) - set(leaves(group.nest.reduced))
+
+
+def _keeps_order(view: Node) -> bool:
+    """Whether a view leaves a walk over its elements as it was, but for dimensions of size 1."""
+    if view.op.name == "expand":
+        return True
+    old, new = view.inputs[0].shape, view.shape
+    return view.op.name == "reshape" and [n for n in old if n != 1] == [n for n in new if n != 1]
+
+
+def _ordered(groups: Iterable[Group]) -> list[Group]:
+    import networkx
+
+    dag = networkx.DiGraph()
+    dag.add_nodes_from(groups)
+    dag.add_edges_from((source, g) for g in list(dag) for source in g.producers())
+    return list(networkx.lexicographical_topological_sort(dag, key=lambda g: g.last))
