@@ -38,7 +38,8 @@ from graphgrad.tensor.state import (
 
 __version__ = "0.1.0"
 
-importlib.import_module("graphgrad.functional.names")
+for _module in ("functional.names", "linalg"):
+    importlib.import_module(f"graphgrad.{_module}")
 spelling.spell_methods()
 globals().update(spelling.spelled(_FUNCTIONS))
 # Element types by PyTorch's names, constants, and the old tensor types such as LongTensor.

@@ -221,10 +221,10 @@ class _Tracing:
     def _label(self) -> None:
         """Inputs that are parameters or buffers of a module are called by their names."""
         for module in self.watch.modules:
-            for path, p in module.named_parameters():
-                self.trace.label(p, path, "parameter")
-            for path, b in module.named_buffers():
-                self.trace.label(b, path, "buffer")
+            for role in ("parameter", "buffer"):
+                for path, t in getattr(module, f"named_{role}s")():
+                    if isinstance(t, Tensor):
+                        self.trace.label(t, path, role)
 
     def entry(self, shape: Any) -> Entry:
         with self.trace:

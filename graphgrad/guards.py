@@ -12,6 +12,8 @@ each call. Only attributes whose names occur in the code that was reached are wa
 
 from __future__ import annotations
 
+import dis
+import functools
 import re
 import sys
 import types
@@ -265,7 +267,7 @@ def _codes(value: Any) -> Iterator[tuple[types.CodeType, types.FunctionType]]:
 
 
 def _reachable(code: types.CodeType, function: types.FunctionType) -> Iterator[Any]:
-    for name in code.co_names:
+    for name in _global_names(code):
         if name in function.__globals__:
             yield function.__globals__[name]
     for cell in function.__closure__ or ():
@@ -273,12 +275,13 @@ def _reachable(code: types.CodeType, function: types.FunctionType) -> Iterator[A
             yield cell.cell_contents
 
 
-def _global_names(code: types.CodeType) -> set[str]:
-    names = set(code.co_names)
-    for inner in code.co_consts:
-        if isinstance(inner, types.CodeType):
-            names |= _global_names(inner)
-    return names
+@functools.lru_cache(maxsize=1024)
+def _global_names(code: types.CodeType) -> frozenset[str]:
+    """The global variables that code loads (attributes may have the same names)."""
+    rows = dis.get_instructions(code)
+    names = {row.argval for row in rows if row.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    inner = [_global_names(c) for c in code.co_consts if isinstance(c, types.CodeType)]
+    return frozenset(names.union(*inner))
 
 
 def _filled(cell: Any) -> bool:

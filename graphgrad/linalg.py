@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from graphgrad.autograd.function import Function
-from graphgrad.tensor.core import FUNCTIONS, Tensor, wrap
-from graphgrad.tensor.products import chain_matmul, cross
+from graphgrad.tensor.core import FUNCTIONS, Tensor, publish, wrap
+from graphgrad.tensor.products import chain_matmul
+from graphgrad.tensor.products import cross as _cross
 from graphgrad.tensor.products import matmul as matmul
 from graphgrad.tensor.reduce import norm as _p_norm
 from graphgrad.tensor.reduce import sum_
@@ -83,6 +84,11 @@ def norm(
     if ord is None or not is_matrix or (dim is not None and len(axes_of(dim, x.ndim)) != 2):
         return _p_norm(x, 2 if ord is None else ord, dim, keepdim)
     return matrix_norm(x, ord, (-2, -1) if dim is None else dim, keepdim)
+
+
+def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
+    """The vector product along a dimension of size 3."""
+    return _cross(input, other, dim)
 
 
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
@@ -275,3 +281,24 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
 def lstsq(A: Tensor, B: Tensor) -> tuple[Tensor, ...]:
     """(solution, residuals, rank, singular values) of least squares (eagerly, no gradient)."""
     return _factors("lstsq", lambda a, b: np.linalg.lstsq(a, b, rcond=None), A, B)
+
+
+def _logdet(input: Tensor) -> Tensor:
+    """The logarithm of the determinant (eagerly only)."""
+    sign, size = slogdet(input)
+    return FUNCTIONS["where"](sign > 0, size, float("nan"))
+
+
+# The names of old, on graphgrad itself and on tensors.
+for _names, _operation in {
+    ("det",): det,
+    ("inverse",): inv,
+    ("logdet",): _logdet,
+    ("slogdet",): slogdet,
+    ("matrix_power",): matrix_power,
+    ("cholesky",): cholesky,
+    ("qr",): qr,
+    ("svd",): svd,
+    ("pinverse",): pinv,
+}.items():
+    publish(_names, _operation)

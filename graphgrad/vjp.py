@@ -124,7 +124,7 @@ ELEMENTWISE: dict[str, tuple[Rule | None, ...]] = {
     "add": (lambda g: g, lambda g: g),
     "sub": (lambda g: g, lambda g: neg(g)),
     "mul": (lambda g, y: mul(g, y), lambda g, x: mul(g, x)),
-    "div": (lambda g, y: div(g, y), lambda g, y, out: neg(div(mul(g, out), y))),
+    "div": (lambda g, y: div(g, y), lambda g, x, y: neg(div(mul(g, div(x, y)), y))),
     "pow": (_pow_base, _pow_exponent),
     "maximum": (
         lambda g, x, y: _half(g, ge(x, y), x, y),

@@ -17,7 +17,7 @@ from graphgrad.ir import Node
 from graphgrad.regions import Region
 from graphgrad.views import View, resolve
 
-from .contract.compiled import KernelName
+from .contract.names import KernelName
 from .contract.plan import Operand, plan_contraction
 
 

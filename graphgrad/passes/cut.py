@@ -18,8 +18,11 @@ from graphgrad.passes.inline import CHEAP
 from graphgrad.regions import LOOP, Region
 from graphgrad.views import path
 
-REPEATABLE = CHEAP | {"div"}
-MAX_REPEATED = 8  # operations
+# What may be computed again, in units of a multiplication.
+WEIGHT = dict.fromkeys(CHEAP, 1) | {"div": 2, "int_pow": 2}
+DEAR = dict.fromkeys("exp erf tanh sigmoid log sin cos sqrt rsqrt".split(), 4)
+MAX_REPEATED = 12
+BEYOND_CACHE = 1 << 20  # bytes from which reading a value costs as much as an exponential
 MAX_BUFFERS = 40
 LARGE = 1024  # elements; smaller values cost nothing to write
 SMALL = 16  # a value this many times smaller than another is free to read, or to write
@@ -105,7 +108,7 @@ class Cut:
         for x in self._sorted(readers):
             if not self._is_repeatable(x, readers[x]):
                 continue
-            sources = self._sources(x, written)
+            sources = self._sources(x, written, self._weights(x, readers[x]))
             if sources is not None and all(self._pays(x, sources, reads[g]) for g in readers[x]):
                 self.again.add(x)
                 written.discard(x)
@@ -116,23 +119,31 @@ class Cut:
                     readers.setdefault(y, []).extend(readers[x])
 
     def _is_repeatable(self, x: Node, groups: Iterable[Group]) -> bool:
-        if x.op.name not in REPEATABLE or x in self.outputs or x in self.memory:
+        if x.op.name not in self._weights(x, groups) or x in self.outputs or x in self.memory:
             return False
         computed = x in self.group_of and x.size >= LARGE
         return computed and all(g.kind == LOOP and g.nodes[0].op.kind != "sort" for g in groups)
+
+    def _weights(self, x: Node, groups: Iterable[Group]) -> dict[str, int]:
+        """What operations may be repeated: dear ones for a single pass over what fits no cache."""
+        groups = list(groups)
+        dear = x.nbytes >= BEYOND_CACHE and len(groups) <= 2 and all(map(_is_one_pass, groups))
+        return WEIGHT | DEAR if dear else WEIGHT
 
     def _pays(self, x: Node, sources: Iterable[Node], reads: set[Node]) -> bool:
         """Whether a reader of ``x`` reads no more when it computes ``x`` itself."""
         new = [y for y in sources if y not in reads]
         return sum(y.nbytes for y in new) <= x.nbytes and len(reads) + len(new) <= MAX_BUFFERS
 
-    def _sources(self, x: Node, written: Container[Node]) -> set[Node] | None:
+    def _sources(
+        self, x: Node, written: Container[Node], weights: Mapping[str, int]
+    ) -> set[Node] | None:
         """What lies in memory that a few operations make ``x`` of; None where nothing does."""
         found: set[Node] = set()
         count, stack, seen = 0, [x], {x}
         while stack:
             y = stack.pop()
-            count += y.op.kind == "elementwise"
+            count += weights.get(y.op.name, 0)
             if count > MAX_REPEATED:
                 return None
             for operand in y.inputs:
@@ -142,7 +153,7 @@ class Cut:
                     return None
                 if base in seen or base in found or base.op.name in ("scalar", "iota"):
                     continue
-                kind = self._source_kind(base, x, written)
+                kind = self._source_kind(base, x, written, weights)
                 if kind is None:
                     return None
                 if kind:
@@ -156,13 +167,15 @@ class Cut:
         """Whether a product's only reader is a view: the engine will write it in that order."""
         return x.op.name == "dot_general" and len(self.users[x]) == 1 and x not in self.outputs
 
-    def _source_kind(self, base: Node, x: Node, written: Container[Node]) -> bool | None:
+    def _source_kind(
+        self, base: Node, x: Node, written: Container[Node], weights: Container[str]
+    ) -> bool | None:
         """True: read from memory; False: computed as well; None: neither is possible."""
         if base in self.again or base not in self.group_of:
             return base in self.memory
         if base in written or base in self.memory:
             return True
-        if base.op.name in REPEATABLE and base.size == x.size:
+        if base.op.name in weights and base.size == x.size:
             return False
         return True if SMALL * base.nbytes <= x.nbytes and self._is_row(base) else None
 
@@ -173,6 +186,11 @@ class Cut:
             return False
         mine = {axis for axes in group.nest.places[x].dims for axis in leaves(axes)}
         return mine == set(leaves(group.nest.domain)) - set(leaves(group.nest.reduced))
+
+
+def _is_one_pass(group: Group) -> bool:
+    """Whether a region walks its elements once: no reduction waits for another."""
+    return all(stage == 0 or x.op.kind != "reduce" for x, stage in group.stage.items())
 
 
 def _keeps_order(view: Node) -> bool:

@@ -88,7 +88,7 @@ def _store(t: Tensor, new: Tensor) -> None:
             # Nobody else can see the old memory, so it need not be copied.
             wrote(t)
             t._array = new._array
-            rec.versions = [s.version for s in rec.stamps]
+            rec.moved(storage, new._array)
             return
         rec.keep_own(storage)
     wrote(t)

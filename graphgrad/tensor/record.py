@@ -149,6 +149,14 @@ class Record:
         self.stamps = [type(s)() if s is storage else s for _, s in rows]
         self.versions = [s.version for s in self.stamps]
 
+    def moved(self, storage: Any, array: Any) -> None:
+        """``storage`` now lies in ``array``: what was saved of it before is this record's alone."""
+        rows = zip(self.saved or (), self.stamps, strict=True)
+        self.stamps = [
+            storage if v is array else type(s)() if s is storage else s for v, s in rows
+        ]
+        self.versions = [s.version for s in self.stamps]
+
     def free(self) -> None:
         """Let go of saved memory; a second backward will say so."""
         if self.way.saves:

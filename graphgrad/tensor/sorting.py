@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -91,7 +90,8 @@ def _nan_wins(middle: Tensor, input: Tensor, dim: int, keepdim: bool) -> Tensor:
     """NaN where there is one among the numbers."""
     if not input.dtype.is_floating_point:
         return middle
-    return where(input.isnan().any(dim, keepdim), math.nan, middle)
+    # The largest of numbers with a NaN is that NaN, which also takes the gradient.
+    return where(input.isnan().any(dim, keepdim), input.amax(dim, keepdim), middle)
 
 
 @both

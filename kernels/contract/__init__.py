@@ -1,12 +1,13 @@
 """Packed, register-tiled contractions: every product and convolution, in float32 and float64.
 
-`plan_contraction` turns index maps of operands into kernel calls; `address` compiles the kernels
-they name. Neither copies an operand: packing reads through the index map, so the columns of a
-convolution never exist in memory.
+`plan_contraction` turns index maps of operands into kernel calls; `engine_recipe` says what the
+kernels they name are compiled from. Neither copies an operand: packing reads through the index map,
+so the columns of a convolution never exist in memory.
 """
 
 from .build import ContractionPlan, KernelCall
-from .compiled import KernelName, address
+from .kernels import engine_recipe
+from .names import KernelName
 from .plan import Operand, plan_contraction
 
 __all__ = [
@@ -14,6 +15,6 @@ __all__ = [
     "KernelCall",
     "KernelName",
     "Operand",
-    "address",
+    "engine_recipe",
     "plan_contraction",
 ]

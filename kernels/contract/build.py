@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from .blocks import Blocks, blocks_of
-from .compiled import KernelName
 from .layout import offsets, project, run, size, vector_offsets, vector_starts, vector_widths
+from .names import KernelName
 from .problem import Form, Problem
 from .slots import MACRO, REDUCE
 from .tables import (
@@ -48,11 +48,6 @@ class ContractionPlan:
     scratch_bytes: int
     flops: int
     form: Form | None = field(default=None, compare=False)
-
-    def kernel_names(self) -> set[KernelName]:
-        """Everything the plan needs compiled."""
-        called = {slot[1] for call in self.kernels for slot in call.slots if slot[0] == "function"}
-        return called | {call.kernel for call in self.kernels}
 
 
 def build(problem: Problem, form: Form, results: int, reduced: int) -> ContractionPlan:

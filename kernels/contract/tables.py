@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from .blocks import Blocks, column_walk, panel_row
-from .compiled import KernelName
 from .layout import (
     offsets,
     padded,
@@ -20,6 +19,7 @@ from .layout import (
     vector_starts,
     vector_widths,
 )
+from .names import KernelName
 from .problem import Form, Problem
 
 ALIGNMENT = 64  # of scratch: a cache line

@@ -22,6 +22,11 @@ _NS = {
     **dict.fromkeys(["literal", "scalar"], 0.0),
     "philox": 1.0,
 }
+# What is rather read again, if it was stored, than computed again.
+EXPENSIVE = frozenset(
+    "exp expm1 log log1p log2 sin cos tan tanh sinh cosh asin acos atan asinh acosh atanh erf erfc "
+    "sigmoid pow atan2 floor_div remainder fmod philox checked".split()
+)
 _OTHER, _STORE = 0.1, 0.15
 
 

@@ -7,11 +7,13 @@ import itertools
 
 import numpy as np
 import pytest
+from graphgrad.kernels.cache import load
 from graphgrad.kernels.contract import (
     ContractionPlan,
+    KernelName,
     Operand,
-    address,
     cost,
+    engine_recipe,
     plan,
     plan_contraction,
     problem,
@@ -28,6 +30,10 @@ EXTENTS = st.sampled_from([1, 2, 3, 5, 7, 8, 13, 16, 17, 31, 33, 48, 65, 100])
 
 
 # ---- a small driver ------------------------------------------------------------------------------
+
+
+def address(name: KernelName) -> int:
+    return load(engine_recipe(name)).address
 
 
 def run(planned: ContractionPlan, bases: dict[str, int], order=list) -> None:

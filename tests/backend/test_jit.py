@@ -381,3 +381,24 @@ def test_memory_of_a_long_loop_is_flat():
         f(x).backward()
     gc.collect()
     assert len(gc.get_objects()) - before < 500
+
+
+step = object()
+
+
+def test_attributes_are_no_globals():
+    """``optimizer.step()`` does not make the global ``step`` part of the trace."""
+    holder = nn.Linear(2, 2)
+    optimizer = optim.SGD(holder.parameters(), lr=0.1)
+
+    @gg.compile
+    def train(x):
+        optimizer.zero_grad()
+        holder(x).sum().backward()
+        optimizer.step()
+
+    train(gg.ones(1, 2))
+    global step
+    step = object()
+    train(gg.ones(1, 2))
+    assert gg.explain(train).traces == 1

@@ -22,7 +22,7 @@ LAYERS = [
     "passes",
     "compile tree",
     "trace tensor",
-    "guards functional autograd control random func namespace",
+    "guards functional autograd control random func namespace linalg special",
     "entry explanation replay jit",
     "nn utils",
     "optim",

@@ -191,7 +191,8 @@ def test_a_compiled_step_is_the_eager_step(name, options):
             losses.append(run().item())
         results.append((losses, [p.detach().numpy() for p in layer.parameters()], optimizer))
     (a, p, eager), (b, q, compiled) = results
-    np.testing.assert_allclose(a, b, rtol=1e-5)
+    # A loss near its minimum, 0, is a difference of nearly equal numbers.
+    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
     for x, y in zip(p, q, strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)
     for i, kept in eager.state_dict()["state"].items():
