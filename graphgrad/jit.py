@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from graphgrad import dtypes
-from graphgrad.entry import Entry, trace_entry
+from graphgrad.capture import trace_entry
+from graphgrad.entry import Entry
 from graphgrad.errors import TraceError
 from graphgrad.replay import MISS, replay_of
 from graphgrad.tensor.core import Tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,6 @@ from graphgrad import lang
 from graphgrad.optim.optimizer import Group, Optimizer, rule_of, validated
 from graphgrad.optim.update import Update
 from graphgrad.tensor import Tensor
-from graphgrad.tensor.state import state
 
 
 class SGD(Optimizer):
@@ -18,7 +18,7 @@ class SGD(Optimizer):
     numbers = {
         "lr": lambda group, _: float(group["lr"]),
         "momentum": lambda group, _: group["momentum"],
-        "fresh": lambda group, _: 1.0 - group["dampening"],
+        "fresh": lambda group, _: _kept(group),
         "weight_decay": lambda group, _: group["weight_decay"],
     }
 
@@ -66,15 +66,21 @@ class SGD(Optimizer):
         with_gradient = [p for p in group["params"] if p.grad is not None]
         old = [p for p in with_gradient if self.state.get(p)]
         new = [p for p in with_gradient if not self.state.get(p)]
-        if new and state.trace is not None:
-            raise NotImplementedError(
-                "the first step with dampening differs from the others: "
-                "take one step outside the compiled function"
-            )
-        for owner, parameters in (({**group, "dampening": 0}, new), (group, old)):
-            if parameters:
-                Update(self, owner, parameters).run()
+        for dtype in dict.fromkeys(p.dtype for p in new):
+            # A view of the group, so that a compiled step goes on reading its learning rate.
+            owner: Group = ChainMap({"undamped": [True]}, group)  # type: ignore[assignment]
+            Update(self, owner, [p for p in new if p.dtype is dtype]).run()
+        if old:
+            Update(self, group, old).run()
         return None
+
+
+def _kept(group: Group) -> float:
+    """The share of a gradient that enters the buffer: all of it in the very first step."""
+    if group.get("undamped"):
+        group["undamped"].clear()
+        return 1.0
+    return 1.0 - group["dampening"]
 
 
 def _sgd(

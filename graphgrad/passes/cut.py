@@ -148,13 +148,10 @@ class Cut:
                 return None
             for operand in y.inputs:
                 base, views = path(operand, self.memory)
-                ordered = all(map(_keeps_order, views)) or self._is_written_permuted(base)
-                if not ordered and SMALL * base.size > x.size:
-                    return None
                 if base in seen or base in found or base.op.name in ("scalar", "iota"):
                     continue
                 kind = self._source_kind(base, x, written, weights)
-                if kind is None:
+                if kind is None or not self._walks_along(base, views, x, kind):
                     return None
                 if kind:
                     found.add(base)
@@ -163,9 +160,14 @@ class Cut:
                     stack.append(base)
         return found
 
-    def _is_written_permuted(self, x: Node) -> bool:
-        """Whether a product's only reader is a view: the engine will write it in that order."""
-        return x.op.name == "dot_general" and len(self.users[x]) == 1 and x not in self.outputs
+    def _walks_along(self, base: Node, views: list[Node], x: Node, in_memory: bool) -> bool:
+        """Whether a walk over ``x`` is a walk over an operand, in the order it lies in memory."""
+        if all(map(_keeps_order, views)) or SMALL * base.size <= x.size:
+            return True
+        # A product whose only reader is a view is written as the view has it.
+        if base.op.name == "dot_general" and len(self.users[base]) == 1:
+            return base not in self.outputs
+        return in_memory and all(v.op.name == "reshape" for v in views)
 
     def _source_kind(
         self, base: Node, x: Node, written: Container[Node], weights: Container[str]

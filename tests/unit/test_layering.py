@@ -23,7 +23,7 @@ LAYERS = [
     "compile tree",
     "trace tensor",
     "guards functional autograd control random func namespace linalg special",
-    "entry explanation replay jit",
+    "entry capture explanation replay jit",
     "nn utils",
     "optim",
     "examples bench cli",

@@ -168,8 +168,6 @@ def test_changing_the_rate_builds_no_program():
 
 @pytest.mark.parametrize(("name", "options"), SETTINGS)
 def test_a_compiled_step_is_the_eager_step(name, options):
-    if options.get("dampening"):
-        pytest.skip("its first step differs from the others, and is taken eagerly")
     results = []
     for compile in (lambda f: f, gg.compile):
         gg.manual_seed(0)
