@@ -66,6 +66,7 @@ def leaves(axes: Iterable[Axis]) -> list[Axis]:
 
 
 def all_leaves(dims: Dims) -> list[Axis]:
+    """The indivisible axes of every dimension, in order."""
     return [axis for axes in dims for axis in leaves(axes)]
 
 

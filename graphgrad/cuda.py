@@ -16,7 +16,7 @@ def device_count() -> int:
 
 
 def manual_seed(seed: int) -> None:
-    """Seeds no generator: PyTorch, too, ignores this where there is no GPU."""
+    """Nothing to do: there is no GPU generator to seed, so PyTorch ignores this, too."""
 
 
 manual_seed_all = manual_seed

@@ -27,18 +27,22 @@ class DType:
 
     @property
     def is_floating_point(self) -> bool:
+        """Whether values are real numbers: float16, float32 or float64."""
         return self.category == FLOAT
 
     @property
     def is_complex(self) -> bool:
+        """Whether values are complex numbers."""
         return self.category == COMPLEX
 
     @property
     def is_signed(self) -> bool:
+        """Whether values may be negative."""
         return self.numpy.kind in "ifc"
 
     @property
     def is_differentiable(self) -> bool:
+        """Whether tensors of this type can require gradients."""
         return self.category >= FLOAT
 
     def __repr__(self) -> str:

@@ -27,7 +27,7 @@ Leaves = Sequence[Any]
 class Source:
     """How one program input is found: an argument, a captured tensor, a ``.grad``, a number."""
 
-    kind: str
+    kind: str  # "argument" | "tensor" | "grad" | "number" | "float"
     argument: int = -1
     tensor: Tensor | None = None
     number: Callable[[], Any] | None = None

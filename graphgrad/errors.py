@@ -52,14 +52,17 @@ class Origin:
 
     @property
     def file(self) -> str:
+        """The file of the line that called the operation."""
         return self.code.co_filename if self.code else "<unknown>"
 
     @property
     def function(self) -> str:
+        """The function that the line is in; empty where unknown."""
         return self.code.co_name if self.code else ""
 
     @property
     def line(self) -> int:
+        """The number of the line; 0 where unknown."""
         if self.code is None:
             return 0
         for start, stop, line in _line_table(self.code):

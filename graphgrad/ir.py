@@ -51,14 +51,17 @@ class Node:
 
     @property
     def size(self) -> int:
+        """The number of elements."""
         return size_of(self.shape)
 
     @property
     def nbytes(self) -> int:
+        """The bytes that the elements take when they lie side by side."""
         return self.size * self.dtype.itemsize
 
     @property
     def origin(self) -> Origin:
+        """Where in the user's program this was written; the first place of several."""
         return self.origins[0] if self.origins else UNKNOWN
 
     def with_inputs(self, inputs: Sequence[Node]) -> Node:
@@ -85,10 +88,12 @@ class Constant:
 
     @property
     def shape(self) -> Shape:
+        """The shape of the array."""
         return self.value.shape
 
     @property
     def dtype(self) -> DType:
+        """The type of its elements."""
         return dtypes.from_numpy(self.value.dtype)
 
     def __eq__(self, other: object) -> bool:

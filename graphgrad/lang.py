@@ -49,6 +49,7 @@ def full(shape: Shape, value: Any, dtype: DType) -> Node:
 
 
 def full_like(x: Value, value: Any) -> Node:
+    """``value`` in the shape and dtype of ``x``."""
     return full(x.shape, value, x.dtype)
 
 
@@ -86,10 +87,12 @@ logical_not, identity = map(_unary, ("logical_not", "identity"))
 
 
 def int_pow(x: Value, exponent: int) -> Value:
+    """``x`` to a whole power that belongs to the operation, by multiplications."""
     return apply("int_pow", x, exponent=exponent)
 
 
 def where(test: Value, x: Value, y: Value) -> Value:
+    """``x`` where ``test`` is true, else ``y``; all broadcast."""
     if isinstance(x, (int, float)):
         x = scalar(x, y.dtype)
     if isinstance(y, (int, float)):
@@ -98,37 +101,45 @@ def where(test: Value, x: Value, y: Value) -> Value:
 
 
 def cast(x: Value, dtype: DType) -> Value:
+    """``x`` converted to ``dtype``; itself if it is of that type."""
     return x if x.dtype is dtype else apply("cast", x, dtype=dtype)
 
 
 def reshape(x: Value, shape: Sequence[int]) -> Value:
+    """The elements of ``x``, in row-major order, in another shape of the same size."""
     return x if tuple(shape) == tuple(x.shape) else apply("reshape", x, shape=tuple(shape))
 
 
 def permute(x: Value, axes: Sequence[int]) -> Value:
+    """Dimension i of the result is dimension ``axes[i]`` of ``x``."""
     identity_ = tuple(axes) == tuple(range(len(axes)))
     return x if identity_ else apply("permute", x, axes=tuple(axes))
 
 
 def expand(x: Value, shape: Sequence[int]) -> Value:
+    """``x`` broadcast to ``shape``."""
     return x if tuple(shape) == tuple(x.shape) else apply("expand", x, shape=tuple(shape))
 
 
 def flip(x: Value, axes: Sequence[int]) -> Value:
+    """``x`` backwards along ``axes``."""
     return apply("flip", x, axes=tuple(axes))
 
 
 def slice_(x: Value, start: Any, stop: Any, step: Any = None) -> Value:
+    """``x[start:stop:step, …]``: one start, stop and step (1 unless given) a dimension."""
     step = (1,) * len(start) if step is None else tuple(step)
     return apply("slice", x, start=tuple(start), stop=tuple(stop), step=step)
 
 
 def pad(x: Value, low: Any, high: Any, interior: Any = None, value: Any = 0) -> Value:
+    """``value`` before, after and, ``interior`` of it, between the elements of each dimension."""
     interior = (0,) * len(low) if interior is None else tuple(interior)
     return apply("pad", x, low=tuple(low), high=tuple(high), interior=interior, value=value)
 
 
 def sum_(x: Value, axes: Sequence[int]) -> Value:
+    """The sum over ``axes``, which the result does not have."""
     return apply("sum", x, axes=tuple(axes)) if axes else x
 
 
@@ -148,10 +159,12 @@ def unbroadcast(g: Value, shape: Shape) -> Value:
 
 
 def dot_general(x: Value, y: Value, contract: Any, batch: Any = ((), ())) -> Value:
+    """Products summed over pairs of ``contract`` axes: (batch…, rest of x…, rest of y…)."""
     return apply("dot_general", x, y, contract=contract, batch=batch)
 
 
 def result(x: Value, index: int) -> Value:
+    """Result ``index`` of an operation with several."""
     return apply("result", x, index=index)
 
 

@@ -259,7 +259,7 @@ def _slice(
 def _pad(
     name: str, inputs: Sequence[Any], low: Shape, high: Shape, interior: Shape, value: Any
 ) -> Type:
-    """Constant padding; ``interior`` zeros between neighbours; negative low or high crops."""
+    """``value`` around, and ``interior`` times between, elements; a negative low or high crops."""
     shape = tuple(
         max(n + (n - 1) * between if n else 0, 0) + lo + hi
         for n, lo, hi, between in zip(inputs[0].shape, low, high, interior, strict=True)

@@ -230,15 +230,3 @@ def suspended() -> Iterator[None]:
     finally:
         state.trace = trace
         ir.set_origin(origin)
-
-
-def enter_module(name: str) -> str:
-    """Note that the forward of module ``name`` begins; returns what ``leave_module`` needs."""
-    before = state.module
-    state.module = f"{before}.{name}" if before and name else before or name
-    return before
-
-
-def leave_module(before: str) -> None:
-    """Back in the module we came from."""
-    state.module = before

@@ -21,8 +21,8 @@ from graphgrad.ir import Graph, Node
 from graphgrad.regions import Plan, Region
 
 from .cache import Kernel, compile_many
-from .contract.names import KernelName
 from .contract.kernels import engine_recipe
+from .contract.names import KernelName
 from .control import EMITTERS
 from .draft import Context, Draft, Planner, Step, draft_plan, kernel_key
 from .executor import KernelError, Runner

@@ -30,10 +30,12 @@ class GradientEdge(tuple[Any, int]):
 
     @property
     def node(self) -> Any:
+        """The record of the operation; for a leaf, of its gradient's accumulation."""
         return self[0]
 
     @property
     def output_nr(self) -> int:
+        """Which of the operation's outputs the tensor is."""
         return self[1]
 
 

@@ -61,6 +61,7 @@ def trainer(t: Any, net: Any, optimizer: Any, x: Any, y: Any, compile: Any) -> S
 
 
 def polynomial(t: Any, compile: Any) -> Step:
+    """sin(x) fitted by a cubic, its four coefficients updated by hand."""
     x = t.linspace(-math.pi, math.pi, 2000)
     y = t.sin(x)
     a, b, c, d = (t.tensor(v, requires_grad=True) for v in (0.1, -0.2, 0.3, -0.4))
@@ -80,6 +81,7 @@ def polynomial(t: Any, compile: Any) -> Step:
 
 
 def lenet(t: Any, compile: Any) -> Step:
+    """A training step of LeNet-5 on 64 images of 28×28."""
     nn = t.nn
     net = nn.Sequential(
         nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
@@ -93,6 +95,7 @@ def lenet(t: Any, compile: Any) -> Step:
 
 
 def mlp(t: Any, compile: Any) -> Step:
+    """A training step of a perceptron, 784-256-128-10, on 64 rows."""
     nn = t.nn
     net = nn.Sequential(
         nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 10)
@@ -104,6 +107,7 @@ def mlp(t: Any, compile: Any) -> Step:
 
 
 def lstm(t: Any, compile: Any) -> Step:
+    """Forward and backward of an LSTM: 64 steps, 32 sequences, 64 features to 128."""
     net = seeded(t, t.nn.LSTM(64, 128))
     (sequence,) = arrays((64, 32, 64))
     x = t.from_numpy(sequence)
@@ -120,6 +124,7 @@ def lstm(t: Any, compile: Any) -> Step:
 
 
 def gelu(t: Any, compile: Any) -> Step:
+    """Forward and backward of a chain of elementwise operations on 2048×2048."""
     x, b = (t.from_numpy(v).requires_grad_() for v in arrays((2048, 2048), (2048, 2048)))
 
     @compile
@@ -133,6 +138,7 @@ def gelu(t: Any, compile: Any) -> Step:
 
 
 def convolution(t: Any, compile: Any) -> Step:
+    """Forward and backward of a 3×3 convolution, 64 to 64 channels of 56×56."""
     images, kernels = arrays((16, 64, 56, 56), (64, 64, 3, 3))
     x, w = t.from_numpy(images).requires_grad_(), t.from_numpy(kernels).requires_grad_()
 
@@ -147,6 +153,7 @@ def convolution(t: Any, compile: Any) -> Step:
 
 
 def matmul(t: Any, compile: Any) -> Step:
+    """A product of two 1024×1024 matrices."""
     a, b = map(t.from_numpy, arrays((1024, 1024), (1024, 1024)))
     return compile(lambda: a @ b)
 

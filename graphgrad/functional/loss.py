@@ -38,6 +38,12 @@ def reduced(loss: Tensor, reduction: str) -> Tensor:
     return loss.mean() if reduction == "mean" else loss.sum()
 
 
+def _weighted(loss: Tensor, weight: Tensor, reduction: str) -> Tensor:
+    """``reduced`` of a loss whose elements count as often as ``weight`` says."""
+    weighted = loss * weight
+    return weighted.sum() / weight.sum() if reduction == "mean" else reduced(weighted, reduction)
+
+
 def _warn_about_sizes(input: Tensor, target: Tensor) -> None:
     if tuple(input.shape) != tuple(target.shape):
         warnings.warn(
@@ -70,8 +76,7 @@ def mse_loss(
     reduction = chosen_reduction(size_average, reduce, reduction)
     if weight is None:
         return _mse(input, target, reduction)
-    weighted = _mse(input, target, "none") * weight
-    return weighted.sum() / weight.sum() if reduction == "mean" else reduced(weighted, reduction)
+    return _weighted(_mse(input, target, "none"), weight, reduction)
 
 
 def l1_loss(
@@ -88,8 +93,7 @@ def l1_loss(
     distance = (input - target).abs()
     if weight is None:
         return reduced(distance, reduction)
-    weighted = distance * weight
-    return weighted.sum() / weight.sum() if reduction == "mean" else reduced(weighted, reduction)
+    return _weighted(distance, weight, reduction)
 
 
 @composite("SmoothL1LossBackward0")
@@ -136,8 +140,7 @@ def huber_loss(
     reduction = resolve_reduction(reduction)
     if weight is None:
         return _huber(input, target, reduction, float(delta))
-    weighted = _huber(input, target, "none", float(delta)) * weight
-    return weighted.sum() / weight.sum() if reduction == "mean" else reduced(weighted, reduction)
+    return _weighted(_huber(input, target, "none", float(delta)), weight, reduction)
 
 
 def poisson_nll_loss(

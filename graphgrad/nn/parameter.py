@@ -28,7 +28,7 @@ class Parameter(Tensor):
         return _over(data, cls).requires_grad_(requires_grad)
 
     def __init__(self, data: Any = None, requires_grad: bool = True) -> None:
-        pass
+        """``__new__`` has made it; here for a subclass's ``__init__`` to pass its arguments to."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         if id(self) not in memo:
@@ -54,4 +54,4 @@ class Buffer(Tensor):
         return buffer
 
     def __init__(self, data: Any = None, *, persistent: bool = True) -> None:
-        pass
+        """``__new__`` has made it; here for the reason that ``Parameter`` has one."""

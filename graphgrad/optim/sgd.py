@@ -1,4 +1,4 @@
-"""Stochastic gradient descent, with momentum."""
+"""Stochastic gradient descent: ``SGD(params, lr=0.1, momentum=0.9, nesterov=True)``."""
 
 from __future__ import annotations
 

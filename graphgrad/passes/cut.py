@@ -14,6 +14,7 @@ from typing import Any
 
 from graphgrad.axes import leaves
 from graphgrad.ir import Graph, Node
+from graphgrad.ops import Shape
 from graphgrad.passes.inline import CHEAP
 from graphgrad.regions import LOOP, Region
 from graphgrad.views import path
@@ -108,9 +109,12 @@ class Cut:
         for x in self._sorted(readers):
             if not self._is_repeatable(x, readers[x]):
                 continue
-            sources = self._sources(x, written, self._weights(x, readers[x]))
-            if sources is not None and all(self._pays(x, sources, reads[g]) for g in readers[x]):
-                self.again.add(x)
+            way = self._way_to(x, written, self._weights(x, readers[x]))
+            if way is None:
+                continue
+            steps, sources = way
+            if all(self._pays(x, sources, reads[g]) for g in readers[x]):
+                self.again |= steps
                 written.discard(x)
                 written |= sources
                 for group in readers[x]:
@@ -135,10 +139,10 @@ class Cut:
         new = [y for y in sources if y not in reads]
         return sum(y.nbytes for y in new) <= x.nbytes and len(reads) + len(new) <= MAX_BUFFERS
 
-    def _sources(
+    def _way_to(
         self, x: Node, written: Container[Node], weights: Mapping[str, int]
-    ) -> set[Node] | None:
-        """What lies in memory that a few operations make ``x`` of; None where nothing does."""
+    ) -> tuple[set[Node], set[Node]] | None:
+        """The few operations that make ``x``, and what in memory of; None where nothing does."""
         found: set[Node] = set()
         count, stack, seen = 0, [x], {x}
         while stack:
@@ -158,7 +162,7 @@ class Cut:
                 else:
                     seen.add(base)
                     stack.append(base)
-        return found
+        return seen, found
 
     def _walks_along(self, base: Node, views: list[Node], x: Node, in_memory: bool) -> bool:
         """Whether a walk over ``x`` is a walk over an operand, in the order it lies in memory."""
@@ -196,11 +200,21 @@ def _is_one_pass(group: Group) -> bool:
 
 
 def _keeps_order(view: Node) -> bool:
-    """Whether a view leaves a walk over its elements as it was, but for dimensions of size 1."""
+    """Whether a view leaves a walk over its elements as it was: it repeats or splits dimensions."""
     if view.op.name == "expand":
         return True
-    old, new = view.inputs[0].shape, view.shape
-    return view.op.name == "reshape" and [n for n in old if n != 1] == [n for n in new if n != 1]
+    return view.op.name == "reshape" and _splits(view.inputs[0].shape, view.shape)
+
+
+def _splits(old: Shape, new: Shape) -> bool:
+    """Whether every old dimension is the product of some neighbouring new ones."""
+    parts = [n for n in new if n != 1]
+    for n in old:
+        while n > 1 and parts and n % parts[0] == 0:
+            n //= parts.pop(0)
+        if n > 1:
+            return False
+    return not parts
 
 
 def _ordered(groups: Iterable[Group]) -> list[Group]:

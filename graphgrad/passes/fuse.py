@@ -69,6 +69,8 @@ class Group:
         """The group this one was merged into."""
         group = self
         while group.parent is not None:
+            if group.parent.parent is not None:
+                group.parent = group.parent.parent
             group = group.parent
         return group
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from graphgrad.dtypes import BOOL, FLOAT, DType
+from graphgrad.dtypes import FLOAT, DType
 from graphgrad.errors import is_ours
 from graphgrad.tensor import plan as plans
 from graphgrad.tensor import record
@@ -199,12 +199,6 @@ def _converted_unary(name: str, result: Any, input: Any) -> Tensor:
 
 
 def same(dtype: DType) -> DType:
-    return dtype
-
-
-def _not_bool(dtype: DType) -> DType:
-    if dtype.category == BOOL:
-        raise RuntimeError("this operation, with a bool tensor, is not supported: use ~ or ^")
     return dtype
 
 

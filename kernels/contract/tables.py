@@ -33,6 +33,7 @@ def aligned(count: int) -> int:
 
 
 def operand_slots(problem: Problem, blocks: Blocks, partial_bytes: int) -> Values:
+    """Where the operands and the result begin, for each problem of the batch."""
     first, second = problem.names
     tables = [offsets(problem.batch, operand) for operand in range(3)]
     target: tuple[str, object] = ("ptr", "C")
@@ -51,6 +52,7 @@ def operand_slots(problem: Problem, blocks: Blocks, partial_bytes: int) -> Value
 
 
 def step_slots(problem: Problem, form: Form, blocks: Blocks) -> Values:
+    """What a step along k adds to the addresses of both operands."""
     if form.tile == "dot":
         item, lanes = problem.item, problem.lanes
         sides = [vector_offsets(problem.steps, item, lanes, operand) for operand in range(2)]
@@ -73,6 +75,7 @@ def step_slots(problem: Problem, form: Form, blocks: Blocks) -> Values:
 
 
 def row_slots(problem: Problem, form: Form, blocks: Blocks) -> Values:
+    """Where the rows of the first operand and of the result lie."""
     count, item = size(problem.rows), problem.item
     packed = np.arange(form.rows, dtype=np.int64) * item
     in_place = padded(offsets(project(problem.rows, 0)), form.rows)
@@ -90,6 +93,7 @@ def row_slots(problem: Problem, form: Form, blocks: Blocks) -> Values:
 
 
 def column_slots(problem: Problem, form: Form, blocks: Blocks) -> Values:
+    """Where the columns of the second operand and of the result lie."""
     tables = _single_columns if form.tile == "dot" else _vector_columns
     b_columns, widths, c_columns, per_width = tables(problem, form, blocks.splits > 1)
     group = form.columns

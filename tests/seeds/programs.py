@@ -35,7 +35,7 @@ def gradients(module):
     return {name: p.grad.numpy().copy() for name, p in module.named_parameters()}
 
 
-# ------------------------------------------------------------- 000: the recipe of a training loop
+# -------------------------------------------------------------------- the recipe of a training loop
 
 
 def recipe(torch, steps=4):
@@ -75,7 +75,7 @@ def recipe(torch, steps=4):
     return {"losses": losses, "repr": repr(net), **parameters(net)}
 
 
-# ------------------------------------------------------------- 001: sin(x) as a polynomial
+# --------------------------------------------------------------------------- sin(x) as a polynomial
 
 
 def polynomial(torch, visdom, epochs=80_000, every=100):
@@ -116,13 +116,12 @@ def polynomial(torch, visdom, epochs=80_000, every=100):
     return {"losses": losses, "coefficients": coefficients, "shape": repr(py.shape), "text": text}
 
 
-# ------------------------------------------------------------- 002: four ways to write LeNet
+# ------------------------------------------------------------------------- four ways to write LeNet
 
 
-def lenets(torch):
-    nn, F = torch.nn, torch.nn.functional
+def lenet_of_imported_names(torch):
     Module, Conv2d, ReLU, MaxPool2d, Linear = (
-        getattr(nn, name) for name in ("Module", "Conv2d", "ReLU", "MaxPool2d", "Linear")
+        getattr(torch.nn, name) for name in ("Module", "Conv2d", "ReLU", "MaxPool2d", "Linear")
     )
 
     class LeNet5(Module):
@@ -144,6 +143,12 @@ def lenets(torch):
             x = self.relu(self.linear2(x))
             return self.linear3(x)
 
+    return LeNet5()
+
+
+def lenet_of_functions(torch):
+    nn, F = torch.nn, torch.nn.functional
+
     class LeNet(nn.Module):
         def __init__(self, classes):
             super().__init__()
@@ -160,6 +165,12 @@ def lenets(torch):
             out = F.relu(self.fc1(out))
             out = F.relu(self.fc2(out))
             return self.fc3(out)
+
+    return LeNet(10)
+
+
+def lenets_of_containers(torch):
+    nn = torch.nn
 
     class LeNetSequential(nn.Module):
         def __init__(self, classes):
@@ -211,20 +222,23 @@ def lenets(torch):
                 )
             )
 
+    return LeNetSequential(10), LeNetOrdered(10)
+
+
+def lenets(torch):
     rng = np.random.default_rng(4)
     grey, colour = array(rng, 2, 1, 28, 28), array(rng, 2, 3, 32, 32)
     labels = torch.tensor([3, 7])
     out = {}
     for model, images in (
-        (LeNet5(), grey),
-        (LeNet(10), colour),
-        (LeNetSequential(10), colour),
-        (LeNetOrdered(10), colour),
+        (lenet_of_imported_names(torch), grey),
+        (lenet_of_functions(torch), colour),
+        *((model, colour) for model in lenets_of_containers(torch)),
     ):
         name = type(model).__name__
         copy_parameters(torch, model, seed=5)
         logits = model(torch.tensor(images))
-        nn.CrossEntropyLoss()(logits, labels).backward()
+        torch.nn.CrossEntropyLoss()(logits, labels).backward()
         out[f"{name} repr"] = repr(model)
         out[f"{name} logits"] = logits.detach().numpy()
         out |= {f"{name} {k}": v for k, v in gradients(model).items()}
@@ -271,7 +285,7 @@ def snippets(torch):
     return out
 
 
-# ------------------------------------------------------------- 003: Variable and backward
+# ---------------------------------------------------------------------------- Variable and backward
 
 
 def variables(torch):
@@ -304,7 +318,7 @@ def variables(torch):
     return result
 
 
-# ------------------------------------------------------------- 004: a layer of one's own
+# ----------------------------------------------------------------------------- a layer of one's own
 
 
 def own_layer(torch, steps=10):

@@ -1,4 +1,4 @@
-"""Multi-head attention as a layer."""
+"""Attention as a layer: ``MultiheadAttention(embed_dim, num_heads)``."""
 
 from __future__ import annotations
 

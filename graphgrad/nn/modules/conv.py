@@ -1,4 +1,4 @@
-"""Convolution layers."""
+"""Convolution layers: ``Conv2d(3, 6, kernel_size=5)`` and its kin, and their transposes."""
 
 from __future__ import annotations
 

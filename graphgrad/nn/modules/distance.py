@@ -1,4 +1,4 @@
-"""Distances between vectors, as layers."""
+"""Distances between vectors, as layers: ``CosineSimilarity``, ``PairwiseDistance``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers that only change shapes."""
+"""Layers that only change shapes: ``Flatten``, ``Unflatten``."""
 
 from __future__ import annotations
 

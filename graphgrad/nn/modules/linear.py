@@ -1,4 +1,4 @@
-"""Dense layers."""
+"""Dense layers: ``Linear(in_features, out_features)``, ``Bilinear``, ``Identity``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pooling layers."""
+"""Pooling layers, over one to three dimensions: ``MaxPool2d(2)``, ``AdaptiveAvgPool2d(1)``, …"""
 
 from __future__ import annotations
 

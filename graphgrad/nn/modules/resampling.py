@@ -1,4 +1,4 @@
-"""Layers that change resolution, or where elements lie."""
+"""Layers that change resolution, or where elements lie: ``Upsample``, ``PixelShuffle``, …"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of vectors, looked up by number."""
+"""Tables of vectors, looked up by number: ``Embedding(count, features)``."""
 
 from __future__ import annotations
 
