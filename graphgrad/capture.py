@@ -162,12 +162,9 @@ class _Tracing:
                 r.value = True
             self.broken = str(error)
             return None
-        pairs = [
-            (t, self.trace.node(found[e]))
-            for t, e in zip(wanted, targets, strict=True)
-            if e in found
-        ]
-        return _Joint(cots, [t for t, _ in pairs], [g for _, g in pairs])
+        reached = [(t, found[e]) for t, e in zip(wanted, targets, strict=True) if e in found]
+        grads = [self.trace.node(g) for _, g in reached]
+        return _Joint(cots, [t for t, _ in reached], grads)
 
     # ------------------------------------------------------------------------------------- assembly
 
@@ -239,10 +236,9 @@ class _Tracing:
             final = self.trace.node(t)
             if final is not self.starts[i]:
                 pairs.append((self.starts[i], final))
-        for i, node in self.grad_nodes.items():
-            final = self.trace.node(self.grad_starts[i])
-            if final is not node:
-                pairs.append((node, final))
+        for i, g in self.grad_starts.items():
+            if g is not None and (final := self.trace.node(g)) is not self.grad_nodes[i]:
+                pairs.append((self.grad_nodes[i], final))
         return pairs
 
     def _grad_effects(self) -> list[tuple[Source, Node | None]]:

@@ -55,7 +55,7 @@ class Compiled:
     """A compiled function: calls like the original and forwards its attributes."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.__wrapped__ = function
+        self.__wrapped__: Any = function
         self.entries: dict[Any, list[Entry]] = {}
         self.retraces: list[str] = []
         self._static_floats: set[int] = set()

@@ -29,16 +29,23 @@ __all__ = ["Picture", "draw"]
 
 
 def draw(
-    target: Any, path: str | os.PathLike[str] | None = None, *, stage: str = "kernels"
+    target: Any,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    stage: str = "kernels",
+    params: Mapping[str, Any] | None = None,
 ) -> Picture:
     """A Picture of a tensor's history, a Graph, a Plan or a compiled function.
 
     ``path`` also saves it: ``.svg``, ``.html`` with every stage of a compiled function, or ``.dot``
-    for the source. ``stage`` of a compiled function: "traced", "simplified" or "kernels". Raises
+    for the source. ``stage`` of a compiled function: "traced", "simplified" or "kernels".
+    ``params`` names leaves, as in ``dict(model.named_parameters())``; others are named after the
+    variables, and the parameters of modules in variables, of the caller and its callers. Raises
     TypeError for what has no picture, ValueError for an unknown stage, GraphError where the file
     cannot be written or no layout program is installed.
     """
     names = names_around(user_frame())
+    names |= {id(tensor): name for name, tensor in (params or {}).items()}
     stages = [(name, Picture(scene)) for name, scene in _stages(target, names)]
     known = dict(stages)
     if len(known) > 1 and stage not in known:

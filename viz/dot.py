@@ -9,6 +9,8 @@ from typing import Any
 from .scene import Box, Edge, Path, Scene, with_chips
 from .theme import EDGE, FONT, FRAMES, INK, KINDS, MUTED
 
+_SOURCES = {"input", "parameter", "state", "constant", "kept"}
+
 # Characters no XML document may hold; a name from a user may.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
@@ -22,6 +24,8 @@ _GRAPH = {
     "nodesep": "0.22",
     "ranksep": "0.34",
     "pad": "0.25",
+    # Ranks over the whole page: no frame may turn the flow of data around.
+    "newrank": "true",
 }
 _NODE = {
     "fontname": FONT,
@@ -60,8 +64,9 @@ def source(scene: Scene) -> str:
         body.node("empty", label=words, shape="plaintext")
         return str(body.source)
     _groups(body, scene, ())
+    by_id = {b.id: b for b in scene.boxes}
     for edge in scene.edges:
-        _edge(body, edge)
+        _edge(body, edge, by_id[edge.tail])
     return str(body.source)
 
 
@@ -84,7 +89,7 @@ def _groups(body: Any, scene: Scene, path: Path) -> None:
         frame = FRAMES[group.kind]
         with body.subgraph(name="cluster_" + _identifier(child)) as part:
             part.attr(
-                label=f"<<b>{text(group.label)}</b>>",
+                label=f"<<b>{text(_inside(group.label, scene, path))}</b>>",
                 tooltip=text(group.tooltip or group.label),
                 style=frame.style,
                 fillcolor=frame.fill,
@@ -95,6 +100,11 @@ def _groups(body: Any, scene: Scene, path: Path) -> None:
                 **{"class": group.kind},
             )
             _groups(part, scene, child)
+
+
+def _inside(label: str, scene: Scene, outer: Path) -> str:
+    """A module's name without what the frame around it says already."""
+    return label.removeprefix(f"{scene.group(outer).label}." if outer else "")
 
 
 def _identifier(path: Path) -> str:
@@ -116,8 +126,14 @@ def _box(box: Box) -> dict[str, str]:
     }
 
 
-def _edge(body: Any, edge: Edge) -> None:
-    attrs = {"label": f"<{text(edge.label)}>", "tooltip": text(edge.label)} if edge.label else {}
+def _edge(body: Any, edge: Edge, tail: Box) -> None:
+    attrs = {"tooltip": text(edge.label)} if edge.label else {}
+    if edge.label and tail.detail != edge.label:
+        # Where the box does not say the shape already; the blank keeps it off the line.
+        attrs["label"] = f"<&#160;{text(edge.label)}>"
+    if tail.kind not in _SOURCES:
+        # The way of the data is straight, what it meets comes in from the side.
+        attrs["weight"] = "4"
     if edge.kind == "up":
         # Laid out against its direction, so that gradients climb beside the way data came down.
         body.edge(edge.head, edge.tail, dir="back", **attrs)

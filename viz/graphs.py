@@ -16,7 +16,8 @@ from graphgrad.ir import Graph, Node, names, type_text
 from graphgrad.regions import Plan, Region
 
 from .compiled import NONE, Labels
-from .scene import Box, Edge, Group, Path, Scene, adopted, size_text
+from .frames import adopted, beside, parted
+from .scene import Box, Edge, Group, Path, Scene, size_text
 
 # Which kind of box an operation is, by the kind its primitive has in ops.PRIMITIVES.
 BOX_OF_KIND = {
@@ -53,12 +54,13 @@ _TELLING = {
     "sort": ("axis", "descending"),
 }
 _DETAIL_WIDTH = 34
-PHASES = ("forward", "backward", "update")
 
 
 def graph_scene(graph: Graph, known: Labels = NONE) -> Scene:
     """A graph with its modules as frames; ``known`` names its inputs and outputs."""
     draft = _Draft(_title(graph.name, "graph", graph), known)
+    draft.phases = _phases(graph, known)
+    draft.columns = bool(draft.phases)
     draft.add(graph)
     return draft.scene()
 
@@ -67,17 +69,26 @@ def plan_scene(plan: Plan, known: Labels = NONE) -> Scene:
     """A fused graph with its kernels as frames; modules are named in the hover texts."""
     title = f"{_title(plan.graph.name, 'plan', plan.graph)} in {_count(plan.regions, 'kernel')}"
     draft = _Draft(title, known)
-    phases = _phases(plan.graph)
-    for i, region in enumerate(plan.regions):
-        most = Counter(phases.get(x, "forward") for x in region.outputs).most_common(1)
-        draft.region(i, region, most[0][0] if most else "forward")
+    draft.phases = _phases(plan.graph, known)
+    phases = [_phase_of(region, draft.phases) for region in plan.regions]
+    # Where one kernel does everything there are no sides.
+    draft.columns = {"forward", "backward"} <= set(phases)
+    for i, (region, phase) in enumerate(zip(plan.regions, phases, strict=True)):
+        draft.region(i, region, phase)
     draft.add(plan.graph)
     return draft.scene()
 
 
 def _title(name: str, what: str, graph: Graph) -> str:
     work = [x for x in graph.nodes if x.op.kind != "source"]
-    return f"{name or what} · {_count(work, 'operation')}"
+    return f"{name.rpartition('<locals>.')[2] or what} · {_count(work, 'operation')}"
+
+
+def _phase_of(region: Region, phases: dict[Node, str]) -> str:
+    """The side a kernel stands on: that of most of its results, updates it also does aside."""
+    tally = Counter(phases.get(x, "forward") for x in region.outputs)
+    updates = tally.pop("update", 0)
+    return tally.most_common(1)[0][0] if tally else "update" if updates else "forward"
 
 
 def _count(things: Sequence[Any], what: str) -> str:
@@ -92,6 +103,9 @@ class _Draft:
         self.boxes: list[Box] = []
         self.edges: list[Edge] = []
         self.groups: dict[Path, Group] = {}
+        self.phases: dict[Node, str] = {}
+        # Whether forward, backward and update stand side by side.
+        self.columns = False
         # The frames of the kernels that compute a node: several, when it is cheap.
         self.kernels: dict[Node, list[Path]] = {}
         # {box of a loop or branch: {result: the boxes that compute it}}
@@ -99,11 +113,11 @@ class _Draft:
 
     def scene(self) -> Scene:
         scene = Scene(self.title, tuple(self.boxes), tuple(self.edges), self.groups)
-        return scene if self.kernels else adopted(scene)
+        return beside(scene if self.kernels else parted(adopted(scene)))
 
     def region(self, number: int, region: Region, phase: str) -> None:
         """Open a frame for a kernel; ``add`` puts its nodes there."""
-        path = (f"kernel {number}",)
+        path = (*self._column(phase), f"kernel {number}")
         read = sum(x.nbytes for x in region.inputs)
         written = sum(x.nbytes for x in region.outputs)
         tip = f"{region.kind} kernel of {len(region.nodes)} nodes\n"
@@ -114,11 +128,17 @@ class _Draft:
         for x in region.nodes:
             self.kernels.setdefault(x, []).append(path)
 
+    def _column(self, phase: str) -> Path:
+        """The frame of one side of the picture."""
+        if not (self.columns and phase):
+            return ()
+        self.groups[phase,] = Group(phase, phase)
+        return (phase,)
+
     def add(self, graph: Graph, prefix: Path = (), operand: str = "") -> dict[Node, list[str]]:
         """Draw a graph inside the frame ``prefix``; returns the boxes of its nodes."""
         name = names(graph)
         if not prefix:
-            self.phases = {} if self.kernels else _phases(graph)
             self.inputs = dict(zip(graph.inputs, self.known.inputs, strict=False))
             self.written = {graph.inputs[i] for i in self.known.written}
         ids: dict[Node, list[str]] = {}
@@ -145,12 +165,10 @@ class _Draft:
             # Scene.adopted gives parameters a home beside their readers.
             return ()
         modules = x.origin.module.split(".") if x.origin.module else []
-        lead = (self.phases[x],) if x in self.phases else ()
+        lead = self._column(self.phases.get(x, ""))
         for depth in range(len(modules)):
             path = (*lead, *modules[: depth + 1])
             self.groups[path] = Group(".".join(modules[: depth + 1]))
-        if lead:
-            self.groups[lead] = Group(lead[0], lead[0])
         return (*lead, *modules)
 
     def _box(self, x: Node, name: dict[Node, str], group: Path) -> str:
@@ -161,7 +179,10 @@ class _Draft:
         place = str(x.origin) if x.origin.code else ""
         tip = _tooltip(x, name)
         kind = "state" if x in self.written and _kind(x) == "input" else _kind(x)
-        self.boxes.append(Box(id_, kind, title, detail, tip, group, place))
+        phase = group[0] if group and self.columns else ""
+        if phase == "backward" and self.phases.get(x) == "update":
+            phase = "update"
+        self.boxes.append(Box(id_, kind, title, detail, tip, group, place, phase))
         return id_
 
     def _input_title(self, x: Node) -> str:
@@ -171,20 +192,19 @@ class _Draft:
         for source in dict.fromkeys(x.inputs):
             if source not in ids:
                 continue
-            near = [i for i in ids[source] if self.boxes[int(i[1:])].group == group]
+            near = [i for i in ids[source] if self._box_of(i).group == group]
             if source.op.kind == "control" and x.op.name == "result":
                 near = self.leaves[ids[source][0]].get(x.attrs["index"], [])
             for tail in near or ids[source][-1:]:
                 self._edge(tail, ids[x][-1], x if source.op.results else source)
 
     def _edge(self, tail: str, head: str, value: Node) -> None:
-        down = [self._phase(i) not in ("backward", "update") for i in (tail, head)]
+        down = [self._box_of(i).phase not in ("backward", "update") for i in (tail, head)]
         kind = {(True, True): "", (True, False): "kept"}.get((down[0], down[1]), "up")
         self.edges.append(Edge(tail, head, shape_text(value), kind))
 
-    def _phase(self, box: str) -> str:
-        group = self.boxes[int(box[1:])].group[:1]
-        return self.groups[group].kind if group else ""
+    def _box_of(self, id_: str) -> Box:
+        return self.boxes[int(id_[1:])]
 
     def _inner(self, x: Node, ids: dict[Node, list[str]], group: Path) -> None:
         """A loop or branch: its graphs stand in a frame of their own and feed the results."""
@@ -204,18 +224,21 @@ class _Draft:
             title = "output" if len(graph.outputs) == 1 else f"output {i}"
             title = self.known.outputs[i] or title if i < len(self.known.outputs) else title
             id_ = f"n{len(self.boxes)}"
-            home = self.boxes[int(ids[y][-1][1:])].group
-            group = home if self._phase(ids[y][-1]) in PHASES else ()
-            self.boxes.append(Box(id_, "output", title, shape_text(y), type_text(y), group))
+            source = self._box_of(ids[y][-1])
+            # Beside what computes it, outside the kernel.
+            group = source.group[: 1 if self.kernels else None] if source.phase else ()
+            box = Box(id_, "output", title, shape_text(y), type_text(y), group, "", source.phase)
+            self.boxes.append(box)
             self._edge(ids[y][-1], id_, y)
 
 
 def _modules(nodes: Iterable[Node]) -> list[str]:
     """The modules that called some operations, in order."""
-    return list(dict.fromkeys(o.module for x in nodes for o in x.origins if o.module))
+    work = (x for x in nodes if not _is_literal(x))
+    return list(dict.fromkeys(o.module for x in work for o in x.origins if o.module))
 
 
-def _phases(graph: Graph) -> dict[Node, str]:
+def _phases(graph: Graph, known: Labels) -> dict[Node, str]:
     """forward, backward, or update (what follows from gradients); empty without a backward pass."""
     nodes = [x for x in graph.nodes if x.op.name != "input"]
     phase: dict[Node, str] = {}
@@ -224,9 +247,14 @@ def _phases(graph: Graph) -> dict[Node, str]:
         if phase[x] == "forward" and any(phase.get(i, "forward") != "forward" for i in x.inputs):
             phase[x] = "update"
     users = graph.users()
+    written = {graph.inputs[i] for i in known.written}
     for x in reversed(nodes):
-        if users[x] and all(phase[y] == "update" for y in users[x]) and x not in graph.outputs:
+        if users[x] and all(phase[y] == "update" for y in users[x]):
             phase[x] = "update" if phase[x] == "forward" else phase[x]
+        elif not users[x] and x.inputs and not x.origin.module:
+            # A count of steps: state that only becomes the next state.
+            counts = all(i in written or _is_literal(i) for i in x.inputs)
+            phase[x] = "update" if counts else phase[x]
     return phase if "backward" in phase.values() else {}
 
 

@@ -13,8 +13,9 @@ import sysconfig
 from graphgrad.errors import GraphError
 
 from . import dot
-from .scene import Scene, fold
+from .scene import FOLD_LIMIT, Scene, fold
 from .theme import css
+from .updates import fold_updates
 
 _SCOPE = "graphgrad"
 
@@ -29,7 +30,7 @@ class Picture:
     """
 
     def __init__(self, scene: Scene) -> None:
-        self.scene = fold(scene)
+        self.scene = fold(fold_updates(scene) if len(scene.boxes) > FOLD_LIMIT else scene)
         self.source: str = dot.source(self.scene)
 
     def svg(self, path: str | os.PathLike[str] | None = None) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
-from .scene import Box, Edge, Scene, adopted, size_text
+from .frames import adopted, parted
+from .scene import Box, Edge, Scene, size_text
 
 
 def record_scene(target: Any, names: Mapping[int, str]) -> Scene:
@@ -33,12 +34,16 @@ def record_scene(target: Any, names: Mapping[int, str]) -> Scene:
         edges.append(Edge(ids[root], "result", _type(target)))
     leaves = sum(hasattr(record, "variable") for record in order)
     title = f"{_name(root)} · {len(order) - leaves} operations from {leaves} leaves"
-    return adopted(Scene(title, tuple(boxes), tuple(edges)))
+    return parted(adopted(Scene(title, tuple(boxes), tuple(edges))))
 
 
 def names_around(frame: FrameType | None) -> dict[int, str]:
-    """What the variables of a frame call their tensors and the parameters of their modules."""
-    return {} if frame is None else names_in({**frame.f_globals, **frame.f_locals})
+    """What the variables of a frame, then of its callers, call tensors and parameters."""
+    found: dict[int, str] = {}
+    while frame is not None:
+        found = names_in({**frame.f_globals, **frame.f_locals}) | found
+        frame = frame.f_back
+    return found
 
 
 def names_in(variables: Mapping[str, Any]) -> dict[int, str]:

@@ -21,7 +21,12 @@ _FEWEST = 4
 
 @dataclass(frozen=True)
 class Box:
-    """One operation or value: ``kind`` a row of ``theme.KINDS``, ``place`` the user's line."""
+    """One operation or value.
+
+    kind    a row of ``theme.KINDS``
+    place   the user's line
+    phase   forward, backward or update, in a picture with a column for each
+    """
 
     id: str
     kind: str
@@ -30,6 +35,7 @@ class Box:
     tooltip: str = ""
     group: Path = ()
     place: str = ""
+    phase: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,26 +74,6 @@ class Scene:
         return self.groups.get(path) or Group(".".join(path))
 
 
-def adopted(scene: Scene) -> Scene:
-    """Parameters and buffers named ``path.to.name`` move into the frame of the module of that path.
-
-    The path may start below the root that the operations' frames start with.
-    """
-    readers: dict[str, list[Path]] = {}
-    by_id = {b.id: b for b in scene.boxes}
-    for edge in scene.edges:
-        readers.setdefault(edge.tail, []).append(by_id[edge.head].group)
-    boxes = []
-    for box in scene.boxes:
-        modules = tuple(box.title.split(".")[:-1])
-        if box.kind in ("parameter", "state") and modules and not box.group:
-            homes = (g for g in readers.get(box.id, ()) if g[-len(modules) :] == modules)
-            if (home := next(homes, None)) is not None:
-                box = replace(box, group=home, title=box.title.split(".")[-1])
-        boxes.append(box)
-    return replace(scene, boxes=tuple(boxes))
-
-
 def size_text(shape: tuple[int, ...], dtype: str) -> str:
     """``64×28×28``; the dtype is written unless it is float32, ``scalar`` for no dimensions."""
     size = "×".join(map(str, shape)) or "scalar"
@@ -101,7 +87,7 @@ def fold(scene: Scene, limit: int = FOLD_LIMIT) -> Scene:
     deepest = max(len(b.group) for b in scene.boxes)
     levels: list[Callable[[Box], Hashable]] = [lambda b: (b.group, b.place)]
     levels += [partial(_module, depth=depth) for depth in range(deepest, 0, -1)]
-    ends = [b for b in scene.boxes if b.kind in ("input", "output") and not b.group]
+    ends = [b for b in scene.boxes if b.kind == "input" or (b.kind == "output" and not b.group)]
     apart = {b.id for b in ends} if len(ends) <= limit // 4 else set()
     for level in levels:
         key = {b.id: b.id if b.id in apart else level(b) for b in scene.boxes}

@@ -39,7 +39,7 @@ KINDS: dict[str, Kind] = {
     "control":   Kind("component", "control flow",   "#e6f1f3", "#3f8793", "#16323a", "#66b3c0"),
     "host":      Kind("box3d",     "NumPy call",     "#f3f4f6", "#6b7280", "#2a2f38", "#a3acba"),
     "record":    Kind("box",       "grad_fn",        "#ffffff", "#8f99aa", "#20252e", "#76819a", R),
-    "folded":    Kind("tab",       "folded module",  "#eef1f6", "#76819a", "#262c37", "#8d98ae"),
+    "folded":    Kind("tab",       "folded",         "#eef1f6", "#76819a", "#262c37", "#8d98ae"),
     "kept":      Kind("box",       "kept value",     "#f3f4f6", "#8b93a1", "#2a2f38", "#8b93a1",
                       "filled,dotted"),
     "output":    Kind("octagon",   "output",         "#ffffff", "#2b3240", "#20252e", "#d6dbe5"),

@@ -50,7 +50,8 @@ def train_lenet(
         accuracy = _accuracy(model, predict, *test)
         print(f"epoch {epoch}: {accuracy:.2%} of {len(test[0])} test digits")
     if svg is not None:
-        _draw(loss_of(model(train[0][:batch_size]), train[1][:batch_size]), svg)
+        draw_loss(model, loss_of, train[0][:batch_size], train[1][:batch_size], svg)
+        print(f"graph: {svg}")
     print(f"kernels: {config.cache_dir}")
     return accuracy
 
@@ -91,8 +92,11 @@ def _accuracy(model: nn.Module, predict: Any, images: Tensor, labels: Tensor) ->
     return right
 
 
-def _draw(loss: Tensor, path: str) -> None:
+def draw_loss(
+    model: nn.Module, loss_of: nn.Module, images: Tensor, labels: Tensor, path: str
+) -> None:
+    """Draw what ``backward()`` will walk, the leaves called as in ``model.named_parameters()``."""
     from graphgrad.viz import draw
 
-    draw(loss, path)
-    print(f"graph: {path}")
+    loss = loss_of(model(images), labels)
+    draw(loss, path, params=dict(model.named_parameters()))

@@ -235,7 +235,7 @@ class Optimizer:
                 "loaded state dict contains a parameter group that doesn't match the size of "
                 "optimizer's group",
             )
-        parameter = {}
+        parameter: dict[int, Tensor] = {}
         for mine, theirs in zip(self.param_groups, saved, strict=True):
             parameter |= dict(zip(theirs["params"], mine["params"], strict=True))
             params, names = mine["params"], mine.get("param_names")

@@ -18,6 +18,7 @@ from graphgrad.tensor import (
     indexing,
     assignment,
     scattering,
+    selecting,
     sorting,
     printing,
     special,

@@ -152,9 +152,7 @@ class Record:
     def moved(self, storage: Any, array: Any) -> None:
         """``storage`` now lies in ``array``: what was saved of it before is this record's alone."""
         rows = zip(self.saved or (), self.stamps, strict=True)
-        self.stamps = [
-            storage if v is array else type(s)() if s is storage else s for v, s in rows
-        ]
+        self.stamps = [storage if v is array else type(s)() if s is storage else s for v, s in rows]
         self.versions = [s.version for s in self.stamps]
 
     def free(self) -> None:

@@ -1,4 +1,4 @@
-"""Reading and writing by index, as functions: gather, scatter, index_add, take, masked_fill, …
+"""One position per element: gather, scatter, scatter_add, scatter_reduce, take_along_dim.
 
 Every ``name`` here that writes has an in-place twin ``name_``. Index tensors are int64 (or int32);
 an index that is out of range raises IndexError.
@@ -6,26 +6,22 @@ an index that is out of range raises IndexError.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from graphgrad import dtypes, interpret
 from graphgrad.dtypes import INTEGER
-from graphgrad.tensor import assignment
-from graphgrad.tensor.core import FUNCTIONS, Tensor, both, method
-from graphgrad.tensor.cuts import view_at
-from graphgrad.tensor.indexing import is_direct, spread
+from graphgrad.tensor.core import FUNCTIONS, Tensor, both
 from graphgrad.tensor.operators import where
 from graphgrad.tensor.plan import apply
 from graphgrad.tensor.several import several
 from graphgrad.tensor.shapes import axis_of, reshape_view
 
-# ------------------------------------------------------------------------ one position per element
 
-
-def _at_least_1d(*tensors: Tensor) -> tuple[Tensor, ...]:
+def at_least_1d(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors, those without dimensions as rows of one element."""
     return tuple(t if t.ndim else reshape_view(t, (1,)) for t in tensors)
 
 
@@ -53,7 +49,7 @@ def _expect_index(name: str, input: Tensor, index: Tensor, dim: int) -> int:
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """``out[i, j] = input[index[i, j], j]`` for ``dim`` 0; the result has the index's shape."""
     axis = _expect_index("gather", input, index, dim)
-    x, places = _at_least_1d(input, index)
+    x, places = at_least_1d(input, index)
     if places.numel() == 0:
         return reshape_view(x.reshape(-1)[:0], tuple(index.shape))
     out = apply("gather", x, places, axis=axis)
@@ -89,7 +85,7 @@ def _source(input: Tensor, index: Tensor, src: Any, name: str) -> Tensor:
 def _scattered(primitive: str, input: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
     axis = _expect_index("scatter", input, index, dim)
     source = _source(input, index, src, "scatter")
-    x, places, values = _at_least_1d(input, index, source)
+    x, places, values = at_least_1d(input, index, source)
     if places.numel() == 0:
         return input.clone()
     return reshape_view(apply(primitive, x, places, values, axis=axis), tuple(input.shape))
@@ -178,7 +174,7 @@ def _combined(ufunc: Any) -> Callable[..., Tensor]:
         start: Tensor, dim: int, index: Tensor, src: Tensor, include_self: bool
     ) -> Tensor:
         axis = _expect_index("scatter", start, index, dim)
-        x, places, values = _at_least_1d(
+        x, places, values = at_least_1d(
             start.detach(), index, _source(start, index, src, "scatter")
         )
         if places.numel() == 0:
@@ -269,193 +265,3 @@ _NEUTRAL: dict[str, Callable[[dtypes.DType], Any]] = {
     "amax": lambda dtype: _limit(dtype, True),
     "amin": lambda dtype: _limit(dtype, False),
 }
-
-
-# --------------------------------------------------------------------------- one position per slice
-
-
-def _along(name: str, input: Tensor, dim: int, index: Tensor) -> tuple[Tensor, int, Tensor]:
-    """(input of at least one dimension, axis, 1-D index)."""
-    axis = axis_of(dim, input.ndim)
-    if index.ndim > 1:
-        raise IndexError(f"{name}(): Index is supposed to be a vector")
-    if index.dtype not in (dtypes.int64, dtypes.int32):
-        raise IndexError(f"{name}(): Expected dtype int32 or int64 for index")
-    x, places = _at_least_1d(input, index)
-    return x, axis, places
-
-
-@both
-def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
-    """The slices of ``dim`` at a 1-D ``index``, in its order."""
-    x, axis, places = _along("index_select", input, dim, index)
-    out = apply("gather", x, spread(places, tuple(x.shape), axis), axis=axis)
-    return out if input.ndim else reshape_view(out, ())
-
-
-def _by_slice(
-    primitive: str, input: Tensor, dim: int, index: Tensor, source: Tensor, name: str
-) -> Tensor:
-    x, axis, places = _along(name, input, dim, index)
-    wide = spread(places, tuple(x.shape), axis)
-    if source.dtype is not input.dtype:
-        raise RuntimeError(
-            f"{name}(): self and source expected to have the same dtype, but got (self) "
-            f"{input.dtype.name} and (source) {source.dtype.name}"
-        )
-    if source.numel() != wide.numel():
-        raise RuntimeError(
-            f"{name}(): source {list(source.shape)} does not have the shape {list(wide.shape)} of "
-            "the slices that the index selects"
-        )
-    out = apply(primitive, x, wide, source.reshape(wide.shape), axis=axis)
-    return reshape_view(out, tuple(input.shape))
-
-
-@both
-def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
-    """``alpha * source`` added to the slices of ``dim`` at ``index``; repeated ones add up."""
-    source = source if alpha == 1 else source * alpha
-    return _by_slice("scatter_add", input, dim, index, source, "index_add")
-
-
-@both
-def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
-    """The slices of ``dim`` at ``index`` replaced by those of ``source``."""
-    return _by_slice("scatter", input, dim, index, source, "index_copy")
-
-
-@both
-def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
-    """The slices of ``dim`` at ``index`` set to a number."""
-    x, axis, places = _along("index_fill", input, dim, index)
-    wide = spread(places, tuple(x.shape), axis)
-    filler = value.to(x.dtype) if isinstance(value, Tensor) else x.new_full((), value)
-    out = apply("scatter", x, wide, filler.expand(wide.shape), axis=axis)
-    return reshape_view(out, tuple(input.shape))
-
-
-# ---------------------------------------------------------------------------------- several indices
-
-
-@both
-def index_put(
-    input: Tensor, indices: Sequence[Any], values: Tensor, accumulate: bool = False
-) -> Tensor:
-    """A copy with ``values`` written (or added) at ``input[indices]``."""
-    return index_put_(input.clone(), indices, values, accumulate)
-
-
-@method
-def index_put_(
-    self: Tensor, indices: Sequence[Any], values: Tensor, accumulate: bool = False
-) -> Tensor:
-    """``self[indices] = values``, or ``+=`` where repeated indices add up."""
-    if values.dtype is not self.dtype:
-        raise RuntimeError(
-            "Index put requires the source and destination dtypes match, got "
-            f"{self.dtype.name} for the destination and {values.dtype.name} for the source."
-        )
-    items = tuple(slice(None) if i is None else i for i in indices)
-    assignment.index_put(self, items, values, accumulate)
-    return self
-
-
-@both
-def take(input: Tensor, index: Tensor) -> Tensor:
-    """Elements by their position in row-major order; the result is as ``index``."""
-    return input.reshape(-1)[index.reshape(-1)].reshape(index.shape)
-
-
-@method
-def put_(self: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
-    """Write (or add) elements by their position in row-major order."""
-    flat = self.reshape(-1)
-    index_put_(flat, (index.reshape(-1),), source.reshape(-1), accumulate)
-    return self if flat._storage is self._storage else self.copy_(flat.reshape(self.shape))
-
-
-# -------------------------------------------------------------------------------------------- masks
-
-
-@both
-def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
-    """A copy with ``value`` where ``mask`` holds (the two broadcast)."""
-    if mask.dtype is not dtypes.bool_:
-        raise RuntimeError(
-            "masked_fill only supports boolean masks, but got mask with dtype " + mask.dtype.name
-        )
-    if isinstance(value, Tensor):
-        if value.ndim:
-            raise RuntimeError(
-                "masked_fill only supports a 0-dimensional value tensor, but got tensor with "
-                f"{value.ndim} dimension(s)."
-            )
-        value = value.to(input.dtype)
-    return apply("where", mask, value, input)
-
-
-@both
-def masked_select(input: Tensor, mask: Tensor) -> Tensor:
-    """The elements where ``mask`` holds, in a row (eager only: how many depends on values)."""
-    shape = np.broadcast_shapes(tuple(input.shape), tuple(mask.shape))
-    return input.expand(shape)[mask.expand(shape)]
-
-
-@both
-def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
-    """A copy whose elements where ``mask`` holds are taken from ``source`` in row-major order."""
-    shape = np.broadcast_shapes(tuple(input.shape), tuple(mask.shape))
-    flat, held = input.expand(shape).reshape(-1), mask.expand(shape).reshape(-1)
-    if is_direct(mask, source) and int(held._array.sum()) > source.numel():
-        raise RuntimeError("masked_scatter: expected self and source to have same dtypes and size")
-    if not source.numel() or not flat.numel():
-        return input.expand(shape).clone()
-    place = (held.to(dtypes.int64).cumsum(0) - 1).clamp(0, source.numel() - 1)
-    taken = gather(source.reshape(-1), 0, place)
-    return apply("where", held, taken, flat).reshape(shape)
-
-
-# -------------------------------------------------------------------------------------------- parts
-
-
-def _replaced(input: Tensor, src: Tensor, part: Callable[[Tensor], Tensor]) -> Tensor:
-    """A copy of ``input`` whose ``part`` (a view of it) is ``src``."""
-    out = input.clone()
-    view = part(out)
-    if view.shape != src.shape:
-        raise RuntimeError(
-            "expected src to have a size equal to the slice of self. "
-            f"src size = {list(src.shape)}, slice size = {list(view.shape)}"
-        )
-    view.copy_(src)
-    return out
-
-
-@both
-def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
-    """A copy with ``src`` at one position of ``dim``."""
-    return _replaced(input, src, lambda out: out.select(dim, index))
-
-
-@both
-def slice_scatter(
-    input: Tensor,
-    src: Tensor,
-    dim: int = 0,
-    start: int | None = None,
-    end: int | None = None,
-    step: int = 1,
-) -> Tensor:
-    """A copy with ``src`` at ``start:end:step`` of ``dim``."""
-    axis = axis_of(dim, input.ndim)
-    key = (*[(None, None, None)] * axis, (start, end, step))
-    return _replaced(input, src, lambda out: view_at(out, key))
-
-
-@both
-def diagonal_scatter(
-    input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1
-) -> Tensor:
-    """A copy with ``src`` on a diagonal."""
-    return _replaced(input, src, lambda out: out.diagonal(offset, dim1, dim2))

@@ -20,6 +20,7 @@ from graphgrad.views import row_major
 from .affine import dot
 from .call import KernelCall
 from .loops import lower_stores
+from .memo import memoised
 from .nests import Frame
 from .roots import ROOTS, Root
 from .schedule import Store
@@ -32,7 +33,8 @@ UNROLL = 32  # elements of a window that are written out
 _UNSUPPORTED = frozenset({dtypes.float16, dtypes.complex64, dtypes.complex128})
 
 
-def lower_region(region: Region, aliases: Mapping[Node, Node] | None = None) -> list[KernelCall]:
+@memoised
+def lower_region(region: Region, aliases: Mapping[Node, Node]) -> list[KernelCall]:
     """The kernel calls of a loop region; NotImplementedError where it must be interpreted."""
     for x in (*region.inputs, *region.nodes):
         if x.dtype in _UNSUPPORTED:
@@ -45,11 +47,11 @@ def lower_region(region: Region, aliases: Mapping[Node, Node] | None = None) -> 
         return []
     for x in outputs:
         if x.op.name in ROOTS:
-            return ROOTS[x.op.name](Root(region, x, aliases or {}))
+            return ROOTS[x.op.name](Root(region, x, aliases))
     frame = Frame(region.nodes, frozenset(region.inputs), frozenset(outputs))
     calls = []
-    for group in _by_nest(frame, outputs, aliases or {}):
-        calls += _lower_together(region, frame, group, aliases or {})
+    for group in _by_nest(frame, outputs, aliases):
+        calls += _lower_together(region, frame, group, aliases)
     return calls
 
 

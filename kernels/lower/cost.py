@@ -41,7 +41,7 @@ def nanoseconds(schedule: Schedule) -> float:
     return total
 
 
-def grain(iterations: int, ns: float) -> int:
-    """Iterations per chunk: chunks of at least CHUNK_NS, at most MAX_CHUNKS; 0 for a single one."""
-    chunks = max(1, min(MAX_CHUNKS, iterations, int(ns / CHUNK_NS)))
+def grain(iterations: int, ns: float, most: int = MAX_CHUNKS) -> int:
+    """Iterations per chunk: chunks of at least CHUNK_NS, ``most`` of them; 0 for a single one."""
+    chunks = max(1, min(MAX_CHUNKS, most, iterations, int(ns / CHUNK_NS)))
     return 0 if chunks == 1 else -(-iterations // chunks)

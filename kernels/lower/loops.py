@@ -23,6 +23,7 @@ ROW_BLOCK = 16384
 TILE = 512
 TILE_BYTES = 256 * 1024  # what several passes over one tile should find in the cache again
 CROSS_BLOCK, CROSS_TILE = 128, 16  # along and across the strided operand
+SCRATCH_BYTES = 4 << 20  # of all chunks together
 FEW_ROWS = 32
 SPLIT_ELEMENTS = 65536  # elements of a reduction worth several chunks
 SPLIT_BLOCK = 32768
@@ -72,7 +73,8 @@ def _call(
     """Write the kernel, and place its chunks' arrays in scratch, after its first bytes."""
     nest = Nest(name, schedule, blocks, numbers or {})
     kernel = nest.build()
-    step = grain(nest.iterations, nanoseconds(schedule))
+    most = max(1, SCRATCH_BYTES // max(1, sum(nbytes for _, nbytes in nest.chunk_arrays)))
+    step = grain(nest.iterations, nanoseconds(schedule), most)
     chunks = -(-nest.iterations // step) if step else 1
     offsets = []
     for _, nbytes in nest.chunk_arrays:

@@ -20,7 +20,7 @@ from .writer import Level, Writer
 
 LONG_SUM = 16384  # longest run summed into one set of accumulators
 SUM_BLOCK = 4096
-LONG_KEPT = 65536  # longest row of which a value is kept for the next pass
+LONG_KEPT = 16384  # longest row of which a value is kept for the next pass
 
 
 class Nest(Writer):

@@ -80,12 +80,15 @@ def _concat(root: Root) -> list[KernelCall]:
 
 
 def _pad(root: Root) -> list[KernelCall]:
-    """Slabs of the border, axis by axis (everything where elements are spread), then the inside."""
+    """Slabs of the border, axis by axis, then the inside.
+
+    Everything is filled where elements are spread, or where every row has a few to be filled.
+    """
     x, (y,) = root.x, root.x.inputs
     low, high, interior = (x.attrs[k] for k in ("low", "high", "interior"))
     if min(*low, *high, 0) < 0:
         return _crop(root)
-    if any(interior) or y.size == 0:
+    if any(interior) or y.size == 0 or sum(low[-1:] + high[-1:]) > 0:
         calls = root.fill(x.attrs["value"], [0] * len(low), x.shape)
     else:
         calls = _border(root, low, high)

@@ -1,14 +1,9 @@
-"""The kernel runtime: pointers, cache, Programs, executor, threads, memory."""
+"""The kernel runtime: pointers, Programs, executor, threads."""
 
 import contextlib
 import ctypes
 import os
-import pathlib
 import random
-import shutil
-import subprocess
-import sys
-import textwrap
 import threading
 
 import numpy as np
@@ -17,93 +12,13 @@ from graphgrad.kernels import abi, cache, codegen, memory, recipes
 from graphgrad.kernels import layout as at
 from graphgrad.kernels.executor import KernelError, Runner
 from graphgrad.kernels.program import Program, ProgramBuilder
-from graphgrad.kernels.threads import cores
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toys import kernel, python, wide_source
 
 from graphgrad.config import config
 
-ROOT = pathlib.Path(__file__).parents[2]
-
-SOURCE = """
-import numpy as np
-
-from graphgrad.kernels.abi import f32, fscalar, i64, u8
-
-
-def axpy(args, start, stop, chunk):
-    x = f32(args, 0)
-    y = f32(args, 1)
-    a = np.float32(fscalar(args, 2))
-    for i in range(start, stop):
-        y[i] = y[i] + a * x[i]
-
-
-def mix(args, start, stop, chunk):
-    total = i64(args, 0)
-    total[0] = (total[0] * 31 + args[1] + stop) % 1000003
-
-
-def spread(args, start, stop, chunk):
-    out = i64(args, 0)
-    parts = i64(args, 1)
-    for i in range(start, stop):
-        out[i] = (out[i] * 7 + args[2] + i) % 10007
-    parts[chunk] = parts[chunk] + (stop - start) * (chunk + 1)
-
-
-def tick(args, start, stop, chunk):
-    count = i64(args, 0)
-    flag = u8(args, 1)
-    count[0] = count[0] + 1
-    flag[0] = count[0] % args[2] != 0
-
-
-def fail(args, start, stop, chunk):
-    error = i64(args, 0)
-    total = i64(args, 1)
-    if total[0] == args[2]:
-        error[0] = 7
-    total[0] = total[0] + 1
-
-
-def nothing(args, start, stop, chunk):
-    pass
-"""
-
-
-def kernel(name: str) -> cache.Kernel:
-    return cache.load_kernel(name, SOURCE)
-
-
-def python(name: str):
-    return recipes.from_source(name, SOURCE).function(kernel(name).path)
-
-
-def run_python(code: str, folder: pathlib.Path, **environment: str) -> subprocess.CompletedProcess:
-    """Run `code` in a new process that keeps its kernels in `folder`."""
-    script = folder.parent / f"script_{abs(hash(code))}.py"
-    script.write_text(textwrap.dedent(code))
-    known = {"GRAPHGRAD_CACHE_DIR": str(folder), "PYTHONPATH": str(ROOT), **environment}
-    return subprocess.run(
-        [sys.executable, str(script)],
-        env={**os.environ, **known},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
 # ---- abi -----------------------------------------------------------------------------------------
-
-
-def wide_source(operands: int) -> str:
-    loads = "".join(f"    x{k} = f32(args, {k})\n" for k in range(operands))
-    total = " + ".join(f"x{k}[i]" for k in range(operands))
-    return (
-        "from graphgrad.kernels.abi import f32\n\n\ndef wide(args, start, stop, chunk):\n"
-        f"{loads}    for i in range(start, stop):\n        x0[i] = {total}\n"
-    )
 
 
 def module_of(source: str, name: str):
@@ -155,106 +70,6 @@ def test_a_kernel_calls_another_by_address_with_a_local_table():
     build.call(cache.load_kernel("twice", source), slots, 8)
     Runner(build.program())(x, y)
     np.testing.assert_array_equal(y, 1 + 3 * x)
-
-
-# ---- cache ---------------------------------------------------------------------------------------
-
-USE_CACHE = f"""
-import sys
-import numpy as np
-from graphgrad.kernels import cache
-from graphgrad.kernels.program import ProgramBuilder
-from graphgrad.kernels.executor import Runner
-
-SOURCE = '''{SOURCE}'''
-axpy, mix = cache.compile_many([("axpy", SOURCE), ("mix", SOURCE)])
-build = ProgramBuilder(1, 1)
-build.call(axpy, [build.input(0), build.output(0), 2.0], 1000, 100)
-x, y = np.ones(1000, "f4"), np.zeros(1000, "f4")
-Runner(build.program())(x, y)
-assert (y == 2).all()
-print(cache.stats.compiled, cache.stats.loaded, "numba" in sys.modules)
-"""
-ALL = 5  # axpy, mix, execute, enter, work
-
-
-@pytest.fixture(scope="module")
-def warm(tmp_path_factory) -> pathlib.Path:
-    """A cache folder that two processes filled at once."""
-    folder = tmp_path_factory.mktemp("runtime") / "cache"
-    done = []
-    threads = [
-        threading.Thread(target=lambda: done.append(run_python(USE_CACHE, folder)))
-        for _ in range(2)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for process in done:
-        assert process.returncode == 0, process.stderr
-        assert process.stderr == ""
-    return folder
-
-
-def test_a_second_process_compiles_nothing_and_imports_no_numba(warm):
-    process = run_python(USE_CACHE, warm)
-    assert process.stdout.split() == ["0", str(ALL if cores() > 1 else ALL - 1), "False"]
-    assert not list(warm.glob(".*")), "temporary files are left"
-
-
-def test_a_moved_folder_stays_valid(warm, tmp_path):
-    shutil.copytree(warm, tmp_path / "elsewhere")
-    assert run_python(USE_CACHE, tmp_path / "elsewhere").stdout.startswith("0 ")
-
-
-@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b[::-1]])
-def test_damaged_files_are_compiled_again(warm, tmp_path, damage):
-    shutil.copytree(warm, tmp_path / "cache")
-    for path in (tmp_path / "cache").glob("axpy_*"):
-        path.write_bytes(damage(path.read_bytes()))
-    process = run_python(USE_CACHE, tmp_path / "cache")
-    assert process.stdout.startswith("1 "), process.stderr
-    assert run_python(USE_CACHE, tmp_path / "cache").stdout.startswith("0 ")
-
-
-def test_a_folder_that_cannot_be_written_is_reported_once(tmp_path, monkeypatch):
-    (tmp_path / "file").touch()
-    monkeypatch.setattr(config, "cache_dir", tmp_path / "file" / "cache")
-    source = wide_source(2)
-    with pytest.warns(RuntimeWarning, match="GRAPHGRAD_CACHE_DIR") as caught:
-        assert cache.load_kernel("wide", source).compiled
-        assert cache.load_kernel("wide", source + "# another\n").compiled
-    assert len(caught) == 1
-
-
-def test_many_kernels_compile_in_a_pool_under_a_script_without_main_guard(tmp_path):
-    code = f"""
-    from graphgrad.kernels import cache
-    print("script runs")
-    text = {wide_source(2)!r}
-    sources = [("wide", text.replace("+", "+ %d +" % n)) for n in range(10)]
-    kernels = cache.compile_many(sources)
-    assert len({{k.address for k in kernels}}) == 10 and cache.stats.compiled == 10
-    """
-    process = run_python(code, tmp_path / "cache")
-    assert (process.stdout, process.stderr) == ("script runs\n", "")
-    assert len(list((tmp_path / "cache").glob("wide_*.o"))) == 10
-
-
-def test_the_key_follows_what_a_source_imports():
-    engine = recipes.from_template("graphgrad.kernels.engine:execute")
-    modules = recipes._imported(engine.source, recipes.PACKAGE)
-    assert {m.rpartition(".")[2] for m in modules} == {"abi", "atomics", "layout"}
-    assert recipes.key_of("axpy", SOURCE) != recipes.key_of("axpy", SOURCE + "\n")
-    with pytest.raises(ValueError, match="module:function"):
-        cache.load_template("os.path:join")
-
-
-def test_kernels_and_programs_run_in_plain_python(tmp_path):
-    process = run_python(USE_CACHE, tmp_path / "cache", NUMBA_DISABLE_JIT="1")
-    assert process.returncode == 0, process.stderr
-    assert process.stdout.startswith("0 0 ")
 
 
 # ---- programs ------------------------------------------------------------------------------------
@@ -565,47 +380,3 @@ def test_a_forked_child_runs_on_its_own():
         assert status == 0
         runner(x, 1.0, y)
     assert (y == 2).all()
-
-
-# ---- memory --------------------------------------------------------------------------------------
-
-
-def address(array: np.ndarray) -> int:
-    return array.__array_interface__["data"][0]
-
-
-@pytest.mark.parametrize("shape", [(), (0, 3), (5,), (100, 33), (1 << 19,)])
-def test_arrays_are_aligned_and_used_again(shape):
-    dtype = np.dtype("float64")
-    first = memory.empty(shape, dtype)
-    assert first.shape == shape
-    assert first.flags.c_contiguous
-    assert first.flags.writeable
-    where = address(first)
-    assert where % memory.ALIGNMENT == 0
-    view = first.T[...]
-    del first
-    other = memory.empty(shape, dtype)
-    assert address(other) != where, "a view still holds the memory"
-    del view
-    held = [memory.empty(shape, dtype) for _ in range(3)]
-    assert where in map(address, held)
-
-
-def test_size_classes_waste_a_quarter_at_most():
-    for nbytes in [*range(1, 3000), 10**6, 10**9 + 1]:
-        size = memory.size_class(nbytes)
-        assert size % memory.ALIGNMENT == 0
-        assert nbytes <= size <= max(64, nbytes * 1.25 + 64)
-
-
-def test_unused_memory_is_let_go():
-    memory.trim()
-    before = memory._pool.held
-    kept = memory.empty((1 << 20,), np.dtype("uint8"))
-    memory.empty((1 << 22,), np.dtype("uint8"))
-    memory.trim()
-    assert memory._pool.held == before + kept.nbytes
-    block = memory.borrow(1000)
-    memory.give_back(block)
-    assert memory.borrow(500) is block

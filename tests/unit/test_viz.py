@@ -12,6 +12,8 @@ from graphgrad.viz.picture import command
 import graphgrad
 from graphgrad import autodiff, dtypes, ir, lang, viz
 from graphgrad.errors import GraphError, Origin, here, user_frame
+from graphgrad.examples.demo import draw_loss
+from graphgrad.examples.lenet import LeNet5
 from graphgrad.ir import Graph
 from graphgrad.regions import LOOP, Plan, Region
 
@@ -65,7 +67,8 @@ def test_every_node_is_a_box_and_numbers_are_written_into_their_readers():
     scene = viz.draw(mlp()[0]).scene
     titles = [b.title for b in scene.boxes]
     assert sorted(titles) == sorted(
-        ["x", "weight", "bias", "mean", "dot_general", "add", "sub", "tanh", "sum", "mul", "output"]
+        ["x", "net.fc.weight", "net.fc.bias", "net.norm.mean", "dot_general", "add", "sub", "tanh"]
+        + ["sum", "mul", "output"]
     )
     assert boxes(mlp()[0])["mul"].detail == "(·, 0.5)"
     assert len(scene.edges) == 10
@@ -73,13 +76,17 @@ def test_every_node_is_a_box_and_numbers_are_written_into_their_readers():
 
 def test_kinds_differ_in_shape_not_in_colour_alone():
     kinds = {b.title: b.kind for b in viz.draw(mlp()[0]).scene.boxes}
-    assert (kinds["x"], kinds["weight"], kinds["mean"]) == ("input", "parameter", "state")
+    assert (kinds["x"], kinds["net.fc.weight"], kinds["net.norm.mean"]) == (
+        "input",
+        "parameter",
+        "state",
+    )
     shapes = {viz.theme.KINDS[k].shape for k in ("input", "parameter", "state", "op", "output")}
     assert len(shapes) == 5
 
 
 def test_modules_are_nested_frames():
-    assert boxes(mlp()[0])["weight"].group == ("net", "fc")
+    assert boxes(mlp()[0])["net.fc.weight"].group == ("net", "fc")
     assert boxes(mlp()[0])["tanh"].group == ("net", "norm")
     source = viz.draw(mlp()[0]).source
     assert "subgraph cluster_net__fc" in source
@@ -235,8 +242,68 @@ def test_parameters_stand_in_their_modules():
     net = Net()
     scene = viz.draw(net(graphgrad.ones(2, 4)).sum()).scene
     homes = {b.title: b.group for b in scene.boxes}
-    assert homes["weight"] == homes["bias"] == homes["AddmmBackward0"] == ("Net", "fc")
+    assert homes["fc.weight"] == homes["fc.bias"] == homes["AddmmBackward0"] == ("Net", "fc")
     assert homes["ReluBackward0"] == ("Net",)
+
+
+def test_parameters_are_named_by_the_caller_or_found_in_its_callers():
+    def titles(loss, **named):
+        return {b.title for b in viz.draw(loss, **named).scene.boxes if b.kind == "parameter"}
+
+    net = Net()
+    loss = net(graphgrad.ones(2, 4)).sum()
+    assert titles(loss) == {"fc.weight", "fc.bias"}
+    named = {f"student.{name}": p for name, p in net.named_parameters()}
+    assert titles(loss, params=named) == {"student.fc.weight", "student.fc.bias"}
+
+
+def test_each_use_of_a_module_has_its_own_frame():
+    class Twice(graphgrad.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.act = graphgrad.nn.Tanh()
+
+        def forward(self, x):
+            return self.act(self.act(x) * 2)
+
+    scene = viz.draw(Twice()(graphgrad.ones(2, requires_grad=True)).sum()).scene
+    frames = [b.group for b in scene.boxes if b.title == "TanhBackward0"]
+    assert frames == [("Twice", "act"), ("Twice", "act#2")]
+    assert [scene.group(path).label for path in frames] == ["Twice.act", "Twice.act"]
+
+
+def test_the_demo_draws_lenet_tidily(tmp_path: pathlib.Path):
+    digits, loss_of = graphgrad.zeros(64, 1, 28, 28), graphgrad.nn.CrossEntropyLoss()
+    labels = graphgrad.zeros(64, dtype=graphgrad.int64)
+    draw_loss(LeNet5(), loss_of, digits, labels, tmp_path / "lenet.svg")
+    svg = (tmp_path / "lenet.svg").read_text()
+    for name in ("conv1.weight", "linear3.bias", "ConvolutionBackward0", "LeNet5", "loss"):
+        assert f">{name}</text>" in svg
+    assert ">leaf</text>" not in svg and len(svg) < 100_000
+    draw_loss(LeNet5(), loss_of, digits, labels, tmp_path / "again.svg")
+    assert (tmp_path / "again.svg").read_text() == svg
+
+
+def test_large_updates_fold_to_a_box_for_each_parameter():
+    net = graphgrad.nn.Sequential(*(graphgrad.nn.Linear(4, 4) for _ in range(6)))
+    optimizer = graphgrad.optim.Adam(net.parameters())
+
+    @graphgrad.compile
+    def train(x):
+        optimizer.zero_grad()
+        loss = net(x).square().sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    with graphgrad.config.scope(tier="interpret"):
+        train(graphgrad.ones(3, 4))
+    for stage in ("traced", "kernels"):
+        scene = viz.draw(train, stage=stage).scene
+        folded = {b.title: b for b in scene.boxes if b.group == ("update",)}
+        assert set(folded) == {name for name, _ in net.named_parameters()}, stage
+        assert "exp_avg" in folded["0.weight"].detail
+        assert {b.group[0] for b in scene.boxes if b.group} == {"forward", "backward", "update"}
 
 
 def test_a_tensor_without_history_says_so():
