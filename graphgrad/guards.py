@@ -28,6 +28,16 @@ _DEEPEST = 12
 _LIBRARY = tuple({p for p in (sys.prefix, sys.base_prefix) if p})
 
 
+def is_value(expression: str, name: str, value: Any) -> str:
+    """Python text for "``expression`` is ``value``", which ``name`` stands for."""
+    if isinstance(value, (float, complex)):
+        if value != value:  # any NaN is as good as another
+            return f"{expression} != {expression}"
+        if not value:  # zeros are equal, but 1/0.0 and 1/-0.0 are not
+            return f"repr({expression}) == {repr(value)!r}"
+    return f"{expression} == {name}"
+
+
 class Watch:
     """Collects guards by walking what a function can read."""
 
@@ -191,8 +201,7 @@ class Watch:
             self._check(f"{expression} is {value!r}", path)
         else:
             same_type = f"type({expression}) is {type(value).__name__}"
-            # A NaN differs from itself; any NaN is as good as another.
-            same = f"{expression} == {self._hold(value)}" if value == value else "True"
+            same = is_value(expression, self._hold(value), value)
             self._check(f"{same_type} and {same}", path)
 
     def _check(self, expression: str, path: str) -> None:

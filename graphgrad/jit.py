@@ -28,7 +28,7 @@ from graphgrad.tensor.core import Tensor
 from graphgrad.tensor.state import state
 from graphgrad.tree import flatten
 
-_STATIC = (bool, int, str, bytes, type(None), complex)
+_STATIC = (bool, int, str, bytes, type(None))
 _MOST_TRACES = 64
 # Options of torch.compile that choose between its backends; there is one here.
 _IGNORED = frozenset({"fullgraph", "dynamic", "backend", "mode", "options"})
@@ -137,8 +137,10 @@ class Compiled:
             return (np.ndarray, x.shape, x.dtype)
         if type(x) is float and position not in self._static_floats:
             return float
-        if isinstance(x, (float, *_STATIC)):
-            return (type(x), x if x == x else "nan")
+        if isinstance(x, (float, complex)):
+            return (type(x), repr(x))  # tells 0.0 from -0.0, and a NaN equals any other
+        if isinstance(x, _STATIC):
+            return (type(x), x)
         return (id(x),)
 
     def _trace(self, leaves: list[Any], shape: Any) -> Entry:

@@ -14,6 +14,7 @@ import numpy as np
 
 from graphgrad import dtypes
 from graphgrad.config import config
+from graphgrad.guards import is_value
 from graphgrad.tensor.core import Tensor, wrap
 from graphgrad.tensor.state import state
 from graphgrad.views import row_major
@@ -101,7 +102,7 @@ class _Writer:
             self.lines.append(f"a{i} = x{i}")
             self._plain(f"a{i}", rest[0])
         elif rest:
-            self.check(f"x{i} == {self.name('value', rest[0])}")
+            self.check(is_value(f"x{i}", self.name("value", rest[0]), rest[0]))
 
     def _plain(self, array: str, like: np.ndarray) -> None:
         """Row-major memory of the traced shape and type."""

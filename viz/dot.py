@@ -128,7 +128,7 @@ def _box(box: Box) -> dict[str, str]:
 
 def _edge(body: Any, edge: Edge, tail: Box) -> None:
     attrs = {"tooltip": text(edge.label)} if edge.label else {}
-    if edge.label and tail.detail != edge.label:
+    if edge.label and tail.detail.split("  ")[0] != edge.label:
         # Where the box does not say the shape already; the blank keeps it off the line.
         attrs["label"] = f"<&#160;{text(edge.label)}>"
     if tail.kind not in _SOURCES:

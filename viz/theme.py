@@ -76,7 +76,8 @@ _FAMILY = "Helvetica,Arial,'Liberation Sans',sans-serif"
 PAGE, INK, MUTED, EDGE = "#ffffff", "#1d222c", "#6b7484", "#98a2b3"
 DARK_PAGE, DARK_INK, DARK_MUTED, DARK_EDGE = "#14171d", "#e6e9ef", "#9aa4b5", "#5f6b80"
 
-_OUTLINES = ":is(path,polygon,ellipse,polyline)"
+# What is neither words nor a group that would hand its colours on to them; every renderer knows it.
+_OUTLINES = ":not(text):not(g):not(a)"
 
 
 def css(scope: str) -> str:

@@ -1,7 +1,7 @@
 """``graphgrad bench``: how long the same programs take here and in PyTorch, on the same machine.
 
     table = run(only="lenet", threads=1)     # measures; contestants take turns within one process
-    print(table)                             # medians, and the ratio to PyTorch
+    print(table)                             # Markdown: medians, our time ÷ PyTorch's
 
 A workload (``workloads.py``) is one function over a torch-like namespace, so every contestant runs
 the same lines. Results are compared before anything is timed.

@@ -13,52 +13,61 @@ _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 
 @dataclass(frozen=True)
 class Row:
-    """One workload: the median seconds of each contestant's step."""
+    """One workload: seconds of each contestant's step, medians and best.
+
+    ``peak_flops``: what the multiply-add units of the cores that ran it were measured to do, or 0.
+    """
 
     name: str
     seconds: dict[str, float]
+    best: dict[str, float] = field(default_factory=dict)
     flops: float = 0.0
+    peak_flops: float = 0.0
 
     def ratio(self, way: str, peer: str) -> float | None:
-        """How many times as fast as the peer; None where one of them did not run."""
+        """Our time over the peer's: below 1 we are faster. None where one of them did not run."""
         if way not in self.seconds or peer not in self.seconds:
             return None
-        return self.seconds[peer] / self.seconds[way]
+        return self.seconds[way] / self.seconds[peer]
+
+    def share(self) -> float | None:
+        """How much of the measured peak our best step reached."""
+        ours = [self.best[way] for way in WAYS if way in self.best]
+        return self.flops / min(ours) / self.peak_flops if ours and self.peak_flops else None
 
 
 @dataclass(frozen=True)
 class Table:
-    """All rows of a run; ``print`` it, or write ``json()`` to a file.
-
-    ``peak_flops``: what the multiply-add units of ``threads`` cores were measured to do, or 0.
-    """
+    """All rows of a run; ``print`` it as Markdown, or write ``json()`` to a file."""
 
     threads: int
     rows: list[Row]
     absent: list[str] = field(default_factory=list)
-    peak_flops: float = 0.0
 
     def __str__(self) -> str:
         ran = list(dict.fromkeys(label for row in self.rows for label in row.seconds))
         ways, peers = [w for w in WAYS if w in ran], [p for p in ran if p not in WAYS]
         pairs = [(way, peer) for peer in peers for way in ways]
-        width = max(len(row.name) for row in self.rows) + 1
-        heads = [*ways, *peers, *(f"{way}/{peer}" for way, peer in pairs)]
-        lines = [" " * width + "".join(f"{head:>16}" for head in heads)]
+        shares = any(row.share() for row in self.rows)
+        heads = ["", *ways, *peers, *(f"{way}/{peer}" for way, peer in pairs)]
+        cells = [[*heads, "FMA peak"] if shares else heads]
         for row in self.rows:
-            cells = [duration(row.seconds.get(label)) for label in (*ways, *peers)]
-            cells += [_times(row.ratio(way, peer)) for way, peer in pairs]
-            cells += [self._rate(row)] if row.flops else []
-            lines.append(f"{row.name:{width}}" + "".join(f"{cell:>16}" for cell in cells))
-        lines += ["", f"Median time of a step on {self.threads} threads ({platform.machine()}); "]
-        lines[-1] += "a ratio above 1 means that graphgrad is faster."
-        lines += (f"{name} is not installed: its column is left out." for name in self.absent)
-        return "\n".join(lines)
+            line = [row.name, *(duration(row.seconds.get(label)) for label in (*ways, *peers))]
+            line += [_shown(row.ratio(way, peer), ".2f") for way, peer in pairs]
+            cells.append([*line, _shown(row.share(), ".0%")] if shares else line)
+        return "\n".join([*_markdown(cells), "", *self._legend(bool(pairs), shares)])
 
-    def _rate(self, row: Row) -> str:
-        rate = row.flops / min(row.seconds[way] for way in WAYS if way in row.seconds)
-        share = f", {rate / self.peak_flops:.0%} of FMA peak" if self.peak_flops else ""
-        return f"   {rate / 1e9:,.0f} GFLOP/s{share}"
+    def _legend(self, ratios: bool, shares: bool) -> list[str]:
+        cores = f"{self.threads} thread{'s' if self.threads != 1 else ''}"
+        lines = [f"Median time of one step, {cores} unless the row says otherwise"]
+        lines[0] += f" ({platform.machine()})."
+        if ratios:
+            lines.append("Ratios are our time ÷ the other's: below 1 graphgrad is faster.")
+        if shares:
+            lines.append(
+                "FMA peak: the best step's share of what the cores' multiply-add units do."
+            )
+        return lines + [f"{name} is not installed: its column is left out." for name in self.absent]
 
     def json(self) -> str:
         """Every number of the run."""
@@ -69,8 +78,20 @@ class Table:
         return json.dumps(record, indent=1)
 
 
-def _times(ratio: float | None) -> str:
-    return "–" if ratio is None else f"{ratio:.2f}×"
+def _markdown(cells: list[list[str]]) -> list[str]:
+    """An aligned table; the first row is its head."""
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    lines = []
+    for row in (cells[0], rule, *cells[1:]):
+        texts = [f"{row[0]:{widths[0]}}"]
+        texts += [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append(f"| {' | '.join(texts)} |")
+    return lines
+
+
+def _shown(number: float | None, form: str) -> str:
+    return "–" if number is None else format(number, form)
 
 
 def duration(seconds: float | None) -> str:

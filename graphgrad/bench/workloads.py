@@ -19,13 +19,21 @@ Builder = Callable[[Any, Callable[[Any], Any]], Step]
 
 @dataclass(frozen=True)
 class Workload:
-    """``ways``: "written" runs the lines as they are, "compiled" under the namespace's compile."""
+    """One row.
+
+    ways     "written" runs the lines as they are, "compiled" under the namespace's compile
+    rtol     how far results of two contestants may be apart
+    flops    multiplications and additions of one step, where these are all it does
+    threads  for all contestants; 0: those of the run
+    peers    whether other libraries run it too
+    """
 
     name: str
     build: Builder
     ways: tuple[str, ...] = ("written", "compiled")
     rtol: float = 1e-3
     flops: float = 0.0
+    threads: int = 0
     peers: bool = True
 
 
@@ -64,17 +72,45 @@ def polynomial(t: Any, compile: Any) -> Step:
     """sin(x) fitted by a cubic, its four coefficients updated by hand."""
     x = t.linspace(-math.pi, math.pi, 2000)
     y = t.sin(x)
-    a, b, c, d = (t.tensor(v, requires_grad=True) for v in (0.1, -0.2, 0.3, -0.4))
+    starts = (0.1, 0.8, -0.1, -0.1, 0.01, 0.002)
+    a, b, c, d, e, f = weights = [t.tensor(v, requires_grad=True) for v in starts]
 
     @compile
     def step() -> Any:
-        prediction = a + b * x + c * x**2 + d * x**3
+        prediction = a + b * x + c * x**2 + d * x**3 + e * x**4 + f * x**5
         loss = (prediction - y).pow(2).sum()
         loss.backward()
         with t.no_grad():
-            for w in (a, b, c, d):
-                w -= 1e-6 * w.grad
+            for w in weights:
+                w -= 0.55e-7 * w.grad
                 w.grad = None
+        return loss
+
+    return step
+
+
+def own_layer(t: Any, compile: Any) -> Step:
+    weight, bias, x, y = map(t.from_numpy, arrays((5, 3), (5,), (10, 5), (10, 3)))
+
+    class Layer(t.nn.Module):  # type: ignore[name-defined, misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = t.nn.Parameter(weight)
+            # No root of a negative number, and none of 0, where the derivative has a pole.
+            self.bias = t.nn.Parameter(bias.abs() + 0.1)
+
+        def forward(self, x: Any) -> Any:
+            return t.matmul(t.sqrt(t.pow(x, 2) + self.bias), self.weight)
+
+    net, loss_of = Layer(), t.nn.MSELoss(reduction="sum")
+    optimizer = t.optim.Adam(net.parameters(), lr=1e-4)
+
+    @compile
+    def step() -> Any:
+        loss = loss_of(net(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
         return loss
 
     return step
@@ -137,19 +173,25 @@ def gelu(t: Any, compile: Any) -> Step:
     return step
 
 
-def convolution(t: Any, compile: Any) -> Step:
-    """Forward and backward of a 3×3 convolution, 64 to 64 channels of 56×56."""
-    images, kernels = arrays((16, 64, 56, 56), (64, 64, 3, 3))
-    x, w = t.from_numpy(images).requires_grad_(), t.from_numpy(kernels).requires_grad_()
+def softmax_of_norm(t: Any, compile: Any) -> Step:
+    rows, wanted = arrays((4096, 1024), (4096, 1024))
+    x, g = t.from_numpy(rows).requires_grad_(), t.from_numpy(wanted)
 
     @compile
     def step() -> Any:
-        x.grad = w.grad = None
-        value = t.nn.functional.conv2d(x, w, padding=1).square().mean()
+        x.grad = None
+        normal = t.nn.functional.layer_norm(x, (1024,))
+        value = (t.softmax(normal, -1) * g).sum()
         value.backward()
         return value
 
     return step
+
+
+def convolution(t: Any, compile: Any) -> Step:
+    """Forward and backward of a 3×3 convolution, 64 to 64 channels of 56×56."""
+    x, w = map(t.from_numpy, arrays((16, 64, 32, 32), (64, 64, 3, 3)))
+    return compile(lambda: t.nn.functional.conv2d(x, w, padding=1))
 
 
 def matmul(t: Any, compile: Any) -> Step:
@@ -177,14 +219,19 @@ def call(count: int, plain: bool = False) -> Builder:
     return build
 
 
+_CONV = 2 * 16 * 32 * 32 * 64 * 64 * 3 * 3
+
 WORKLOADS: tuple[Workload, ...] = (
-    Workload("sin(x) by a cubic, 2,000 points", polynomial),
-    Workload("LeNet-5 step, 64×28×28, SGD", lenet),
-    Workload("MLP 784-256-128-10 step, Adam", mlp),
-    Workload("LSTM 64→128, 64 steps × 32", lstm),
-    Workload("gelu(x·b+x)·sigmoid(b), 4M", gelu),
-    Workload("conv 3×3, 64→64, 16×56×56", convolution),
+    Workload("sin(x), quintic", polynomial),
+    Workload("own layer, Adam", own_layer),
+    Workload("LeNet-5, SGD", lenet),
+    Workload("MLP, Adam", mlp),
+    Workload("LSTM 64→128", lstm),
+    Workload("gelu chain, 4M", gelu),
+    Workload("softmax(layer_norm)", softmax_of_norm),
+    Workload("conv 3×3", convolution, ("written", "compiled"), flops=_CONV),
     Workload("matmul 1024³", matmul, ("written",), flops=2 * 1024**3),
-    *(Workload(f"call, inputs of 16 elements: {n}", call(n)) for n in (1, 2, 4, 8)),
-    Workload("call, NumPy inputs: 4", call(4, plain=True), ("compiled",), peers=False),
+    Workload("matmul, 1 core", matmul, ("written",), flops=2 * 1024**3, threads=1),
+    *(Workload(f"call, {n} tensor{'s' * (n > 1)}", call(n)) for n in range(1, 9)),
+    Workload("call, 4 ndarrays", call(4, plain=True), ("compiled",), peers=False),
 )

@@ -155,7 +155,7 @@ class _Garden:
         return node("reshape", x, shape=shape)
 
     def _split(self, x: Node) -> Node | None:
-        factors = [k for k in range(2, x.size) if x.size % k == 0]
+        factors = [k for k in range(2, min(x.size, 1000)) if x.size % k == 0]
         if not factors:
             return None
         k = self.draw.choice(factors)

@@ -141,6 +141,26 @@ def test_a_float_argument_that_steers_python_is_specialised():
         close(f(x, s), x * s if s > 1 else x - s)
 
 
+def test_zeros_have_signs_and_nan_is_a_value():
+    number = 0.0
+
+    @gg.compile
+    def of_argument(x, y):
+        return x if np.signbit(y) else -x
+
+    @gg.compile
+    def of_closure(x):
+        return x + (5.0 if number != number else np.copysign(1.0, number))
+
+    one = gg.ones(1)
+    for y, expected in ((0.0, -1), (0.0, -1), (-0.0, 1), (-0.0, 1), (float("nan"), -1), (0.0, -1)):
+        assert of_argument(one, y).item() == expected
+    for value, expected in ((0.0, 2), (-0.0, 0), (float("nan"), 6), (float("nan"), 6), (3.0, 2)):
+        number = value
+        assert of_closure(one).item() == expected
+    assert gg.explain(of_closure).traces == 4
+
+
 def test_changed_values_retrace_and_explain_names_them():
     global FACTOR
     FACTOR = 2.0

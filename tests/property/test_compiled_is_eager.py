@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 
 import graphgrad as gg
 
@@ -15,6 +14,10 @@ OPERATIONS = (
     "binary scaled unary reduce where join matmul view view copies write assign quiet_write "
     "hook retain backward second_order"
 ).split()
+
+
+# Stands among the results for a backward pass that raised.
+_FAILED = object()
 
 
 class Traceable(Machine):
@@ -55,7 +58,7 @@ def _run(program, compiled):
         try:
             outputs = function(*machine.leaves)
         except gg.TraceError:
-            pytest.skip("not traceable")
+            reject()  # not traceable
         results += [t.detach().numpy().copy() for t in outputs]
         results += [t.requires_grad for t in outputs]
         total = [t.sum() for t in outputs if t.requires_grad]
@@ -63,7 +66,7 @@ def _run(program, compiled):
             try:
                 sum(total).backward()
             except RuntimeError:
-                results.append("error")
+                results.append(_FAILED)
         results += [None if t.grad is None else t.grad.numpy().copy() for t in machine.leaves]
         results += [t.detach().numpy().copy() for t in machine.leaves]
         # What Python does besides, such as catching errors, happens while tracing only.
@@ -79,7 +82,7 @@ def _run(program, compiled):
 def test_random_programs(program):
     with gg.config.scope(tier="interpret"):
         expected, got = _run(program, False), _run(program, True)
-    if "error" in expected:
+    if any(x is _FAILED for x in expected):
         # A write made backward impossible as written; values in a graph cannot be overwritten.
         return
     for a, b in zip(got, expected, strict=True):
