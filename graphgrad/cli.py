@@ -1,6 +1,6 @@
 """The ``graphgrad`` command: train the demo, draw a graph, measure, look after the kernel cache.
 
-graphgrad demo --epochs 1 --svg step.svg
+graphgrad demo --epochs 1 --svg lenet.svg
 graphgrad draw package.module:function -o graph.svg
 graphgrad bench --only lenet --json numbers.json
 graphgrad cache --path
@@ -54,7 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--epochs", type=_positive, default=3)
     demo.add_argument("--batch-size", type=_positive, default=64)
     demo.add_argument("--tier", choices=TIERS, default=config.tier, help="how programs run")
-    demo.add_argument("--svg", metavar="FILE", help="also draw the history of a loss")
+    demo.add_argument(
+        "--svg", metavar="FILE", default="lenet.svg", help="where to draw the history of a loss"
+    )
     demo.add_argument("--no-progress", action="store_true", help="no progress bar")
     demo.set_defaults(run=_demo)
 

@@ -52,8 +52,17 @@ def train_lenet(
     if svg is not None:
         draw_loss(model, loss_of, train[0][:batch_size], train[1][:batch_size], svg)
         print(f"graph: {svg}")
-    print(f"kernels: {config.cache_dir}")
+    print(f"kernels: {config.cache_dir}{_kernel_counts()}")
     return accuracy
+
+
+def _kernel_counts() -> str:
+    """How many kernels this process compiled, and how many it found in the cache."""
+    if config.tier == "interpret":
+        return ""
+    from graphgrad.kernels.cache import stats
+
+    return f" ({stats.compiled} compiled now, {stats.loaded} loaded)"
 
 
 def _training_step(
