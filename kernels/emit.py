@@ -53,7 +53,7 @@ def emit(kernel: Kernel) -> str:
     """Source of a module whose function ``kernel.name`` is the kernel."""
     writer = _Writer()
     body = writer.block(kernel.body, 1)
-    head = [f'"""{kernel.name}: a fused kernel."""', "", *writer.imports(), "", ""]
+    head = [f'"""{kernel.name}: {kernel.about}."""', "", *writer.imports(), "", ""]
     function = [f"def {kernel.name}(args, start, stop, chunk):", *body, ""]
     return "\n".join(head + function)
 
@@ -67,7 +67,7 @@ class _Writer:
     def imports(self) -> list[str]:
         math = sorted(n for n in self.used if n not in _ABI and n != "np")
         abi = sorted(n for n in self.used if n in _ABI)
-        lines = ["import numpy as np"] if "np" in self.used else []
+        lines = ["import numpy as np", ""] if "np" in self.used else []
         if abi:
             lines.append(f"from graphgrad.kernels.abi import {', '.join(abi)}")
         if math:

@@ -164,6 +164,7 @@ class Kernel:
     """A kernel: its statements, and what its argument slots mean (for the caller, not the code)."""
 
     name: str
+    about: str
     body: tuple[Stmt, ...]
     slots: tuple[tuple[Any, ...], ...] = field(default=(), compare=False)
 

@@ -17,7 +17,7 @@ from graphgrad.ir import Graph, Node
 from graphgrad.ops import Shape
 from graphgrad.passes.inline import CHEAP
 from graphgrad.regions import LOOP, Region
-from graphgrad.views import path
+from graphgrad.views import VIEWS, path
 
 # What may be computed again, in units of a multiplication.
 WEIGHT = dict.fromkeys(CHEAP, 1) | {"div": 2, "int_pow": 2}
@@ -125,8 +125,18 @@ class Cut:
     def _is_repeatable(self, x: Node, groups: Iterable[Group]) -> bool:
         if x.op.name not in self._weights(x, groups) or x in self.outputs or x in self.memory:
             return False
-        computed = x in self.group_of and x.size >= LARGE
+        computed = x in self.group_of and x.size >= LARGE and not self._is_regrouped(x)
         return computed and all(g.kind == LOOP and g.nodes[0].op.kind != "sort" for g in groups)
+
+    def _is_regrouped(self, x: Node) -> bool:
+        """Whether something reads ``x`` in a shape that only memory can be read in."""
+        stack = [user for user in self.users[x] if user.op.name in VIEWS]
+        while stack:
+            view = stack.pop()
+            if view.op.name == "reshape" and not _splits(view.inputs[0].shape, view.shape):
+                return True
+            stack += [user for user in self.users[view] if user.op.name in VIEWS]
+        return False
 
     def _weights(self, x: Node, groups: Iterable[Group]) -> dict[str, int]:
         """What operations may be repeated: dear ones for a single pass over what fits no cache."""

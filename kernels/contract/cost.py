@@ -24,7 +24,7 @@ DOT_TILES = {
     16: ((2, 4), (1, 8)),
 }
 
-BLOCK_STEPS = 384  # steps of k between two visits of a tile of C
+BLOCK_STEPS = 512  # steps of k between two visits of a tile of C
 DOT_BLOCK_STEPS = 96  # vectors of k: 10 rows of 6 KiB
 
 TILE_CYCLES = 30  # call, addresses

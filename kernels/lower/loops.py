@@ -20,7 +20,7 @@ from .values import Array, Trace, Value
 ALIGN = 64
 LONG_ROW = 32768  # elements of an innermost loop worth cutting into blocks
 ROW_BLOCK = 16384
-TILE = 512
+TILE, ORDERED_TILE = 512, 128
 TILE_BYTES = 256 * 1024  # what several passes over one tile should find in the cache again
 CROSS_BLOCK, CROSS_TILE = 128, 16  # along and across the strided operand
 SCRATCH_BYTES = 4 << 20  # of all chunks together
@@ -55,8 +55,12 @@ def _blocks(schedule: Schedule) -> dict[Loop, int]:
 
 
 def _tile_width(schedule: Schedule) -> int:
-    """Narrow tiles where several passes read them, so that they stay in the cache."""
-    width = min(TILE, schedule.tile.size)
+    """Narrow tiles where several passes read them, so that they stay in the cache.
+
+    Nor may tiles be wide where the rows are walked in order: only tiles run in parallel then.
+    """
+    ordered = not any(v.op == "reduce" for v in schedule.reduces)
+    width = min(ORDERED_TILE if ordered else TILE, schedule.tile.size)
     if schedule.stages > 1:
         rows = _product(schedule.inner)
         width = min(width, max(16, TILE_BYTES // (4 * rows) // 16 * 16))

@@ -36,7 +36,19 @@ class Nest(Writer):
             self._pass(stage)
         top, rows = self.levels
         body = tuple(top.body) + self._close_rows(rows)
-        return ir.Kernel(self.name, body, tuple(self.slots))
+        return ir.Kernel(self.name, self._about(), body, tuple(self.slots))
+
+    def _about(self) -> str:
+        """What an iteration is, for the reader of the source."""
+        s = self.schedule
+        if s.inner and s.tile is None:
+            passes = f", walked {s.stages} times" if s.stages > 2 else ""
+            return f"an iteration is a {'block of a ' if self.numbers else ''}row{passes}"
+        if s.inner:
+            return "an iteration is a block of columns" + (" and rows" if self.numbers else "")
+        if s.crossed:
+            return "an iteration is a block of two loops, one contiguous for each operand"
+        return "an iteration is " + ("an element" if self.direct else "a row")
 
     @property
     def digits(self) -> list[tuple[Loop, int]]:

@@ -41,7 +41,10 @@ class Root:
         self.trace = Trace(self.memory, self.frame)
         for new, old in aliases.items():
             self.trace.arrays[new] = self.trace.array(old)
-        self.in_place = bool(aliases)
+        # The first operand is what a block or scattered elements of are replaced.
+        self.in_place = aliases.get(x) is x.inputs[0]
+        if aliases and not self.in_place:
+            raise NotImplementedError(f"{x!r} cannot be written over {aliases}")
         self.target = self.trace.array(x)
         self.strides = row_major(x.shape)
 

@@ -198,26 +198,16 @@ def _scalar(t: Trace, x: Node, index: Index) -> Value:
 
 
 def _reshape(t: Trace, x: Node, index: Index) -> Value:
-    (y,) = x.inputs
-    linear = dot(index, row_major(x.shape))
-    if y in t.memory:
-        return t.load(t.array(y), linear)
-    inner = split(linear, y.shape, _term_size)
-    if inner is None and y.op.name == "reshape":
-        # Only positions count: the shape in between does not matter.
-        return _reshape_from(t, y.inputs[0], linear)
-    if inner is None:
-        raise NotImplementedError(f"{x!r} of {y!r} does not follow the loops")
-    return t.at(y, tuple(inner))
-
-
-def _reshape_from(t: Trace, y: Node, linear: Affine) -> Value:
-    if y in t.memory:
-        return t.load(t.array(y), linear)
-    inner = split(linear, y.shape, _term_size)
-    if inner is None:
-        raise NotImplementedError(f"a reshape of {y!r} does not follow the loops")
-    return t.at(y, tuple(inner))
+    linear, y = dot(index, row_major(x.shape)), x
+    while y.op.name == "reshape" and y not in t.memory:
+        # Only positions count: the shapes of reshapes in between do not matter.
+        y = y.inputs[0]
+        if y in t.memory:
+            return t.load(t.array(y), linear)
+        inner = split(linear, y.shape, _term_size)
+        if inner is not None:
+            return t.at(y, tuple(inner))
+    raise NotImplementedError(f"{x!r} of {y!r} does not follow the loops")
 
 
 def _term_size(term: Any) -> int:

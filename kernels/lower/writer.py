@@ -44,7 +44,6 @@ class Writer:
     ) -> None:
         self.name, self.schedule, self.blocks, self.numbers = name, schedule, blocks, numbers
         self.slots: list[tuple[Any, ...]] = []
-        self.scratch_bytes = 0
         self.chunk_arrays: list[tuple[int, int]] = []
         self._slot_of: dict[Any, int] = {}
         self._count: dict[str, int] = {}

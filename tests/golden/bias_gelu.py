@@ -1,6 +1,7 @@
-"""add_mul_mul_erf_add_mul_loop: a fused kernel."""
+"""add_mul_mul_erf_add_mul_loop: an iteration is a row."""
 
 import numpy as np
+
 from graphgrad.kernels.abi import f32, fscalar
 from graphgrad.kernels.vecmath import erf_f32
 

@@ -1,6 +1,7 @@
-"""mul_sum_loop: a fused kernel."""
+"""mul_sum_loop: an iteration is a block of columns."""
 
 import numpy as np
+
 from graphgrad.kernels.abi import f32
 
 

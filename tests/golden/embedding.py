@@ -1,4 +1,4 @@
-"""gather_loop: a fused kernel."""
+"""gather_loop: an iteration is a row."""
 
 from graphgrad.kernels.abi import f32, i64
 

@@ -1,6 +1,7 @@
-"""sum_mul_sub_mul_sum_mul_loop: a fused kernel."""
+"""sum_mul_sub_mul_sum_mul_loop: an iteration is a row, walked 3 times."""
 
 import numpy as np
+
 from graphgrad.kernels.abi import f32, fscalar
 from graphgrad.kernels.vecmath import rsqrt_f32
 

@@ -1,4 +1,4 @@
-"""max_loop: a fused kernel."""
+"""max_loop: an iteration is a row."""
 
 from graphgrad.kernels.abi import f32
 from graphgrad.kernels.vecmath import maximum_f32

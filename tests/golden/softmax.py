@@ -1,6 +1,7 @@
-"""max_sub_exp_sum_div_loop: a fused kernel."""
+"""max_sub_exp_sum_div_loop: an iteration is a row, walked 3 times."""
 
 import numpy as np
+
 from graphgrad.kernels.abi import f32
 from graphgrad.kernels.vecmath import exp_f32, maximum_f32
 

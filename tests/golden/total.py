@@ -1,6 +1,7 @@
-"""abs_sum_parts: a fused kernel."""
+"""abs_sum_parts: an iteration is a block of a row."""
 
 import numpy as np
+
 from graphgrad.kernels.abi import f32
 from graphgrad.kernels.vecmath import abs_f32
 
@@ -21,9 +22,10 @@ def abs_sum_parts(args, start, stop, chunk):
         p0_0[0] = acc0
 
 
-"""abs_sum_combine: a fused kernel."""
+"""abs_sum_combine: an iteration is a row."""
 
 import numpy as np
+
 from graphgrad.kernels.abi import f32
 
 

@@ -1,4 +1,4 @@
-"""permute_loop: a fused kernel."""
+"""permute_loop: an iteration is a block of two loops, one contiguous for each operand."""
 
 from graphgrad.kernels.abi import f32
 
