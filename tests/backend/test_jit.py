@@ -20,7 +20,7 @@ def tier(request):
         yield
 
 
-def close(a, b, **tolerance):
+def assert_close(a, b, **tolerance):
     np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-5, atol=1e-6)
 
 
@@ -31,7 +31,7 @@ def test_function_of_tensors():
 
     x, y = gg.randn(3, 4), gg.randn(4)
     for _ in range(3):
-        close(f(x, y), gg.sin(x) * y + 1)
+        assert_close(f(x, y), gg.sin(x) * y + 1)
     assert gg.explain(f).traces == 1
 
 
@@ -43,17 +43,17 @@ def test_nested_arguments_and_results():
 
     a, b = gg.randn(2), gg.randn(2)
     out = f({"a": a, "b": [b]}, scale=3, extra="text")
-    close(out["sum"], a + b)
-    close(out["rest"][0], a * 3)
+    assert_close(out["sum"], a + b)
+    assert_close(out["rest"][0], a * 3)
     assert out["rest"][1][1] == "text"
-    close(out["rest"][1][0], b)
+    assert_close(out["rest"][1][0], b)
 
 
 def test_new_shapes_and_flags_retrace():
     f = gg.compile(lambda x, flag: x + 1 if flag else x - 1)
     for x in (gg.ones(2), gg.ones(3), gg.ones(3, dtype=gg.float64)):
-        close(f(x, True), x + 1)
-        close(f(x, False), x - 1)
+        assert_close(f(x, True), x + 1)
+        assert_close(f(x, False), x - 1)
     assert gg.explain(f).traces == 6
 
 
@@ -100,7 +100,7 @@ def test_compiled_module_trains_from_outside():
     assert y.requires_grad and "Compiled" in y.grad_fn.name()
     y.pow(2).sum().backward()
     for p, g in zip((x, *model.parameters()), expected, strict=True):
-        close(p.grad, g)
+        assert_close(p.grad, g)
     assert [n for n, _ in fast.named_parameters()] == [n for n, _ in model.named_parameters()]
 
 
@@ -122,7 +122,7 @@ def test_learning_rates_and_batch_sizes_trace_once_a_shape():
             before = model.weight.detach().clone()
             step(gg.ones(batch, 3))
             moved = model.weight.detach() - before
-            close(moved, -0.001 * rate * model.weight.grad)
+            assert_close(moved, -0.001 * rate * model.weight.grad)
     assert gg.explain(step).traces <= 20
 
 
@@ -130,7 +130,7 @@ def test_a_float_argument_is_a_run_time_value():
     f = gg.compile(lambda x, s: x * s)
     x = gg.ones(2)
     for s in (0.5, 1.5, 2.5):
-        close(f(x, s), x * s)
+        assert_close(f(x, s), x * s)
     assert gg.explain(f).traces == 1
 
 
@@ -138,7 +138,7 @@ def test_a_float_argument_that_steers_python_is_specialised():
     f = gg.compile(lambda x, s: x * s if s > 1 else x - s)
     x = gg.ones(2)
     for s in (0.5, 1.5, 0.5):
-        close(f(x, s), x * s if s > 1 else x - s)
+        assert_close(f(x, s), x * s if s > 1 else x - s)
 
 
 def test_zeros_have_signs_and_nan_is_a_value():
@@ -180,18 +180,18 @@ def test_changed_values_retrace_and_explain_names_them():
 
     g = gg.compile(f)
     x = gg.ones(2)
-    close(g(x), f(x))
+    assert_close(g(x), f(x))
     FACTOR = 5.0
-    close(g(x), f(x))
+    assert_close(g(x), f(x))
     assert "FACTOR" in str(gg.explain(g))
     settings["shift"] = -1.0
-    close(g(x), f(x))
+    assert_close(g(x), f(x))
     offsets[0] = 7
-    close(g(x), f(x))
+    assert_close(g(x), f(x))
     holder.gain = 11
-    close(g(x), f(x))
+    assert_close(g(x), f(x))
     FACTOR = 2.0
-    close(g(x), f(x))
+    assert_close(g(x), f(x))
 
 
 def test_mode_hooks_and_new_parameters_retrace():
@@ -199,14 +199,14 @@ def test_mode_hooks_and_new_parameters_retrace():
     fast = gg.compile(model)
     x = gg.ones(2, 3)
     model.eval()
-    close(fast(x), model(x))
+    assert_close(fast(x), model(x))
     seen = []
     handle = model[0].register_forward_hook(lambda m, i, o: o * 2)
-    close(fast(x), model(x))
+    assert_close(fast(x), model(x))
     handle.remove()
-    close(fast(x), model(x))
+    assert_close(fast(x), model(x))
     model[0].weight = nn.Parameter(gg.zeros(3, 3))
-    close(fast(x), model(x))
+    assert_close(fast(x), model(x))
     model.train()
     assert (
         not np.allclose(fast(gg.ones(2, 3)).detach().numpy(), fast(gg.ones(2, 3)).detach().numpy())
@@ -224,12 +224,12 @@ def test_captured_tensors_are_read_at_each_call_and_written_in_place():
         return x + table
 
     for i in range(1, 4):
-        close(f(gg.zeros(3)), gg.tensor([float(i), 1.0, 1.0]))
+        assert_close(f(gg.zeros(3)), gg.tensor([float(i), 1.0, 1.0]))
         assert counter.item() == i and table[0].item() == i
     table.fill_(5.0)
-    close(f(gg.zeros(3)), gg.tensor([4.0, 5.0, 5.0]))
+    assert_close(f(gg.zeros(3)), gg.tensor([4.0, 5.0, 5.0]))
     table.data = gg.full((3,), 9.0)
-    close(f(gg.zeros(3)), gg.tensor([5.0, 9.0, 9.0]))
+    assert_close(f(gg.zeros(3)), gg.tensor([5.0, 9.0, 9.0]))
 
 
 def test_arguments_mutated_in_place():
@@ -241,13 +241,13 @@ def test_arguments_mutated_in_place():
 
     x, y = gg.ones(3), gg.ones(3)
     out = f(x, y)
-    close(x, gg.tensor([7.0, 2.0, 2.0]))
-    close(out, x * 2)
+    assert_close(x, gg.tensor([7.0, 2.0, 2.0]))
+    assert_close(out, x * 2)
     both = gg.ones(3)
-    close(f(both, both), gg.tensor([14.0, 4.0, 4.0]))
+    assert_close(f(both, both), gg.tensor([14.0, 4.0, 4.0]))
     strided = gg.ones(3, 2)[:, 0]
     f(strided, y)
-    close(strided, gg.tensor([7.0, 2.0, 2.0]))
+    assert_close(strided, gg.tensor([7.0, 2.0, 2.0]))
 
 
 def test_seed_polynomial_step_with_globals_style_parameters():
@@ -280,7 +280,7 @@ def test_accumulated_gradients():
 
     for i in range(1, 4):
         f(gg.ones(2))
-        close(p.grad, gg.full((2,), float(i)))
+        assert_close(p.grad, gg.full((2,), float(i)))
 
 
 def test_random_numbers_differ_between_calls_and_follow_the_seed():
@@ -288,10 +288,10 @@ def test_random_numbers_differ_between_calls_and_follow_the_seed():
     gg.manual_seed(3)
     first, second = f(), f()
     gg.manual_seed(3)
-    close(f(), first)
+    assert_close(f(), first)
     assert not np.allclose(first.numpy(), second.numpy())
     gg.manual_seed(3)
-    close(gg.rand(4) + gg.randn(4), first)
+    assert_close(gg.rand(4) + gg.randn(4), first)
 
 
 def test_second_order_inside_a_compiled_step():
@@ -303,15 +303,15 @@ def test_second_order_inside_a_compiled_step():
 
     x = gg.tensor([1.0, 2.0], requires_grad=True)
     g, h = f(x)
-    close(g, 3 * x.detach() ** 2)
-    close(h, 36 * x.detach() ** 3)
+    assert_close(g, 3 * x.detach() ** 2)
+    assert_close(h, 36 * x.detach() ** 3)
 
 
 def test_detach_and_no_grad_block_gradients_of_compiled_outputs():
     f = gg.compile(lambda x: x * x.detach())
     x = gg.tensor([3.0], requires_grad=True)
     f(x).backward()
-    close(x.grad, gg.tensor([3.0]))
+    assert_close(x.grad, gg.tensor([3.0]))
 
 
 def test_methods_and_decorated_functions():
@@ -325,10 +325,10 @@ def test_methods_and_decorated_functions():
 
     m, n = Model(), Model()
     n.scale = 3.0
-    close(m.apply(gg.ones(2)), gg.full((2,), 2.0))
-    close(n.apply(gg.ones(2)), gg.full((2,), 3.0))
+    assert_close(m.apply(gg.ones(2)), gg.full((2,), 2.0))
+    assert_close(n.apply(gg.ones(2)), gg.full((2,), 3.0))
     m.scale = 4.0
-    close(m.apply(gg.ones(2)), gg.full((2,), 4.0))
+    assert_close(m.apply(gg.ones(2)), gg.full((2,), 4.0))
 
 
 def test_scan_is_one_node_however_long():
@@ -342,12 +342,12 @@ def test_scan_is_one_node_however_long():
     g = gg.compile(f)
     xs, h = gg.randn(7, 3), gg.zeros(3)
     for a, b in zip(g(xs, h), f(xs, h), strict=True):
-        close(a, b)
+        assert_close(a, b)
 
 
 def test_options_of_torch_compile_are_accepted():
     f = gg.compile(lambda x: x + 1, fullgraph=True, dynamic=False, mode="max-autotune")
-    close(f(gg.ones(1)), gg.full((1,), 2.0))
+    assert_close(f(gg.ones(1)), gg.full((1,), 2.0))
     with pytest.raises(TypeError, match="unexpected keyword"):
         gg.compile(lambda x: x, nonsense=True)
 

@@ -35,7 +35,7 @@ def scalar(value: float, dtype=dtypes.float32) -> Node:
     return node("scalar", value=value, dtype=dtype)
 
 
-def run(build, *arrays, tolerance=1e-5):
+def check_graph(build, *arrays, tolerance=1e-5):
     """Fuse, lower and compare a function of nodes; returns the plan."""
     inputs = [ir.input(a.shape, dtypes.from_numpy(a.dtype)) for a in arrays]
     outputs = build(*inputs)
@@ -85,14 +85,14 @@ BITS = "bitwise_and bitwise_or bitwise_xor shift_left shift_right bitwise_not".s
 def test_unary(dtype):
     x = floats(3, 50, dtype=dtype)
     x.flat[:4] = np.nan, np.inf, -np.inf, 0
-    run(lambda x: [node(name, x) for name in UNARY], x, tolerance=2e-5)
+    check_graph(lambda x: [node(name, x) for name in UNARY], x, tolerance=2e-5)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_binary(dtype):
     x, y = floats(3, 50, dtype=dtype), floats(50, dtype=dtype)
     x.flat[:4] = np.nan, np.inf, -np.inf, 0
-    run(lambda x, y: [node(name, x, y) for name in BINARY], x, y, tolerance=2e-5)
+    check_graph(lambda x, y: [node(name, x, y) for name in BINARY], x, y, tolerance=2e-5)
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.int64, np.uint32])
@@ -104,7 +104,7 @@ def test_integers_wrap_around(dtype):
         bits = [node(name, *((x,) if name == "bitwise_not" else (x, z))) for name in BITS]
         return [node(name, x, y) for name in WHOLE] + bits
 
-    run(build, x, y, z)
+    check_graph(build, x, y, z)
 
 
 def test_booleans():
@@ -116,7 +116,7 @@ def test_booleans():
         reduced = [node(name, x, axes=(1,)) for name in ("max", "min")]
         return [node(name, x, y) for name in names] + picked + reduced
 
-    run(build, x, y)
+    check_graph(build, x, y)
 
 
 CASTS = [np.bool_, np.uint8, np.int16, np.int32, np.int64, np.uint32, np.float32, np.float64]
@@ -125,16 +125,16 @@ CASTS = [np.bool_, np.uint8, np.int16, np.int32, np.int64, np.uint32, np.float32
 @pytest.mark.parametrize("source", CASTS)
 def test_casts(source):
     x = rng.integers(0, 100, (4, 33)).astype(source)
-    run(lambda x: [node("cast", x, dtype=dtypes.from_numpy(t)) for t in CASTS], x)
+    check_graph(lambda x: [node("cast", x, dtype=dtypes.from_numpy(t)) for t in CASTS], x)
 
 
 def test_bits_of_floats():
-    run(lambda x: node("bitcast", x, dtype=dtypes.int32), floats(4, 5))
+    check_graph(lambda x: node("bitcast", x, dtype=dtypes.int32), floats(4, 5))
 
 
 @pytest.mark.parametrize("exponent", [-3, -1, 0, 1, 2, 7])
 def test_int_pow(exponent):
-    run(lambda x: node("int_pow", x, exponent=exponent), floats(4, 33), tolerance=1e-4)
+    check_graph(lambda x: node("int_pow", x, exponent=exponent), floats(4, 33), tolerance=1e-4)
 
 
 def test_random_bits_agree_with_numpy():
@@ -144,7 +144,7 @@ def test_random_bits_agree_with_numpy():
         bits = [node("random_bits", state, shape=(6, 50), word=w) for w in (0, 1)]
         return [bits[0], node("lt", bits[1], scalar(1 << 31, dtypes.uint32))]
 
-    run(build, state)
+    check_graph(build, state)
 
 
 def test_every_loop_primitive_is_tried_here():
@@ -161,7 +161,7 @@ def test_every_loop_primitive_is_tried_here():
 
 @pytest.mark.parametrize(("shape", "axis"), [((5, 40), 1), ((40, 70), 0), ((3, 9, 5), 1)])
 def test_softmax_is_one_kernel(shape, axis):
-    plan = run(lambda x: softmax(x, axis), floats(*shape))
+    plan = check_graph(lambda x: softmax(x, axis), floats(*shape))
     assert len(plan.regions) == 1
     assert len(lower_region(plan.regions[0])) == 1
 
@@ -170,7 +170,7 @@ def test_masked_softmax_of_minus_infinity():
     x = floats(4, 9)
     x[0, 3:] = -np.inf
     x[1, 2] = np.nan
-    run(lambda x: softmax(x, 1), x)
+    check_graph(lambda x: softmax(x, 1), x)
 
 
 def batch_norm(x: Node) -> list[Node]:
@@ -184,7 +184,7 @@ def batch_norm(x: Node) -> list[Node]:
 
 
 def test_batch_norm_is_one_kernel():
-    plan = run(batch_norm, floats(4, 6, 5, 7))
+    plan = check_graph(batch_norm, floats(4, 6, 5, 7))
     assert len(plan.regions) == 1
 
 
@@ -194,7 +194,7 @@ def test_long_sums_are_cut_by_size(shape):
         loss = node("sum", node("mul", x, x), axes=tuple(range(len(shape))))
         return [loss, node("mul", loss, scalar(0.5)), node("neg", x)]
 
-    plan = run(build, floats(*shape), tolerance=1e-3)
+    plan = check_graph(build, floats(*shape), tolerance=1e-3)
     assert len(plan.regions) == 1
     assert len(lower_region(plan.regions[0])) == 2
 
@@ -229,7 +229,7 @@ def test_gradients_of_broadcast_coefficients_share_one_kernel():
 
     weights = [np.asarray(w, np.float32) for w in rng.standard_normal(6)]
     x = np.linspace(-3, 3, 2000).astype(np.float32)
-    plan = run(build, x, np.sin(x), *weights, tolerance=1e-3)
+    plan = check_graph(build, x, np.sin(x), *weights, tolerance=1e-3)
     assert len(plan.regions) == 1
 
 
@@ -238,7 +238,7 @@ def test_a_loss_and_column_sums_share_one_pass():
         y = node("mul", x, b)
         return [node("sum", y, axes=(0, 1)), node("sum", node("mul", y, x), axes=(0,)), y]
 
-    plan = run(build, floats(200, 300), floats(300), tolerance=1e-3)
+    plan = check_graph(build, floats(200, 300), floats(300), tolerance=1e-3)
     assert len(plan.regions) == 2
 
 
@@ -246,8 +246,8 @@ def test_transposes_in_blocks():
     def build(x, y):
         return node("add", node("permute", x, axes=(1, 0)), y)
 
-    run(build, floats(300, 170), floats(170, 300))
-    run(lambda x: node("permute", x, axes=(0, 2, 1)), floats(3, 130, 65))
+    check_graph(build, floats(300, 170), floats(170, 300))
+    check_graph(lambda x: node("permute", x, axes=(0, 2, 1)), floats(3, 130, 65))
 
 
 def test_max_pool_is_unrolled():
@@ -258,7 +258,7 @@ def test_max_pool_is_unrolled():
         flat = node("reshape", node("window", x, **attrs), shape=(*y.shape, 4))
         return [y, node("argmax", flat, axis=4)]
 
-    plan = run(build, floats(2, 3, 8, 10))
+    plan = check_graph(build, floats(2, 3, 8, 10))
     (call,) = lower_region(plan.regions[0])
     assert call.source.count("for ") == 2
 
@@ -273,7 +273,7 @@ def test_sort_is_stable_and_knows_nan(shape, axis, descending):
         results = node("sort", x, axis=axis, descending=descending)
         return [node("result", results, index=i) for i in (1, 0)]
 
-    run(build, x)
+    check_graph(build, x)
 
 
 def test_gather_reports_a_bad_index():

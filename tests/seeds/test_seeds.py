@@ -27,7 +27,7 @@ class Visdom:
 VISDOM = types.SimpleNamespace(Visdom=Visdom)
 
 
-def same(ours, theirs, rtol=1e-4, atol=1e-5):
+def assert_same(ours, theirs, rtol=1e-4, atol=1e-5):
     assert ours.keys() == theirs.keys()
     for key, expected in theirs.items():
         if isinstance(expected, (str, bool, tuple)) or expected is None:
@@ -43,7 +43,7 @@ SHORT = ("recipe", "lenets", "snippets", "variables", "own_layer", "own_function
 def test_program_gives_pytorchs_numbers(name):
     torch = pytest.importorskip("torch")
     program = getattr(programs, name)
-    same(program(graphgrad), program(torch))
+    assert_same(program(graphgrad), program(torch))
 
 
 @pytest.mark.parametrize("name", SHORT)
@@ -55,7 +55,7 @@ def test_polynomial_follows_pytorch():
     torch = pytest.importorskip("torch")
     ours = programs.polynomial(graphgrad, VISDOM, epochs=3_000)
     theirs = programs.polynomial(torch, VISDOM, epochs=3_000)
-    same(ours, theirs, rtol=1e-3)
+    assert_same(ours, theirs, rtol=1e-3)
 
 
 def test_polynomial_learns_the_sine_in_its_80_000_steps():

@@ -16,7 +16,7 @@ from graphgrad.autograd import functional as AF
 torch = pytest.importorskip("torch")
 
 
-def close(x, y, tolerance=1e-5):
+def assert_close(x, y, tolerance=1e-5):
     x = x.detach().numpy() if hasattr(x, "detach") else x
     y = y.detach().numpy() if hasattr(y, "detach") else y
     np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance)
@@ -35,7 +35,7 @@ def test_gradients_add_up_in_place():
     first = x.grad
     (x * x).sum().backward()
     assert x.grad is first
-    close(x.grad, [5.0, 7.0])
+    assert_close(x.grad, [5.0, 7.0])
 
 
 def test_leaves_do_not_share_gradient_memory():
@@ -43,7 +43,7 @@ def test_leaves_do_not_share_gradient_memory():
     (x + y).backward()
     assert x.grad.data_ptr() != y.grad.data_ptr()
     x.grad += 1
-    close(y.grad, [1.0])
+    assert_close(y.grad, [1.0])
 
 
 def test_a_given_cotangent_is_not_kept():
@@ -51,7 +51,7 @@ def test_a_given_cotangent_is_not_kept():
     g = gg.ones(2)
     x.backward(g)
     g += 5
-    close(x.grad, [1.0, 1.0])
+    assert_close(x.grad, [1.0, 1.0])
 
 
 def test_inputs_limit_what_is_filled():
@@ -69,7 +69,7 @@ def test_one_tensor_used_in_many_places():
         y.sum().backward()
         if t is gg:
             ours = x.grad
-    close(ours, x.grad)
+    assert_close(ours, x.grad)
 
 
 def test_deep_chains_do_not_recurse():
@@ -78,7 +78,7 @@ def test_deep_chains_do_not_recurse():
     for _ in range(5000):
         y = y + 1
     y.backward()
-    close(x.grad, [1.0])
+    assert_close(x.grad, [1.0])
     del y
 
 
@@ -88,7 +88,7 @@ def test_deep_chains_do_not_recurse():
 def test_grad_leaves_leaves_alone():
     x = leaf(2.0, 3.0)
     (g,) = gg.autograd.grad((x**3).sum(), x)
-    close(g, [12.0, 27.0])
+    assert_close(g, [12.0, 27.0])
     assert x.grad is None
 
 
@@ -97,8 +97,8 @@ def test_grad_of_intermediate_results():
     y = x * x
     z = y * 3
     gy, gx = gg.autograd.grad(z, [y, x])
-    close(gy, [3.0])
-    close(gx, [12.0])
+    assert_close(gy, [3.0])
+    assert_close(gx, [12.0])
 
 
 def test_unused_inputs():
@@ -106,13 +106,13 @@ def test_unused_inputs():
     with pytest.raises(RuntimeError, match="appears to not have been used in the graph"):
         gg.autograd.grad(x * 2, [x, y])
     assert gg.autograd.grad(x * 2, [x, y], allow_unused=True)[1] is None
-    close(gg.autograd.grad(x * 2, [x, y], materialize_grads=True)[1], [0.0])
+    assert_close(gg.autograd.grad(x * 2, [x, y], materialize_grads=True)[1], [0.0])
 
 
 def test_several_outputs_with_cotangents():
     x = leaf(1.0, 2.0)
     (g,) = gg.autograd.grad([x * 2, x * x], [x], [gg.ones(2), gg.tensor([1.0, 10.0])])
-    close(g, [4.0, 42.0])
+    assert_close(g, [4.0, 42.0])
 
 
 def test_third_order():
@@ -124,7 +124,7 @@ def test_third_order():
     v = u.sin() * u.exp()
     for _ in range(3):
         (v,) = torch.autograd.grad(v.sum(), u, create_graph=True)
-    close(y, v)
+    assert_close(y, v)
 
 
 def test_gradients_of_gradients_through_composites():
@@ -138,7 +138,7 @@ def test_gradients_of_gradients_through_composites():
         return x.grad, w.grad
 
     for a, b in zip(program(gg), program(torch), strict=True):
-        close(a, b)
+        assert_close(a, b)
 
 
 def test_the_same_tensor_twice_in_one_composite():
@@ -150,7 +150,7 @@ def test_the_same_tensor_twice_in_one_composite():
         return g, h
 
     for a, b in zip(program(gg), program(torch), strict=True):
-        close(a, b)
+        assert_close(a, b)
 
 
 # --------------------------------------------------------------------------------------- errors
@@ -186,7 +186,7 @@ def test_retain_graph_allows_a_second_backward():
     y = x * x
     y.backward(retain_graph=True)
     y.backward()
-    close(x.grad, [8.0])
+    assert_close(x.grad, [8.0])
 
 
 def test_overwritten_values_name_both_lines():
@@ -210,11 +210,11 @@ def test_tensor_hooks_replace_gradients_in_order():
     handle = x.register_hook(lambda g: g + 1)
     y.sum().backward()
     assert seen == [[10.0, 10.0]]
-    close(x.grad, [21.0, 21.0])
+    assert_close(x.grad, [21.0, 21.0])
     handle.remove()
     x.grad = None
     (x * 2).sum().backward()
-    close(x.grad, [2.0, 2.0])
+    assert_close(x.grad, [2.0, 2.0])
 
 
 def test_a_hook_belongs_to_its_tensor():
@@ -222,7 +222,7 @@ def test_a_hook_belongs_to_its_tensor():
     y, z = x * 2, x * 2
     y.register_hook(lambda g: g * 0)
     (y + z).backward()
-    close(x.grad, [2.0])
+    assert_close(x.grad, [2.0])
 
 
 def test_retained_gradients():
@@ -230,8 +230,8 @@ def test_retained_gradients():
     y = x * x
     y.retain_grad()
     (y * 2).backward()
-    close(y.grad, [2.0])
-    close(x.grad, [12.0])
+    assert_close(y.grad, [2.0])
+    assert_close(x.grad, [12.0])
     assert y.retains_grad and not x.retains_grad
 
 
@@ -239,7 +239,7 @@ def test_post_accumulate_hooks():
     x = leaf(3.0)
     x.register_post_accumulate_grad_hook(lambda p: p.grad.mul_(2))
     (x * 5).backward()
-    close(x.grad, [10.0])
+    assert_close(x.grad, [10.0])
 
 
 def test_record_hooks():
@@ -249,7 +249,7 @@ def test_record_hooks():
     y.grad_fn.register_prehook(lambda gs: (gs[0] * 2,))
     y.grad_fn.register_hook(lambda gi, go: seen.append((len(gi), go[0].item())))
     y.backward()
-    close(x.grad, [12.0])
+    assert_close(x.grad, [12.0])
     assert seen == [(2, 2.0)]
 
 
@@ -397,7 +397,7 @@ def test_custom_function():
     y = Cube.apply(x, 5.0)
     assert y.grad_fn.name() == "CubeBackward"
     y.sum().backward()
-    close(x.grad, [60.0])
+    assert_close(x.grad, [60.0])
     with pytest.raises(RuntimeError, match="second time"):
         y.sum().backward()
 
@@ -406,7 +406,7 @@ def test_custom_function_of_second_order():
     x = leaf(2.0)
     (g,) = gg.autograd.grad(Cube.apply(x, 1.0), x, create_graph=True)
     (h,) = gg.autograd.grad(g, x)
-    close(h, [12.0])
+    assert_close(h, [12.0])
 
 
 def test_custom_function_with_several_outputs():
@@ -427,9 +427,9 @@ def test_custom_function_with_several_outputs():
     a, index, _ = Two.apply(x)
     assert a.requires_grad and not index.requires_grad
     a.sum().backward()
-    close(x.grad, [2.0, 2.0])
+    assert_close(x.grad, [2.0, 2.0])
     Two.apply(x)[2].sum().backward()
-    close(x.grad, [5.0, 5.0])
+    assert_close(x.grad, [5.0, 5.0])
 
 
 def test_custom_function_must_return_a_gradient_per_argument():
@@ -456,14 +456,14 @@ def test_jacobian_hessian_and_products():
     values = [0.5, -1.0, 2.0]
     x, u = gg.tensor(values), torch.tensor(values)
     F = torch.autograd.functional
-    close(AF.jacobian(lambda x: x**2, x), F.jacobian(lambda x: x**2, u))
-    close(AF.hessian(f(gg), x), F.hessian(f(torch), u))
+    assert_close(AF.jacobian(lambda x: x**2, x), F.jacobian(lambda x: x**2, u))
+    assert_close(AF.hessian(f(gg), x), F.hessian(f(torch), u))
     v, w = gg.tensor([1.0, 0.0, 1.0]), torch.tensor([1.0, 0.0, 1.0])
     for name in ("vjp", "jvp"):
         ours = getattr(AF, name)(lambda x: x.sin(), x, v)
         theirs = getattr(F, name)(lambda x: x.sin(), u, w)
-        close(ours[1], theirs[1])
-    close(AF.hvp(f(gg), x, v)[1], F.hvp(f(torch), u, w)[1])
+        assert_close(ours[1], theirs[1])
+    assert_close(AF.hvp(f(gg), x, v)[1], F.hvp(f(torch), u, w)[1])
 
 
 def test_anomaly_mode_names_the_operation():
@@ -511,7 +511,7 @@ def test_hooks_on_saved_tensors():
         y = (x.exp() * x).sum()
     assert packed == [(2,), (2,), (2,)]
     y.backward()
-    close(x.grad, ((x + 1) * x.exp()).detach())
+    assert_close(x.grad, ((x + 1) * x.exp()).detach())
 
 
 def test_hooks_on_several_tensors():

@@ -36,14 +36,14 @@ def keep(y: Node) -> Node:
 
 def plan(*outputs: Node) -> Plan:
     inputs = [x for x in ir.topological(outputs) if x.op.name == "input"]
-    return sound(fuse(Graph(inputs, outputs)))
+    return assert_sound(fuse(Graph(inputs, outputs)))
 
 
 def names(made: Plan) -> list[str]:
     return [region.name for region in made]
 
 
-def sound(made: Plan) -> Plan:
+def assert_sound(made: Plan) -> Plan:
     """Regions read only what was written before, and all that is needed is written once."""
     literals = {x for x in made.graph.nodes if x.op.name in ("constant", "scalar")}
     written = set(made.graph.inputs) | (literals - set(made.graph.outputs))
@@ -64,7 +64,7 @@ def sound(made: Plan) -> Plan:
 )
 @given(st.integers(0, 10**6))
 def test_plans_of_random_graphs_are_sound(seed):
-    sound(fuse(grow(seed, steps=14)[0]))
+    assert_sound(fuse(grow(seed, steps=14)[0]))
 
 
 def test_a_chain_is_one_region():

@@ -76,24 +76,24 @@ def torch():
     return pytest.importorskip("torch")
 
 
-def same(ours, theirs):
+def assert_same(ours, theirs):
     assert tuple(ours.shape) == tuple(theirs.shape)
     assert repr(ours.dtype) == repr(theirs.dtype)
     np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), rtol=1e-6)
 
 
-def same_or_zero(ours, theirs):
+def assert_same_or_zero(ours, theirs):
     """A gradient that nothing reaches may be None on one side and zeros on the other."""
     if ours is None or theirs is None:
         assert all(g is None or not g.any() for g in (ours, theirs))
     else:
-        same(ours, theirs)
+        assert_same(ours, theirs)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("name", EVERY)
 def test_read(name, torch):
-    same(gg.tensor(data())[EVERY[name](gg)], torch.tensor(data())[EVERY[name](torch)])
+    assert_same(gg.tensor(data())[EVERY[name](gg)], torch.tensor(data())[EVERY[name](torch)])
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -105,7 +105,7 @@ def test_gradient(name, torch):
         y = x[EVERY[name](t)]
         (y * t.arange(y.numel(), dtype=t.float32).reshape(y.shape)).sum().backward()
         grads.append(x.grad)
-    same(*grads)
+    assert_same(*grads)
 
 
 @pytest.mark.parametrize("name", BASIC)
@@ -140,7 +140,7 @@ def test_write(name, grad, kind, torch):
             (y * y).sum().backward()
             results[-1] += [x.grad] + ([] if kind == "number" else [value.grad])
     for ours, theirs in zip(*results, strict=True):
-        same_or_zero(ours, theirs)
+        assert_same_or_zero(ours, theirs)
 
 
 ERRORS = {
@@ -261,7 +261,7 @@ def test_functions(name, torch):
         (y * y).sum().backward()
         results.append([y, x.grad, v.grad])
     for ours, theirs in zip(*results, strict=True):
-        same_or_zero(ours, theirs)
+        assert_same_or_zero(ours, theirs)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -271,7 +271,7 @@ def test_scatter_reduce_argument(reduce, torch):
     for t in (gg, torch):
         x, v = t.tensor(data((3, 5))), t.tensor(data((3, 4)))
         results.append(x.scatter(1, t.tensor(I)[:2, :3], v, reduce=reduce))
-    same(*results)
+    assert_same(*results)
 
 
 def test_gradient_of_a_source_larger_than_the_index():
@@ -288,7 +288,7 @@ def test_scatter_reduce_of_integers(reduce, include_self, torch):
         x, index = t.arange(2, 7), t.tensor([0, 0, 3, 3, 0])
         src = t.tensor([3, 4, 5, -2, 2])
         results.append(x.scatter_reduce(0, index, src, reduce, include_self=include_self))
-    same(*results)
+    assert_same(*results)
 
 
 def test_gather_refuses_what_is_out_of_range():
@@ -341,11 +341,11 @@ def test_random_indices(index):
         with pytest.raises(IndexError):
             gg.tensor(data())[of(gg)]
         return
-    same(gg.tensor(data())[of(gg)], expected)
+    assert_same(gg.tensor(data())[of(gg)], expected)
     grads = []
     for t in (gg, torch):
         x = t.tensor(data(), requires_grad=True)
         y = x[of(t)]
         (y * y).sum().backward()
         grads.append(x.grad)
-    same(*grads)
+    assert_same(*grads)

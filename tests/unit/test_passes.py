@@ -26,7 +26,7 @@ def ops(graph):
     return [x.op.name for x in graph.nodes if x.op.name != "input"]
 
 
-def same_graph(graph, build, inputs):
+def assert_same_graph(graph, build, inputs):
     assert graph.key() == ir.Graph(inputs, [build(*inputs)]).key()
 
 
@@ -111,7 +111,7 @@ SIMPLER = {
 @pytest.mark.parametrize("name", SIMPLER)
 def test_simplify(name):
     before, after, inputs = SIMPLER[name]
-    same_graph(run_pass(simplify, before, *inputs), after, inputs)
+    assert_same_graph(run_pass(simplify, before, *inputs), after, inputs)
 
 
 def test_cse_merges_equals_and_keeps_origins_apart_from_hooked_values():

@@ -25,7 +25,7 @@ def traced(function, *arrays):
     return interpret.run(graph, values), graph, trace
 
 
-def same(function, *arrays):
+def assert_same(function, *arrays):
     """The traced function gives what the eager one gives."""
     results, graph, _ = traced(function, *arrays)
     expected = function(*(gg.tensor(a) for a in arrays))
@@ -80,7 +80,7 @@ PROGRAMS = {
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_traced_means_eager(name):
-    same(PROGRAMS[name], A)
+    assert_same(PROGRAMS[name], A)
 
 
 def test_tensors_from_outside_are_captured_once():
@@ -187,7 +187,7 @@ def test_suspended_code_is_eager():
             assert gg.ones(2).sum().item() == 2
         return x * 2
 
-    same(step, A)
+    assert_same(step, A)
 
 
 def test_random_state_is_an_input_that_is_written():
@@ -225,7 +225,7 @@ def test_scan_cond_and_while_eagerly_and_traced():
         )
         return carry, ys, back, chosen, n, grown
 
-    graph = same(program, A)
+    graph = assert_same(program, A)
     assert sum(x.op.name == "scan" for x in graph) == 2
 
 

@@ -10,7 +10,7 @@ import graphgrad as gg
 torch = pytest.importorskip("torch")
 
 
-def both(program):
+def assert_engines_agree(program):
     """``program(t)`` returns tensors that must be equal under both engines."""
     for a, b in zip(program(gg), program(torch), strict=True):
         np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-5, atol=1e-6)
@@ -41,7 +41,7 @@ def test_views_share_memory(name):
         x[1, 1] = -1
         return x, view
 
-    both(program)
+    assert_engines_agree(program)
 
 
 @pytest.mark.parametrize("name", [n for n in VIEWS if n not in ("detach", "split")])
@@ -57,7 +57,7 @@ def test_writing_to_a_view_changes_the_history_of_its_base(name):
         y.sum().backward()
         return first, w.grad, x, v
 
-    both(program)
+    assert_engines_agree(program)
 
 
 def test_other_views_follow_a_write():
@@ -70,7 +70,7 @@ def test_other_views_follow_a_write():
         b.sum().backward()
         return w.grad, a, b, x
 
-    both(program)
+    assert_engines_agree(program)
 
 
 def test_a_base_without_history_gains_one():
@@ -84,7 +84,7 @@ def test_a_base_without_history_gains_one():
         (out.sum() + first.sum()).backward()
         return w.grad, out, first
 
-    both(program)
+    assert_engines_agree(program)
 
 
 def test_loops_that_fill_a_buffer():
@@ -98,7 +98,7 @@ def test_loops_that_fill_a_buffer():
         (out * out).sum().backward()
         return w.grad, out
 
-    both(program)
+    assert_engines_agree(program)
 
 
 def test_leaves_cannot_be_written():
@@ -148,7 +148,7 @@ def test_writes_and_their_gradients(name):
         zero = t.zeros(2, 3)
         return x, zero if u.grad is None else u.grad, zero if y.grad is None else y.grad
 
-    both(program)
+    assert_engines_agree(program)
 
 
 def test_a_write_keeps_memory_in_place():
@@ -196,4 +196,4 @@ def test_shape_changes_in_place():
         z = t.ones(1, 2).squeeze_()
         return x, y, z
 
-    both(program)
+    assert_engines_agree(program)
