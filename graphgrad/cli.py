@@ -66,13 +66,16 @@ def _parser() -> argparse.ArgumentParser:
     draw.add_argument("-o", "--output", metavar="FILE", default="graph.svg", help=".svg or .dot")
     draw.set_defaults(run=_draw)
 
-    bench = commands.add_parser("bench", help="measure, beside PyTorch where it is installed")
+    bench = commands.add_parser("bench", help="measure, beside PyTorch and JAX where installed")
+    bench.add_argument("--group", default="", help="main (default), other, call")
     bench.add_argument(
-        "--only", metavar="TEXT", default="", help="workloads with TEXT in their name"
+        "--only", metavar="TEXT", nargs="+", default=(), help="workloads with TEXT in their name"
     )
     bench.add_argument("--json", metavar="FILE", help="also write every number to FILE")
     bench.add_argument("--threads", type=_positive, default=0, help="default: every core")
-    bench.add_argument("--peers", metavar="NAMES", default="torch", help="comma-separated, or none")
+    bench.add_argument(
+        "--peers", metavar="NAMES", default="torch,torch.compile,jax", help="or fewer, or none"
+    )
     bench.set_defaults(run=_bench)
 
     cache = commands.add_parser("cache", help="where compiled kernels live")
@@ -127,12 +130,14 @@ def _bench(options: argparse.Namespace) -> None:
     from graphgrad.bench import run
 
     peers = [name for name in options.peers.split(",") if name and name != "none"]
-    table = run(
-        options.only, peers, options.threads, lambda name: print(f"… {name}", file=sys.stderr)
-    )
+    table = run(options.only, peers, options.threads, options.group, _progress)
     print(table)
     if options.json:
         pathlib.Path(options.json).write_text(table.json() + "\n", encoding="utf-8")
+
+
+def _progress(line: str) -> None:
+    print(f"… {line}", file=sys.stderr, flush=True)
 
 
 def _cache(options: argparse.Namespace) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import math
 import platform
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -30,6 +33,15 @@ class Row:
             return None
         return self.seconds[way] / self.seconds[peer]
 
+    def best_peer(self) -> str:
+        """The fastest of the others, or nothing."""
+        peers = [label for label in self.seconds if label not in WAYS]
+        return min(peers, key=self.seconds.__getitem__, default="")
+
+    def over_best(self) -> float | None:
+        """Our compiled step's time over the fastest peer's."""
+        return self.ratio("compiled", self.best_peer())
+
     def share(self) -> float | None:
         """How much of the measured peak our best step reached."""
         ours = [self.best[way] for way in WAYS if way in self.best]
@@ -45,33 +57,51 @@ class Table:
     absent: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        ran = list(dict.fromkeys(label for row in self.rows for label in row.seconds))
-        ways, peers = [w for w in WAYS if w in ran], [p for p in ran if p not in WAYS]
-        pairs = [(way, peer) for peer in peers for way in ways]
-        shares = any(row.share() for row in self.rows)
-        heads = ["", *ways, *peers, *(f"{way}/{peer}" for way, peer in pairs)]
-        cells = [[*heads, "FMA peak"] if shares else heads]
-        for row in self.rows:
-            line = [row.name, *(duration(row.seconds.get(label)) for label in (*ways, *peers))]
-            line += [_shown(row.ratio(way, peer), ".2f") for way, peer in pairs]
-            cells.append([*line, _shown(row.share(), ".0%")] if shares else line)
-        return "\n".join([*_markdown(cells), "", *self._legend(bool(pairs), shares)])
+        return "\n".join([*_markdown(self._cells()), "", *self._summary(), *self._legend()])
 
-    def _legend(self, ratios: bool, shares: bool) -> list[str]:
+    def _cells(self) -> list[list[str]]:
+        ran = dict.fromkeys(label for row in self.rows for label in row.seconds)
+        ways, peers = [w for w in WAYS if w in ran], [p for p in ran if p not in WAYS]
+        columns: dict[str, Callable[[Row], str]] = {
+            label: functools.partial(_time, label) for label in (*ways, *peers)
+        }
+        if peers and "compiled" in ran:
+            columns["compiled/best"] = lambda row: _shown(row.over_best(), ".2f")
+        if "torch" in ran and "written" in ran:
+            columns["written/torch"] = lambda row: _shown(row.ratio("written", "torch"), ".2f")
+        if any(row.share() for row in self.rows):
+            columns["FMA peak"] = lambda row: _shown(row.share(), ".0%")
+        rows = [[row.name, *(show(row) for show in columns.values())] for row in self.rows]
+        return [["", *columns], *rows]
+
+    def geometric_mean(self) -> float | None:
+        """Of compiled ÷ best peer, over the rows that have both."""
+        ratios = [r for row in self.rows if (r := row.over_best()) is not None]
+        return math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else None
+
+    def _summary(self) -> list[str]:
+        ratios = {row.name: r for row in self.rows if (r := row.over_best()) is not None}
+        if not ratios:
+            return []
+        worst = max(ratios, key=ratios.__getitem__)
+        return [
+            f"compiled ÷ best peer: geometric mean {self.geometric_mean():.2f} over {len(ratios)} "
+            f"rows, highest {ratios[worst]:.2f} ({worst})."
+        ]
+
+    def _legend(self) -> list[str]:
         cores = f"{self.threads} thread{'s' if self.threads != 1 else ''}"
-        lines = [f"Median time of one step, {cores} unless the row says otherwise"]
-        lines[0] += f" ({platform.machine()})."
-        if ratios:
+        lines = [f"Median time of one step, {cores} ({platform.machine()})."]
+        if any(row.best_peer() for row in self.rows):
             lines.append("Ratios are our time ÷ the other's: below 1 graphgrad is faster.")
-        if shares:
-            lines.append(
-                "FMA peak: the best step's share of what the cores' multiply-add units do."
-            )
+        if any(row.share() for row in self.rows):
+            lines.append("FMA peak: our best step's share of what the multiply-add units do.")
         return lines + [f"{name} is not installed: its column is left out." for name in self.absent]
 
     def json(self) -> str:
         """Every number of the run."""
         record: dict[str, Any] = asdict(self) | {
+            "geometric_mean": self.geometric_mean(),
             "python": platform.python_version(),
             "machine": platform.machine(),
         }
@@ -88,6 +118,10 @@ def _markdown(cells: list[list[str]]) -> list[str]:
         texts += [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)]
         lines.append(f"| {' | '.join(texts)} |")
     return lines
+
+
+def _time(label: str, row: Row) -> str:
+    return duration(row.seconds.get(label))
 
 
 def _shown(number: float | None, form: str) -> str:

@@ -2,70 +2,65 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-import graphgrad
+from graphgrad.bench.contestants import PEERS, Contestant, cores, ours, rivals
 from graphgrad.bench.report import Row, Table
-from graphgrad.bench.workloads import WORKLOADS, Step, Workload
+from graphgrad.bench.workload import Step, Workload
+from graphgrad.bench.workloads import GROUPS
 from graphgrad.config import config
 
-PEERS = ("torch",)
 _ROUNDS = 9
 _BLOCK_SECONDS = 0.08
-# Compiling a program in the block that is timed would make it look long and its steps few.
+# Compiling a program in the block that is timed would make it look long and its steps few: what is
+# written is compiled only after config.promote_after runs.
 _WARM_UP = 8
+_WARM_UP_SECONDS = 1.0
 _CHECKED_STEPS = 3
 
 
-@dataclass(frozen=True)
-class Contestant:
-    """A namespace and how it runs a workload."""
-
-    label: str
-    namespace: Any
-    compiled: bool = False
-
-    def prepare(self, workload: Workload) -> Step:
-        compile = self.namespace.compile if self.compiled else lambda function: function
-        return workload.build(self.namespace, compile)
-
-
 def run(
-    only: str = "",
-    peers: Sequence[str] = PEERS,
+    only: Sequence[str] = (),
+    peers: Sequence[str] = tuple(PEERS),
     threads: int = 0,
+    group: str = "",
     progress: Callable[[str], None] = lambda line: None,
 ) -> Table:
-    """Measure the workloads whose name contains ``only``; returns a printable Table.
+    """Measure a group of workloads, or those with one of ``only`` in their name.
 
     ``threads`` (0: every core) goes to all contestants alike. Peers that are not installed
-    are left out and named in the table. Raises ValueError for an unknown peer or a name that
-    matches nothing, AssertionError when contestants disagree on a result.
+    are left out and named in the table. Raises ValueError for an unknown peer or group or a name
+    that matches nothing, AssertionError when contestants disagree on a result.
     """
-    chosen = [w for w in WORKLOADS if only.lower() in w.name.lower()]
-    if not chosen:
-        names = ", ".join(w.name for w in WORKLOADS)
-        raise ValueError(f"no workload is called {only!r}; there are: {names}")
+    chosen = choose(only, group)
     threads = threads or len(os.sched_getaffinity(0))
-    rivals, absent = _rivals(peers)
-    table = Table(threads, [], absent)
-    for workload in chosen:
-        progress(workload.name)
-        count = workload.threads or threads
-        for rival in rivals:
-            rival.namespace.set_num_threads(count)
-        with config.scope(threads=count):
-            table.rows.append(_measure(workload, rivals, count))
+    with cores(threads):
+        others, absent = rivals(peers, threads)
+        table = Table(threads, [], absent)
+        for workload in chosen:
+            progress(workload.name)
+            runners = [c for c in others if c.label not in workload.without]
+            table.rows.append(_measure(workload, [*ours(workload.ways), *runners], threads))
     return table
+
+
+def choose(only: Sequence[str], group: str) -> list[Workload]:
+    """The workloads of a group (default: the main one, or any if there are names to look for)."""
+    if group and group not in GROUPS:
+        raise ValueError(f"unknown group {group!r}; groups are {', '.join(GROUPS)}")
+    groups = [group] if group else GROUPS if only else ["main"]
+    found = [w for name in groups for w in GROUPS[name]]
+    chosen = [w for w in found if not only or any(o.lower() in w.name.lower() for o in only)]
+    if not chosen:
+        names = ", ".join(w.name for w in found)
+        raise ValueError(f"no workload is called {' or '.join(only)!r}; there are: {names}")
+    return chosen
 
 
 def _core_peak() -> float:
@@ -75,22 +70,9 @@ def _core_peak() -> float:
     return measure_fma_peak("float32")
 
 
-def _rivals(peers: Sequence[str]) -> tuple[list[Contestant], list[str]]:
-    rivals, absent = [], []
-    for name in peers:
-        if name not in PEERS:
-            raise ValueError(f"unknown peer {name!r}; peers are {', '.join(PEERS)}")
-        if importlib.util.find_spec(name):
-            rivals.append(Contestant(name, importlib.import_module(name)))
-        else:
-            absent.append(name)
-    return rivals, absent
-
-
-def _measure(workload: Workload, rivals: Sequence[Contestant], threads: int) -> Row:
-    ours = [Contestant(way, graphgrad, way == "compiled") for way in workload.ways]
-    contestants = [*ours, *rivals] if workload.peers else ours
-    steps = {c.label: c.prepare(workload) for c in contestants}
+def _measure(workload: Workload, contestants: Sequence[Contestant], threads: int) -> Row:
+    prepared = {c.label: c.prepare(workload) for c in contestants}
+    steps = {label: step for label, step in prepared.items() if step}
     _check(workload, steps)
     counts = {label: _block_length(step) for label, step in steps.items()}
     times: dict[str, list[float]] = {label: [] for label in steps}
@@ -109,7 +91,7 @@ def _measure(workload: Workload, rivals: Sequence[Contestant], threads: int) -> 
 def _check(workload: Workload, steps: dict[str, Step]) -> None:
     """The first steps must give everybody the same values."""
     for number in range(_CHECKED_STEPS):
-        values = {label: step().detach().numpy().copy() for label, step in steps.items()}
+        values = {label: _values(step()) for label, step in steps.items()}
         first = next(iter(values))
         for label, value in values.items():
             np.testing.assert_allclose(
@@ -121,9 +103,17 @@ def _check(workload: Workload, steps: dict[str, Step]) -> None:
             )
 
 
+def _values(result: Any) -> np.ndarray:
+    """A copy of what a step returned: a tensor, or an array."""
+    return np.array(result.detach().numpy() if hasattr(result, "detach") else result)
+
+
 def _block_length(step: Step) -> int:
     """How many steps fill a block, once everything is warm."""
-    for _ in range(_WARM_UP):
+    start = time.perf_counter()
+    for done in range(_WARM_UP):
+        if done > config.promote_after and time.perf_counter() - start > _WARM_UP_SECONDS:
+            break
         step()
     count = 1
     while (seconds := _block(step, count) * count) < _BLOCK_SECONDS / 2:

@@ -9,7 +9,7 @@ import pytest
 
 import graphgrad
 from graphgrad.bench import Row, Table, run
-from graphgrad.bench.workloads import WORKLOADS
+from graphgrad.bench.workloads import GROUPS
 from graphgrad.cli import main
 from graphgrad.config import config
 
@@ -41,6 +41,7 @@ def test_cache_clear_deletes_kernels_and_nothing_else(tmp_path: pathlib.Path, ca
         (["draw", "math:nothing"], "math has no 'nothing'"),
         (["bench", "--only", "nothing of that name"], "no workload is called"),
         (["bench", "--peers", "abacus"], "unknown peer 'abacus'"),
+        (["bench", "--group", "nowhere"], "unknown group 'nowhere'"),
     ],
 )
 def test_errors_are_one_line(arguments: list[str], message: str, capsys):
@@ -65,28 +66,51 @@ def test_draw_writes_a_picture(tmp_path: pathlib.Path, monkeypatch, capsys):
 def test_a_table_shows_times_ratios_and_who_is_absent():
     rows = [
         Row("matmul", {"written": 2e-3, "torch": 1e-3}, {"written": 2e-3}, 2e9, 4e12),
-        Row("step", {"written": 4e-5, "compiled": 1e-5, "torch": 4e-5}),
+        Row("step", {"written": 4e-5, "compiled": 1e-5, "torch": 5e-5, "torch.compile": 4e-5}),
+        Row("call", {"compiled": 1e-6, "torch": 1e-6}),
     ]
     text = str(Table(2, rows, ["jax"]))
-    assert text.splitlines()[:4] == [
-        "|        | written | compiled | torch | written/torch | compiled/torch | FMA peak |",
-        "| ------ | ------: | -------: | ----: | ------------: | -------------: | -------: |",
-        "| matmul |    2 ms |        – |  1 ms |          2.00 |              – |      25% |",
-        "| step   |   40 µs |    10 µs | 40 µs |          1.00 |           0.25 |        – |",
+    assert text.splitlines()[:5] == [
+        "|        | written | compiled | torch | torch.compile | compiled/best | written/torch "
+        "| FMA peak |",
+        "| ------ | ------: | -------: | ----: | ------------: | ------------: | ------------: "
+        "| -------: |",
+        "| matmul |    2 ms |        – |  1 ms |             – |             – |          2.00 "
+        "|      25% |",
+        "| step   |   40 µs |    10 µs | 50 µs |         40 µs |          0.25 |          0.80 "
+        "|        – |",
+        "| call   |       – |     1 µs |  1 µs |             – |          1.00 |             – "
+        "|        – |",
     ]
+    assert "geometric mean 0.50 over 2 rows, highest 1.00 (call)" in text
     assert "below 1 graphgrad is faster" in text and "jax is not installed" in text
-    assert json.loads(Table(2, rows).json())["rows"][1]["seconds"]["compiled"] == 1e-5
+    record = json.loads(Table(2, rows).json())
+    assert record["rows"][1]["seconds"]["compiled"] == 1e-5 and record["geometric_mean"] == 0.5
 
 
-def test_every_workload_runs_and_names_are_distinct():
-    assert len({w.name for w in WORKLOADS}) == len(WORKLOADS)
-    for workload in WORKLOADS:
-        if workload.name.startswith(("sin", "own", "call")):
+def test_workloads_run_and_names_are_distinct():
+    workloads = [w for group in GROUPS.values() for w in group]
+    assert len({w.name for w in workloads}) == len(workloads)
+    for workload in workloads:
+        if workload.name.startswith(("sin", "own", "call", "gradient")):
             step = workload.build(graphgrad, lambda function: function)
             assert step().shape == step().shape
 
 
 def test_the_harness_measures_a_small_workload():
-    table = run("call, 1", peers=(), threads=1)
+    table = run(["call, 1"], peers=(), threads=1)
     assert [row.name for row in table.rows] == ["call, 1 tensor"]
     assert 0 < table.rows[0].seconds["compiled"] < 1
+
+
+def test_jax_runs_the_same_programs():
+    pytest.importorskip("jax")
+    from graphgrad.bench.jax_workloads import PROGRAMS
+
+    assert set(PROGRAMS) >= {w.name for w in GROUPS["main"]}
+    small = [w for w in GROUPS["main"] if w.name.startswith(("sin", "own", "MLP"))]
+    for workload in small:
+        ours, theirs = workload.build(graphgrad, lambda function: function), PROGRAMS[workload.name]
+        step = theirs()
+        for _ in range(3):
+            assert float(step()) == pytest.approx(ours().item(), rel=1e-5)
