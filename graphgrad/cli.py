@@ -76,6 +76,13 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument(
         "--peers", metavar="NAMES", default="torch,torch.compile,jax", help="or fewer, or none"
     )
+    bench.add_argument(
+        "--profile",
+        nargs="?",
+        choices=("kernels", "rows"),
+        const="kernels",
+        help="instead, the compiled steps' time by kernel, or row by row",
+    )
     bench.set_defaults(run=_bench)
 
     cache = commands.add_parser("cache", help="where compiled kernels live")
@@ -129,11 +136,27 @@ def _load(spec: str) -> Any:
 def _bench(options: argparse.Namespace) -> None:
     from graphgrad.bench import run
 
-    peers = [name for name in options.peers.split(",") if name and name != "none"]
-    table = run(options.only, peers, options.threads, options.group, _progress)
-    print(table)
+    if options.profile:
+        text, record = _profile(options)
+    else:
+        peers = [name for name in options.peers.split(",") if name and name != "none"]
+        table = run(options.only, peers, options.threads, options.group, _progress)
+        text, record = str(table), table.json()
+    print(text)
     if options.json:
-        pathlib.Path(options.json).write_text(table.json() + "\n", encoding="utf-8")
+        pathlib.Path(options.json).write_text(record + "\n", encoding="utf-8")
+
+
+def _profile(options: argparse.Namespace) -> tuple[str, str]:
+    from graphgrad.bench import profiling
+    from graphgrad.bench.runner import choose
+
+    profiles = []
+    for workload in choose(options.only, options.group):
+        _progress(workload.name)
+        profiles.append(profiling.profile(workload, options.threads))
+    texts = [p.by_row() if options.profile == "rows" else str(p) for p in profiles]
+    return "\n\n".join(texts), profiling.as_json(profiles)
 
 
 def _progress(line: str) -> None:

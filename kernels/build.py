@@ -210,7 +210,8 @@ class Compiled:
     def _explain_failure(self, error: KernelError, arrays: Sequence[np.ndarray]) -> None:
         """Raise what the interpreter raises: inputs are unchanged, so it finds the same error."""
         raise_as_interpreted(self.plan.graph, arrays)
-        region = self.row_regions[error.row]
+        # A row that can fail is never grouped with others.
+        (region,) = self.row_regions[error.row]
         where = ", ".join(str(x.origin) for x in region.nodes if x.origin.code)
         raise GraphError(f"{error} ({where or region.name})") from error
 

@@ -141,16 +141,17 @@ class Runner:
         context.words[at.STEPS] = 1
         runs: dict[int, int] = {}
         seconds: dict[int, float] = {}
-        while True:
-            row, begin = int(context.words[at.PC]), time.perf_counter()
-            result = self._enter(context.address, arena.address, *buffers)
-            if result >= 0:
-                context.serve(result)
-            seconds[row] = seconds.get(row, 0.0) + time.perf_counter() - begin
-            runs[row] = runs.get(row, 0) + 1
-            if result in (DONE, FAILED):
-                break
-        give_back(arena)
+        result = at.PAUSED
+        try:
+            while result not in (DONE, FAILED):
+                row, begin = int(context.words[at.PC]), time.perf_counter()
+                result = self._enter(context.address, arena.address, *buffers)
+                if result >= 0:
+                    context.serve(result)
+                seconds[row] = seconds.get(row, 0.0) + time.perf_counter() - begin
+                runs[row] = runs.get(row, 0) + 1
+        finally:
+            give_back(arena)
         if result == FAILED:
             raise context.failure()
         return self._timings(runs, seconds)

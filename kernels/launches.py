@@ -2,7 +2,7 @@
 
 launches.call(kernel, slots, call, region, slot_of)
 launches.flush()        # before rows of another kind
-launches.row_regions    # the region each row belongs to
+launches.row_regions    # the regions each row computes (a part of)
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Launches:
 
     def __init__(self, builder: ProgramBuilder) -> None:
         self.builder = builder
-        self.row_regions: dict[int, Region] = {}
+        self.row_regions: dict[int, tuple[Region, ...]] = {}
         self._waiting: list[_Launch] = []
         self._reads: Spans = {}
         self._writes: Spans = {}
@@ -87,7 +87,7 @@ class Launches:
         if not waiting:
             return
         first = waiting[0]
-        self.row_regions[len(self.builder.rows)] = first.region
+        self.row_regions[len(self.builder.rows)] = tuple(x.region for x in waiting)
         name = first.kernel.name
         if len(waiting) == 1:
             self.builder.call(first.kernel, first.slots, first.extent, first.grain, name)

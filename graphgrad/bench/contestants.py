@@ -49,6 +49,11 @@ def rivals(names: Sequence[str], threads: int) -> tuple[list[Contestant], list[s
     return [makers[name](threads) for name in names if name not in absent], absent
 
 
+def available() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @contextlib.contextmanager
 def cores(count: int) -> Iterator[None]:
     """Inside, the process has ``count`` cores and graphgrad ``count`` threads.

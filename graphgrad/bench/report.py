@@ -57,7 +57,7 @@ class Table:
     absent: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        return "\n".join([*_markdown(self._cells()), "", *self._summary(), *self._legend()])
+        return "\n".join([*markdown(self._cells()), "", *self._summary(), *self._legend()])
 
     def _cells(self) -> list[list[str]]:
         ran = dict.fromkeys(label for row in self.rows for label in row.seconds)
@@ -108,7 +108,7 @@ class Table:
         return json.dumps(record, indent=1)
 
 
-def _markdown(cells: list[list[str]]) -> list[str]:
+def markdown(cells: list[list[str]]) -> list[str]:
     """An aligned table; the first row is its head."""
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from graphgrad.bench.contestants import PEERS, Contestant, cores, ours, rivals
+from graphgrad.bench.contestants import PEERS, Contestant, available, cores, ours, rivals
+from graphgrad.bench.machine import core_flops
 from graphgrad.bench.report import Row, Table
 from graphgrad.bench.workload import Step, Workload
 from graphgrad.bench.workloads import GROUPS
@@ -39,7 +39,7 @@ def run(
     that matches nothing, AssertionError when contestants disagree on a result.
     """
     chosen = choose(only, group)
-    threads = threads or len(os.sched_getaffinity(0))
+    threads = threads or available()
     with cores(threads):
         others, absent = rivals(peers, threads)
         table = Table(threads, [], absent)
@@ -63,13 +63,6 @@ def choose(only: Sequence[str], group: str) -> list[Workload]:
     return chosen
 
 
-def _core_peak() -> float:
-    """What the multiply-add units of one core can do, in operations a second."""
-    from graphgrad.kernels.contract.peak import measure_fma_peak
-
-    return measure_fma_peak("float32")
-
-
 def _measure(workload: Workload, contestants: Sequence[Contestant], threads: int) -> Row:
     prepared = {c.label: c.prepare(workload) for c in contestants}
     steps = {label: step for label, step in prepared.items() if step}
@@ -82,7 +75,7 @@ def _measure(workload: Workload, contestants: Sequence[Contestant], threads: int
             times[label].append(_block(step, counts[label]))
         if workload.flops:
             # In turns too: a shared machine's clock changes within seconds.
-            peak = max(peak, threads * _core_peak())
+            peak = max(peak, threads * core_flops())
     medians = {label: statistics.median(blocks) for label, blocks in times.items()}
     best = {label: min(blocks) for label, blocks in times.items()}
     return Row(workload.name, medians, best, workload.flops, peak)
