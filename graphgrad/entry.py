@@ -121,11 +121,21 @@ class Entry:
         strided = [(i, x) for i, x in enumerate(arrays) if not x.flags.c_contiguous]
         for i, x in strided:
             arrays[i] = np.array(x, order="C")
+        for source in self.replaced():
+            source.owner(leaves)._grad = None
         outputs = (self.executable.ready() or self.executable)(arrays)
         self._write_back(leaves, arrays, strided)
         for source, number in self.grads:
             source.owner(leaves)._grad = None if number is None else wrap(outputs[number])
         return self.returned(leaves, outputs)
+
+    def replaced(self) -> list[Source]:
+        """Whose ``.grad`` is replaced unread: let go before the call, its memory takes the new one.
+
+        As ``zero_grad`` does when the code runs as written, also where the call then fails.
+        """
+        read = {(id(s.tensor), s.argument) for s, _ in self.grads_read}
+        return [s for s, _ in self.grads if (id(s.tensor), s.argument) not in read]
 
     def returned(self, leaves: Leaves, outputs: list[Any]) -> Any:
         """What the function returns, from the program's outputs."""

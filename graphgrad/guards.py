@@ -125,7 +125,7 @@ class Watch:
         """Flags, numbers, hooks and members of an nn.Module, then of its children."""
         holder = self._hold(module)
         self.modules.append(module)
-        own = is_ours(sys.modules[type(module).__module__].__file__ or "")
+        own = is_ours(getattr(sys.modules[type(module).__module__], "__file__", None) or "")
         for name, value in module.__dict__.items():
             expression = f"{holder}.__dict__.get({name!r})"
             if name in ("_parameters", "_buffers", "_modules"):

@@ -60,6 +60,7 @@ class _Writer:
             self.check(f"({self._owner(source)}._grad is None) is {was_none}")
         operands = [self._source(i, s) for i, s in enumerate(self.entry.sources)]
         self.check("holds()")
+        self.lines += [f"{self._owner(s)}._grad = None" for s in self.entry.replaced()]
         self.lines += ["entry.calls += 1", f"y = program([{', '.join(operands)}])"]
         self._effects()
         body = "\n".join(f"    {line}" for line in self.lines)

@@ -31,6 +31,7 @@ from .launches import Launches
 from .memory import empty
 from .places import Scope, shifted
 from .program import Program, ProgramBuilder, Slot
+from .usage import Usage, usage_of
 
 SMALL = 1 << 14
 
@@ -159,14 +160,13 @@ class Report:
     kernels: tuple[tuple[str, str], ...]
     launches: int
     interpreted: tuple[tuple[str, str], ...]
-    arena_bytes: int
-    scratch_bytes: int
+    memory: Usage
 
     def __str__(self) -> str:
         lines = [
             f"{self.regions} regions, {self.launches} launches of {len(self.kernels)} kernels, "
             f"{len(self.interpreted)} regions interpreted",
-            f"arena {self.arena_bytes:,} bytes, scratch {self.scratch_bytes:,} bytes",
+            *str(self.memory).splitlines(),
             *(f"  kernel      {name:<32} {path}" for name, path in self.kernels),
             *(f"  interpreted {name:<32} {why}" for name, why in self.interpreted),
         ]
@@ -217,12 +217,12 @@ class Compiled:
 
     def explain(self) -> Report:
         """Counts, sizes and files of the program."""
-        program = self.program
+        program, arena = self.program, self._arena_bytes
+        own = [y for p, y in enumerate(self.plan.graph.outputs) if p not in dict(self.aliases)]
         return Report(
             regions=len(self.plan.regions),
             kernels=tuple((k.name, k.path) for k in program.kernels),
             launches=program.launches,
             interpreted=self.interpreted,
-            arena_bytes=self._arena_bytes,
-            scratch_bytes=program.arena_bytes - self._arena_bytes,
+            memory=usage_of(self.values.draft, own, arena, program.arena_bytes - arena),
         )

@@ -23,6 +23,9 @@ ALIGNMENT = 64
 MAPPED_FROM = 1 << 20
 IDLE_LIMIT = 1 << 28
 TRIES = 4
+# A child made by fork gets a copy: what it computes must not appear in its parent's arrays. (And
+# systems give huge pages to private memory alone, most of them.)
+PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 FREE = 2  # references to a block nobody uses: the variable that asks, and getrefcount's argument
 
 
@@ -70,7 +73,7 @@ def new_block(size: int) -> Block:
     """`size` fresh bytes, aligned; pages are touched when they are first written."""
     memory: mmap.mmap | bytearray
     if size >= MAPPED_FROM:
-        memory = mapped = mmap.mmap(-1, size)
+        memory = mapped = mmap.mmap(-1, size, **PRIVATE)
         if hasattr(mmap, "MADV_HUGEPAGE"):
             mapped.madvise(mmap.MADV_HUGEPAGE)
     else:
