@@ -13,27 +13,21 @@ slots without run-time overlap checks. It follows that two slots must never over
 operand is ONE slot, read and written.
 
 Each name here is a plain Python function (with `NUMBA_DISABLE_JIT=1` a kernel runs as it reads,
-under a debugger) which numba compiles to a single instruction or two.
+under a debugger) which is compiled to a single instruction or two: see the second half, and
+`numba_front` for numba.
 """
 
 import ctypes
-import operator
 import struct
+from collections.abc import Callable
 
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import lower_builtin, models, register_model, type_callable
 
+from .front.instruction import instruction
+from .front.operands import WORD, SlotPointer, Table, Unsupported, word
 from .layout import KERNEL_TYPE, TABLE_TYPE
-
-ARGS = types.CPointer(types.int64)
-SIGNATURE = types.void(ARGS, types.int64, types.int64, types.int64)
-
-ALIAS_DOMAIN = "graphgrad.slots"
-WORD = ir.IntType(64)
-
+from .vecmath.value import LLVM_TYPES, Value
 
 # ---- what the names mean in plain Python ---------------------------------------------------------
 
@@ -121,168 +115,51 @@ def call(fn, args, start, stop, chunk) -> None:
     KERNEL_TYPE(int(fn))(table, int(start), int(stop), int(chunk))
 
 
-# ---- what they mean to numba ---------------------------------------------------------------------
+# ---- what they are compiled to -------------------------------------------------------------------
 
 
-class SlotPointer(types.Type):
-    """A pointer to `dtype` elements that no access through another slot overlaps."""
+def _emit_pointer(dtype: str) -> Callable:
+    def emit(builder, table, slot):
+        if type(slot) is not int:
+            raise Unsupported("a slot that is not a literal")
+        place = builder.load(builder.gep(table.ir, [WORD(slot)]))
+        return SlotPointer(dtype, slot, builder.inttoptr(place, LLVM_TYPES[dtype].as_pointer()))
 
-    def __init__(self, dtype: types.Type, slot: int) -> None:
-        self.dtype, self.slot = dtype, slot
-        super().__init__(name=f"SlotPointer({dtype}, {slot})")
-
-
-@register_model(SlotPointer)
-class _SlotPointerModel(models.PrimitiveModel):
-    def __init__(self, dmm, fe_type: SlotPointer) -> None:
-        element = dmm.lookup(fe_type.dtype).get_data_type()
-        super().__init__(dmm, fe_type, element.as_pointer())
-
-
-def _register_pointer(function, dtype: types.Type) -> None:
-    @type_callable(function)
-    def type_pointer(context):
-        def typer(args, slot):
-            fits = args == ARGS and isinstance(slot, types.IntegerLiteral)
-            return SlotPointer(dtype, slot.literal_value) if fits else None
-
-        return typer
-
-    @lower_builtin(function, ARGS, types.IntegerLiteral)
-    def lower_pointer(context, builder, sig, values):
-        place = builder.gep(values[0], [WORD(sig.return_type.slot)])
-        return builder.inttoptr(builder.load(place), context.get_value_type(sig.return_type))
+    return emit
 
 
 for _name, _function in POINTERS.items():
     if _name != "bool":
-        _register_pointer(_function, getattr(types, _name))
+        instruction(_function)(_emit_pointer(_name))
 
 
-def _mark_slot(builder: ir.IRBuilder, access: ir.Instruction, pointer: SlotPointer) -> None:
-    """Say that `access` touches its slot and no lower one (either side saying it is enough)."""
-    module = builder.module
-    domain = module.add_metadata([f"{ALIAS_DOMAIN}"])
-    scopes = [module.add_metadata([f"slot {k}", domain]) for k in range(pointer.slot + 1)]
-    access.align = pointer.dtype.bitwidth // 8
-    access.set_metadata("alias.scope", module.add_metadata([scopes[-1]]))
-    if pointer.slot:
-        access.set_metadata("noalias", module.add_metadata(scopes[:-1]))
+@instruction(fscalar)
+def _emit_fscalar(builder, table, slot):
+    bits = builder.load(builder.gep(table.ir, [word(builder, slot)]))
+    return Value(builder, "float64", builder.bitcast(bits, ir.DoubleType()))
 
 
-@infer_global(operator.getitem)
-class _TypeLoad(AbstractTemplate):
-    def generic(self, args, kws):
-        pointer, index = args
-        fits = isinstance(pointer, SlotPointer) and isinstance(index, types.Integer)
-        return signature(pointer.dtype, pointer, types.int64) if fits else None
+@instruction(address)
+def _emit_address(builder, pointer):
+    return Value(builder, "int64", builder.ptrtoint(pointer.ir, WORD))
 
 
-@lower_builtin(operator.getitem, SlotPointer, types.Integer)
-def _lower_load(context, builder, sig, values):
-    value = builder.load(builder.gep(values[0], [values[1]], inbounds=True))
-    _mark_slot(builder, value, sig.args[0])
-    return value
+@instruction(words)
+def _emit_words(builder, where):
+    return Table(builder.inttoptr(word(builder, where), WORD.as_pointer()))
 
 
-@infer_global(operator.setitem)
-class _TypeStore(AbstractTemplate):
-    def generic(self, args, kws):
-        pointer, index, _ = args
-        fits = isinstance(pointer, SlotPointer) and isinstance(index, types.Integer)
-        return signature(types.none, pointer, types.int64, pointer.dtype) if fits else None
-
-
-@lower_builtin(operator.setitem, SlotPointer, types.Integer, types.Any)
-def _lower_store(context, builder, sig, values):
-    place = builder.gep(values[0], [values[1]], inbounds=True)
-    _mark_slot(builder, builder.store(values[2], place), sig.args[0])
-
-
-@infer_global(operator.add)
-class _TypeAdvance(AbstractTemplate):
-    def generic(self, args, kws):
-        pointer, elements = args
-        fits = isinstance(pointer, SlotPointer) and isinstance(elements, types.Integer)
-        return signature(pointer, pointer, types.int64) if fits else None
-
-
-@lower_builtin(operator.add, SlotPointer, types.Integer)
-def _lower_advance(context, builder, sig, values):
-    return builder.gep(values[0], [values[1]], inbounds=True)
-
-
-@type_callable(fscalar)
-def _type_fscalar(context):
-    def typer(args, slot):
-        fits = args == ARGS and isinstance(slot, types.Integer)
-        return signature(types.float64, ARGS, types.int64) if fits else None
-
-    return typer
-
-
-@lower_builtin(fscalar, ARGS, types.Integer)
-def _lower_fscalar(context, builder, sig, values):
-    bits = builder.load(builder.gep(values[0], [values[1]]))
-    return builder.bitcast(bits, ir.DoubleType())
-
-
-@type_callable(address)
-def _type_address(context):
-    def typer(pointer):
-        return types.int64 if isinstance(pointer, SlotPointer | types.CPointer) else None
-
-    return typer
-
-
-@lower_builtin(address, SlotPointer)
-@lower_builtin(address, types.CPointer)
-def _lower_address(context, builder, sig, values):
-    return builder.ptrtoint(values[0], WORD)
-
-
-@type_callable(words)
-def _type_words(context):
-    def typer(where):
-        return signature(ARGS, types.int64) if isinstance(where, types.Integer) else None
-
-    return typer
-
-
-@lower_builtin(words, types.Integer)
-def _lower_words(context, builder, sig, values):
-    return builder.inttoptr(values[0], WORD.as_pointer())
-
-
-@type_callable(local_table)
-def _type_local_table(context):
-    def typer(size):
-        return ARGS if isinstance(size, types.IntegerLiteral) else None
-
-    return typer
-
-
-@lower_builtin(local_table, types.IntegerLiteral)
-def _lower_local_table(context, builder, sig, values):
+@instruction(local_table)
+def _emit_local_table(builder, size):
     # In the entry block, or a table inside a loop would grow the stack at every trip.
-    return cgutils.alloca_once(builder, WORD, size=WORD(sig.args[0].literal_value))
+    with builder.goto_entry_block():
+        return Table(builder.alloca(WORD, size=WORD(size)))
 
 
-@type_callable(call)
-def _type_call(context):
-    def typer(fn, args, start, stop, chunk):
-        table = ARGS if args == ARGS else types.int64
-        return signature(types.none, types.int64, table, *[types.int64] * 3)
-
-    return typer
-
-
-@lower_builtin(call, types.Integer, types.Any, types.Integer, types.Integer, types.Integer)
-def _lower_call(context, builder, sig, values):
-    fn, args, *bounds = values
+@instruction(call)
+def _emit_call(builder, fn, args, *bounds):
     table = WORD.as_pointer()
     kernel = ir.FunctionType(ir.VoidType(), [table, WORD, WORD, WORD])
-    if sig.args[1] != ARGS:
-        args = builder.inttoptr(args, table)
-    builder.call(builder.inttoptr(fn, kernel.as_pointer()), [args, *bounds])
-    return context.get_dummy_value()
+    where = args.ir if isinstance(args, Table) else builder.inttoptr(word(builder, args), table)
+    code = builder.inttoptr(word(builder, fn), kernel.as_pointer())
+    builder.call(code, [where, *(word(builder, bound) for bound in bounds)])

@@ -1,18 +1,17 @@
-"""Words several threads share, as numba sees them: `load`, `store`, `add`, `take`, `pause`.
+"""Words several threads share: `load`, `store`, `add`, `take`, `pause`.
 
 All are sequentially consistent, so protocols may be reasoned about one step after another. `invoke`
-calls a C function by address. Like `abi`, each is a plain Python function which numba compiles to
+calls a C function by address. Like `abi`, each is a plain Python function, compiled to
 one instruction; the plain ones are for one thread.
 """
 
 import ctypes
 
 from llvmlite import binding, ir
-from numba.core import cgutils, types
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import lower_builtin
 
-from .abi import ARGS, WORD
+from .front.instruction import instruction
+from .front.operands import WORD, word
+from .vecmath.value import Value
 
 ORDER = "seq_cst"
 WORD_BYTES = 8
@@ -52,60 +51,51 @@ def invoke(function, first, second) -> int:
     return ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_size_t, ctypes.c_size_t)(function)(first, second)
 
 
-def _register(function, result, *arguments):
-    """Type `function` as `result(*arguments)`; decorates what emits its instructions."""
-
-    @infer_global(function)
-    class Type(AbstractTemplate):
-        key = function
-
-        def generic(self, given, keywords):
-            return signature(result, *arguments)
-
-    def decorate(emit):
-        @lower_builtin(function, *arguments)
-        def lower(context, builder, sig, values):
-            return emit(context, builder, *values)
-
-        return emit
-
-    return decorate
+# ---- what they are compiled to -------------------------------------------------------------------
 
 
-@_register(load, types.int64, ARGS, types.int64)
-def _emit_load(context, builder, table, index):
-    return builder.load_atomic(builder.gep(table, [index]), ORDER, WORD_BYTES)
+@instruction(load)
+def _emit_load(builder, table, index):
+    place = builder.gep(table.ir, [word(builder, index)])
+    return Value(builder, "int64", builder.load_atomic(place, ORDER, WORD_BYTES))
 
 
-@_register(store, types.none, ARGS, types.int64, types.int64)
-def _emit_store(context, builder, table, index, value):
-    builder.store_atomic(value, builder.gep(table, [index]), ORDER, WORD_BYTES)
-    return context.get_dummy_value()
+@instruction(store)
+def _emit_store(builder, table, index, value):
+    place = builder.gep(table.ir, [word(builder, index)])
+    builder.store_atomic(word(builder, value), place, ORDER, WORD_BYTES)
 
 
-@_register(add, types.int64, ARGS, types.int64, types.int64)
-def _emit_add(context, builder, table, index, value):
-    return builder.atomic_rmw("add", builder.gep(table, [index]), value, ORDER)
+@instruction(add)
+def _emit_add(builder, table, index, value):
+    return _exchange(builder, "add", table, index, value)
 
 
-@_register(take, types.int64, ARGS, types.int64)
-def _emit_take(context, builder, table, index):
-    return builder.atomic_rmw("xchg", builder.gep(table, [index]), WORD(1), ORDER)
+@instruction(take)
+def _emit_take(builder, table, index):
+    return _exchange(builder, "xchg", table, index, 1)
 
 
-@_register(pause, types.none)
-def _emit_pause(context, builder):
+def _exchange(builder, operation, table, index, value):
+    place = builder.gep(table.ir, [word(builder, index)])
+    before = builder.atomic_rmw(operation, place, word(builder, value), ORDER)
+    return Value(builder, "int64", before)
+
+
+@instruction(pause)
+def _emit_pause(builder):
     architecture = binding.get_process_triple().partition("-")[0].replace("arm64", "aarch64")
     if architecture in PAUSE:
         name, operands = PAUSE[architecture]
         int32 = ir.IntType(32)
         hint = ir.FunctionType(ir.VoidType(), [int32] * len(operands))
-        function = cgutils.get_or_insert_function(builder.module, hint, name)
+        function = builder.module.globals.get(name) or ir.Function(builder.module, hint, name)
         builder.call(function, [int32(operand) for operand in operands])
-    return context.get_dummy_value()
 
 
-@_register(invoke, types.int32, types.int64, types.int64, types.int64)
-def _emit_invoke(context, builder, function, first, second):
-    c_function = ir.FunctionType(ir.IntType(32), [WORD, WORD])
-    return builder.call(builder.inttoptr(function, c_function.as_pointer()), [first, second])
+@instruction(invoke)
+def _emit_invoke(builder, function, first, second):
+    kind = ir.FunctionType(ir.IntType(32), [WORD, WORD]).as_pointer()
+    code = builder.inttoptr(word(builder, function), kind)
+    result = builder.call(code, [word(builder, first), word(builder, second)])
+    return Value(builder, "int32", result)

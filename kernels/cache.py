@@ -110,7 +110,7 @@ def load_ir(name: str, text: str) -> bytes:
 
 
 def compile_recipe(recipe: Recipe, path: str) -> bytes:
-    """Run numba and LLVM; returns the object code."""
+    """Translate and run LLVM; returns the object code."""
     return codegen.object_code(codegen.kernel_module(recipe.function(path), recipe.name))
 
 
@@ -143,7 +143,7 @@ def _linked(name: str, object_code: bytes, path: str, compiled: bool) -> Kernel:
 
 def _interpreted(recipe: Recipe, path: str) -> Kernel:
     function = recipe.function(path)
-    if hasattr(function, "signature"):
+    if hasattr(function, "words_only"):
         raise NotImplementedError(
             f"{recipe.name} is made of machine instructions and has no plain Python form; unset "
             "NUMBA_DISABLE_JIT, or use the interpreter (config.tier = 'interpret')"

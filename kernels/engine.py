@@ -12,8 +12,6 @@ caller waits for it, or it finds the job closed. Chunks depend on sizes only: an
 computes the same bits.
 """
 
-from numba.extending import register_jitable
-
 from . import layout as at
 from .abi import address, call, u8, words
 from .atomics import add, invoke, load, pause, store, take
@@ -75,7 +73,6 @@ def execute(context, start, stop, chunk):
     context[at.PC], context[at.DEPTH], context[at.RESULT] = pc, depth, result
 
 
-@register_jitable
 def _patch(context, args):
     """Point the slots of this call at its buffers."""
     patches, bases = words(context[at.PATCHES]), words(context[at.BASES])
@@ -84,7 +81,6 @@ def _patch(context, args):
         args[patches[p]] = bases[patches[p + 1]] + patches[p + 2]
 
 
-@register_jitable
 def _enter_loop(rows, row, stack, depth, pc):
     frame = depth * at.FRAME_WORDS
     stack[frame + at.BEGIN] = pc
@@ -94,7 +90,6 @@ def _enter_loop(rows, row, stack, depth, pc):
     return stack[frame + at.END]
 
 
-@register_jitable
 def _next_trip(args, stack, depth):
     """At the end of a body: where to go on, and how deep in loops that is."""
     frame = depth * at.FRAME_WORDS
@@ -110,7 +105,6 @@ def _next_trip(args, stack, depth):
     return stack[frame + at.END], depth - 1
 
 
-@register_jitable
 def _call(rows, row, args, team):
     fn, extent, grain = rows[row + at.FN], rows[row + at.EXTENT], rows[row + at.GRAIN]
     table = address(args) + WORD * rows[row + at.FIRST]
@@ -123,7 +117,6 @@ def _call(rows, row, args, team):
             call(fn, table, c * grain, min(extent, (c + 1) * grain), c)
 
 
-@register_jitable
 def _group(rows, row, args, team):
     fn, grain = rows[row + at.FN], rows[row + at.GRAIN]
     tables, stride = rows[row + at.AUX0], rows[row + at.AUX1]
@@ -139,7 +132,6 @@ def _group(rows, row, args, team):
             _group_chunk(fn, table, grain, tables, stride, extents, c)
 
 
-@register_jitable
 def _group_chunk(fn, table, grain, tables, stride, extents, number):
     """Chunk `number` of a group: find its table by bisection and do the chunk of that table."""
     extent = words(extents)
@@ -173,7 +165,6 @@ def work(team, start, stop, chunk):
         add(team, at.ACTIVE, -1)
 
 
-@register_jitable
 def _await_job(team, last):
     """The next generation: awaited at work for a while, then asleep."""
     for _ in range(team[at.SPINS]):
@@ -192,7 +183,6 @@ def _await_job(team, last):
     return generation
 
 
-@register_jitable
 def _share_out(team, fn, args, extent, grain, tables, stride, extents, chunks):
     """Do a job with the whole team; False, and nothing is done, while it is at another's job."""
     if take(team, at.BUSY) != 0:
@@ -219,14 +209,12 @@ def _share_out(team, fn, args, extent, grain, tables, stride, extents, chunks):
     return True
 
 
-@register_jitable
 def _wake(team):
     invoke(team[at.LOCK], team[at.MUTEX], 0)
     invoke(team[at.BROADCAST], team[at.COND], 0)
     invoke(team[at.UNLOCK], team[at.MUTEX], 0)
 
 
-@register_jitable
 def _do_share(team, me):
     """Do the chunks of thread `me`, then those the other threads have not begun."""
     size, chunks = team[at.SIZE], team[at.JOB_CHUNKS]
@@ -239,7 +227,6 @@ def _do_share(team, me):
                 _do_chunk(team, c)
 
 
-@register_jitable
 def _do_chunk(team, c):
     fn, args, grain = team[at.JOB_FN], team[at.JOB_ARGS], team[at.JOB_GRAIN]
     tables = team[at.JOB_TABLES]

@@ -10,6 +10,10 @@ import ctypes
 TABLE_TYPE = ctypes.POINTER(ctypes.c_int64)
 KERNEL_TYPE = ctypes.CFUNCTYPE(None, TABLE_TYPE, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 
+# NaN and infinities keep their meaning: masks are made of -inf and users look for NaN.
+FASTMATH = frozenset({"contract", "reassoc", "nsz", "arcp", "afn"})
+ALIAS_DOMAIN = "graphgrad.slots"  # what tells LLVM that slots of a kernel do not overlap
+
 # ---- a row of a Program: [opcode, fn, args, extent, grain, aux0, aux1, aux2] ---------------------
 
 COLUMNS = 8

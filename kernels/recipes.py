@@ -64,8 +64,8 @@ def from_source(name: str, source: str) -> Recipe:
 def from_template(where: str, *arguments: str | int) -> Recipe:
     """The function at "package.module:function", or what that factory makes of `arguments`.
 
-    A function with another C signature than a kernel's has it, as numba's, in an attribute
-    `signature`. Raises ValueError for a module outside of this package.
+    A function over int64 words alone says so in an attribute `words_only`. Raises ValueError
+    for a module outside of this package.
     """
     module, _, function = where.partition(":")
     path = _module_file(module)
@@ -87,7 +87,9 @@ def key_of(name: str, source: str, package: str = PACKAGE) -> str:
 @functools.cache
 def _toolchain() -> str:
     versions = (importlib.metadata.version("numba"), llvmlite.__version__, sys.version_info[:2])
-    return repr((versions, codegen.host(), _digest(codegen.__name__)))
+    compilers = (codegen.__name__, f"{PACKAGE}.front", f"{PACKAGE}.numba_front")
+    modules = {m for compiler in compilers for m in (compiler, *_imported_by(compiler))}
+    return repr((versions, codegen.host(), *map(_digest, sorted(modules))))
 
 
 _IMPORT = re.compile(

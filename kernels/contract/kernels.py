@@ -1,8 +1,7 @@
 """The engine's functions as kernels of the cache: ``load(engine_recipe(name))``.
 
-The factories below are what such recipes name; each gives its function the C signature it is called
-with. They import numba, so they do it when they run: only to compile, which takes 0.05 s for a tile
-and 0.5 s for the macro-kernel.
+The factories below are what such recipes name; each says whether its function takes int64 words
+alone or a table first, as kernels do. What they import is needed only to compile.
 """
 
 from __future__ import annotations
@@ -26,37 +25,39 @@ def engine_recipe(name: KernelName) -> Recipe:
     return from_template(f"{__name__}:{factory.__name__}", *vector)
 
 
-def _signed(function: Any, signature: object) -> Callable:
-    function.signature = signature
+def _machine_code(function: Any, words_only: bool) -> Callable:
+    """A function that has no plain Python form."""
+    function.words_only = words_only
     return function
 
 
 def reduce_kernel(dtype: str, lanes: int) -> Callable:
     """Adds the partial products of a sum that was split."""
-    from .macro import KERNEL_SIGNATURE, reduce_function
+    from .macro import reduce_function
 
-    return _signed(reduce_function(dtype, lanes), KERNEL_SIGNATURE)
+    return _machine_code(reduce_function(dtype, lanes), words_only=False)
 
 
 def copy_packer(dtype: str, lanes: int) -> Callable:
     """Packs an operand that is contiguous along a panel's rows."""
-    from .pack import PACK_SIGNATURE, copy_function
+    from .pack import copy_function
 
-    return _signed(copy_function(dtype, lanes), PACK_SIGNATURE)
+    return _machine_code(copy_function(dtype, lanes), words_only=True)
 
 
 def transpose_packer(dtype: str, lanes: int) -> Callable:
     """Packs an operand that is contiguous along k."""
-    from .pack import PACK_SIGNATURE, transpose_function
+    from .pack import transpose_function
 
-    return _signed(transpose_function(dtype, lanes, lanes * ITEM_BYTES[dtype]), PACK_SIGNATURE)
+    vector_bytes = lanes * ITEM_BYTES[dtype]
+    return _machine_code(transpose_function(dtype, lanes, vector_bytes), words_only=True)
 
 
 def tile(role: str, dtype: str, lanes: int, rows: int, columns: int) -> Callable:
     """A micro-kernel."""
-    from .micro import TILE_SIGNATURE, tile_function
+    from .micro import tile_function
 
-    return _signed(tile_function(role, dtype, lanes, rows, columns), TILE_SIGNATURE)
+    return _machine_code(tile_function(role, dtype, lanes, rows, columns), words_only=True)
 
 
 _FACTORIES = {

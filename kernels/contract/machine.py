@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic
 
+from ..front.instruction import machine_instruction
 from .lanes import I64, load_int64
 
 
-@intrinsic
-def int64_at(typingctx, address, index):
+@machine_instruction()
+def int64_at(builder, address, index):
     """The `index`-th int64 of the table at `address`."""
-
-    def generate(context, builder, signature, values):
-        where = builder.add(values[0], builder.mul(values[1], ir.Constant(I64, 8)))
-        return load_int64(builder, where)
-
-    return types.int64(types.int64, types.int64), generate
+    return load_int64(builder, builder.add(address, builder.mul(index, ir.Constant(I64, 8))))
 
 
-@intrinsic
-def call_address(typingctx, address, arguments):
+@machine_instruction()
+def call_address(builder, address, arguments):
     """Call the C function at `address` with a tuple of int64 `arguments`; it returns nothing."""
-
-    def generate(context, builder, signature, values):
-        numbers = cgutils.unpack_tuple(builder, values[1])
-        function = ir.FunctionType(ir.VoidType(), [I64] * len(numbers))
-        builder.call(builder.inttoptr(values[0], function.as_pointer()), numbers)
-        return context.get_dummy_value()
-
-    return types.none(types.int64, arguments), generate
+    function = ir.FunctionType(ir.VoidType(), [I64] * len(arguments))
+    builder.call(builder.inttoptr(address, function.as_pointer()), arguments)

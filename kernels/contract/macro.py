@@ -19,18 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from numba.core import types
-from numba.extending import intrinsic, register_jitable
-
+from ..front.instruction import machine_instruction
 from .lanes import Lanes
 from .machine import call_address, int64_at
 from .micro import Loop
 from .slots import MACRO, REDUCE
 
-KERNEL_SIGNATURE = types.void(types.CPointer(types.int64), types.int64, types.int64, types.int64)
 
-
-@register_jitable
 def _pack(args, side, first, steps, source, groups, panels):
     """Pack one block of an operand; `side` is its first slot, `MACRO.pack_a` or `MACRO.pack_b`."""
     k_table, starts, items = args[side + 1], args[side + 2], args[side + 3]
@@ -39,7 +34,6 @@ def _pack(args, side, first, steps, source, groups, panels):
     call_address(args[side], (*block, panels, row_bytes, group_bytes))
 
 
-@register_jitable
 def _tiles(args, a, b, c, first, steps, rows, columns):
     """All tiles of a macro-tile over a block of k; `rows`, `columns` are (first, last) groups."""
     s = MACRO
@@ -96,22 +90,16 @@ def contract(args, start, stop, chunk):
             unfinished = first < last
 
 
-@intrinsic(prefer_literal=True)
-def sum_vectors(typingctx, dtype, lanes, source, distance, count, target, width):
+@machine_instruction(literals=2)
+def sum_vectors(builder, dtype, lanes, source, distance, count, target, width):
     """`width` numbers at target = the sum of `count` vectors, `distance` bytes apart, in order."""
-
-    def generate(context, builder, signature, values):
-        vector = Lanes(builder, dtype.literal_value, lanes.literal_value)
-        source, distance, count, target, width = values[2:]
-        mask = vector.mask(width)
-        with Loop(builder, count, [source, vector.zero]) as loop:
-            at, total = loop.values
-            total = builder.fadd(total, vector.load(at, mask))
-            loop.next = [builder.add(at, distance), total]
-        vector.store(loop.values[1], target, mask)
-        return context.get_dummy_value()
-
-    return types.none(dtype, lanes, *[types.int64] * 5), generate
+    vector = Lanes(builder, dtype, lanes)
+    mask = vector.mask(width)
+    with Loop(builder, count, [source, vector.zero]) as loop:
+        at, total = loop.values
+        total = builder.fadd(total, vector.load(at, mask))
+        loop.next = [builder.add(at, distance), total]
+    vector.store(loop.values[1], target, mask)
 
 
 def reduce_function(dtype: str, lanes: int) -> Callable:

@@ -23,9 +23,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic
 
+from ..front.instruction import machine_instruction
 from .lanes import I64, Lanes, int64, load_int64
 
 
@@ -44,9 +43,6 @@ class Tile(NamedTuple):
     c_columns: ir.Value
     rows: ir.Value  # valid rows; the tables repeat the last one beyond
     accumulate: ir.Value  # 1 adds to C, 0 overwrites it
-
-
-TILE_SIGNATURE = types.void(*[types.int64] * len(Tile._fields))
 
 
 class Loop:
@@ -225,22 +221,14 @@ def _store_number(lanes, vector, lane, row, column, width, tile) -> None:
 _EMITTERS = {"outer": _emit_outer, "scattered": _emit_scattered, "dot": _emit_dot}
 
 
-@intrinsic(prefer_literal=True)
-def emit_tile(typingctx, form, dtype, lanes, rows, columns, arguments):
+@machine_instruction(literals=5)
+def emit_tile(builder, form, dtype, lanes, rows, columns, arguments):
     """The code of one tile; all but `arguments`, the tuple of a `Tile`, are literals."""
-    literals = (form, dtype, lanes, rows, columns)
-    name, *vector, row_count, column_count = [literal.literal_value for literal in literals]
-
-    def generate(context, builder, signature, values):
-        tile = Tile(*cgutils.unpack_tuple(builder, values[-1]))
-        _EMITTERS[name](Lanes(builder, *vector), row_count, column_count, tile)
-        return context.get_dummy_value()
-
-    return types.none(*literals, arguments), generate
+    _EMITTERS[form](Lanes(builder, dtype, lanes), rows, columns, Tile(*arguments))
 
 
 def tile_function(form: str, dtype: str, lanes: int, rows: int, columns: int) -> Callable:
-    """The Python function of one tile shape, to be compiled with `TILE_SIGNATURE`."""
+    """The Python function of one tile shape, over int64 words alone."""
 
     def tile(steps, k_table, a, a_rows, b, b_columns, widths, c, c_rows, c_columns, valid, adds):
         reads = (steps, k_table, a, a_rows, b, b_columns, widths)

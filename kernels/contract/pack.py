@@ -23,45 +23,30 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
 
+from ..front.instruction import machine_instruction
 from .lanes import Lanes, int64, load_int64
 from .machine import int64_at
 
-PACK_SIGNATURE = types.void(*[types.int64] * 11)
 
-
-@intrinsic(prefer_literal=True)
-def move_lanes(typingctx, dtype, lanes, source, target, width):
+@machine_instruction(literals=2)
+def move_lanes(builder, dtype, lanes, source, target, width):
     """Copy `width` numbers and write zeros after them, a whole vector in all."""
-
-    def generate(context, builder, signature, values):
-        vector = Lanes(builder, dtype.literal_value, lanes.literal_value)
-        source, target, width = values[2:]
-        vector.store_all(vector.load(source, vector.mask(width)), target)
-        return context.get_dummy_value()
-
-    return types.none(dtype, lanes, *[types.int64] * 3), generate
+    vector = Lanes(builder, dtype, lanes)
+    vector.store_all(vector.load(source, vector.mask(width)), target)
 
 
-@intrinsic(prefer_literal=True)
-def transpose_square(typingctx, dtype, lanes, source, offsets, width, target, row_bytes):
+@machine_instruction(literals=2)
+def transpose_square(builder, dtype, lanes, source, offsets, width, target, row_bytes):
     """Load `width` numbers at source + offsets[i] for lane i; row j of target gets the j-th."""
-
-    def generate(context, builder, signature, values):
-        vector = Lanes(builder, dtype.literal_value, lanes.literal_value)
-        source, offsets, width, target, row_bytes = values[2:]
-        mask = vector.mask(width)
-        columns = [
-            vector.load(builder.add(source, load_int64(builder, offsets, i)), mask)
-            for i in range(vector.count)
-        ]
-        for j, row in enumerate(_transposed(vector, columns)):
-            vector.store_all(row, builder.add(target, builder.mul(row_bytes, int64(j))))
-        return context.get_dummy_value()
-
-    return types.none(dtype, lanes, *[types.int64] * 5), generate
+    vector = Lanes(builder, dtype, lanes)
+    mask = vector.mask(width)
+    columns = [
+        vector.load(builder.add(source, load_int64(builder, offsets, i)), mask)
+        for i in range(vector.count)
+    ]
+    for j, row in enumerate(_transposed(vector, columns)):
+        vector.store_all(row, builder.add(target, builder.mul(row_bytes, int64(j))))
 
 
 def _transposed(vector: Lanes, rows: list[ir.Value]) -> list[ir.Value]:

@@ -7,13 +7,14 @@ it.
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Callable
 from time import perf_counter
 
 import numpy as np
-from numba import njit
-from numba.core import types
-from numba.extending import intrinsic
 
+from .. import cache
+from ..front.instruction import machine_instruction
 from .host import host
 from .lanes import Lanes, int64
 from .micro import Loop
@@ -23,33 +24,34 @@ STEPS = 50_000
 REPEATS = 40
 
 
-@intrinsic(prefer_literal=True)
-def multiply_add_chains(typingctx, dtype, lanes, steps, cell):
+@machine_instruction(literals=2)
+def multiply_add_chains(builder, dtype, lanes, steps, cell):
     """`steps` multiply-adds on each of `CHAINS` vectors made of the number at `cell`."""
+    vector = Lanes(builder, dtype, lanes)
+    number = vector.broadcast(cell)
+    with Loop(builder, steps, [number] * CHAINS) as loop:
+        loop.next = [vector.multiply_add(number, number, chain) for chain in loop.values]
+    total, *rest = loop.values
+    for chain in rest:
+        total = builder.fadd(total, chain)
+    vector.store(total, cell, vector.mask(int64(1)))
 
-    def generate(context, builder, signature, values):
-        vector = Lanes(builder, dtype.literal_value, lanes.literal_value)
-        steps, cell = values[2:]
-        number = vector.broadcast(cell)
-        with Loop(builder, steps, [number] * CHAINS) as loop:
-            loop.next = [vector.multiply_add(number, number, chain) for chain in loop.values]
-        total, *rest = loop.values
-        for chain in rest:
-            total = builder.fadd(total, chain)
-        vector.store(total, cell, vector.mask(int64(1)))
-        return context.get_dummy_value()
 
-    return types.none(dtype, lanes, types.int64, types.int64), generate
+def chains_function(dtype: str, lanes: int) -> Callable:
+    """The function that is timed."""
+
+    def chains(steps, cell):
+        multiply_add_chains(dtype, lanes, steps, cell)
+
+    chains.words_only = True  # type: ignore[attr-defined]
+    return chains
 
 
 def measure_fma_peak(dtype: str) -> float:
     """Operations a second of one core, best of many; a multiply-add counts as two."""
     lanes = host().lanes(dtype)
-
-    def chains(steps, cell):
-        multiply_add_chains(dtype, lanes, steps, cell)
-
-    compiled = njit("void(int64, int64)")(chains)
+    kernel = cache.load_template(f"{__name__}:chains_function", dtype, lanes)
+    compiled = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)(kernel.address)
     cell = np.ones(1, dtype)
     fastest = float("inf")
     for _ in range(REPEATS):

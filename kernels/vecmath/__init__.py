@@ -7,7 +7,7 @@
 
 A function is named OP_TYPE (`exp_f32`, `tanh_f64`, `floor_div_i32`); an emitter asks
 `SCALAR_FUNCTIONS[op, dtype]` for the name. `ULP[op, dtype]` bounds its error. The functions
-themselves need numba, which is imported when the first of them is asked for; the tables do not.
+themselves need llvmlite's IR, imported when the first of them is asked for; the tables do not.
 """
 
 from .table import SCALAR_FUNCTIONS, ULP

@@ -1,4 +1,4 @@
-"""The elementwise functions as names a kernel may call, registered with numba.
+"""The elementwise functions as names a kernel may call.
 
 Each is a plain Python function, which is what a kernel calls under `NUMBA_DISABLE_JIT=1`. Compiled,
 a call appends the body from `table` to the kernel: there is nothing to link and nothing to inline.
@@ -9,23 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numba.core import types
-from numba.core.typing.templates import signature
-from numba.extending import lower_builtin, type_callable
 
+from ..front.instruction import instruction
+from ..front.operands import number
 from .table import PHILOX, ROWS, SCALAR_FUNCTIONS, Row
-from .value import Value
-
-# numba reads the number of parameters of a function from its signature.
-_TYPERS: dict[int, Callable] = {
-    1: lambda sig: lambda x: sig,
-    2: lambda sig: lambda x, y: sig,
-    3: lambda sig: lambda x, y, z: sig,
-}
-
-
-def _numba_type(dtype: str) -> types.Type:
-    return types.boolean if dtype == "bool" else getattr(types, dtype)
 
 
 def _plain_function(name: str, row: Row, dtype: str) -> Callable:
@@ -40,17 +27,12 @@ def _plain_function(name: str, row: Row, dtype: str) -> Callable:
     return function
 
 
-def _register(function: Callable, row: Row, dtype: str, result: types.Type) -> None:
-    operand = _numba_type(dtype)
-    sig = signature(result, *[operand] * row.arity)
-    type_callable(function)(lambda context: _TYPERS[row.arity](sig))
+def _compiled_to(function: Callable, row: Row, dtype: str) -> Callable:
+    @instruction(function)
+    def emit(builder, *operands):
+        return row.body(*(number(builder, x, dtype) for x in operands))
 
-    @lower_builtin(function, *sig.args)
-    def lower(context, builder, sig, operands):
-        values = row.body(*(Value(builder, dtype, x) for x in operands))
-        if isinstance(values, Value):
-            return values.ir
-        return context.make_tuple(builder, sig.return_type, [value.ir for value in values])
+    return function
 
 
 def philox2x32(low, high, key):
@@ -58,10 +40,7 @@ def philox2x32(low, high, key):
     return tuple(word[()] for word in PHILOX.plain(low, high, key))
 
 
-_register(philox2x32, PHILOX, "uint32", types.UniTuple(types.uint32, 2))
-
-FUNCTIONS: dict[str, Callable] = {"philox2x32": philox2x32}
+FUNCTIONS: dict[str, Callable] = {"philox2x32": _compiled_to(philox2x32, PHILOX, "uint32")}
 for (_op, _dtype), _row in ROWS.items():
     _name = SCALAR_FUNCTIONS[_op, _dtype]
-    FUNCTIONS[_name] = _plain_function(_name, _row, _dtype)
-    _register(FUNCTIONS[_name], _row, _dtype, _numba_type(_row.result or _dtype))
+    FUNCTIONS[_name] = _compiled_to(_plain_function(_name, _row, _dtype), _row, _dtype)

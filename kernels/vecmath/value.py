@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from llvmlite import ir
 
+from ..layout import ALIAS_DOMAIN
+
 # Kernels are compiled with `reassoc` and `contract`, which would cancel the error terms of two-sums
 # and of argument reductions, or count them twice. numba gives these flags only to instructions that
 # have none, so ours carry one that allows nothing: `afn` is about calls of functions.
@@ -275,8 +277,6 @@ def _constant_table(module: ir.Module, name: str, table: Sequence[float]) -> ir.
 
 def _operand_scopes(module: ir.Module, count: int = 64) -> ir.Value:
     """Alias scopes of a kernel's first `count` slots; stores to later ones stop vectorisation."""
-    from ..abi import ALIAS_DOMAIN  # loads numba, which is there when something is compiled
-
     domain = module.add_metadata([ALIAS_DOMAIN])
     return module.add_metadata([module.add_metadata([f"slot {k}", domain]) for k in range(count)])
 

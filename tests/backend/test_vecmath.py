@@ -8,13 +8,15 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 import pytest
-from graphgrad.kernels import abi, codegen, vecmath
+from graphgrad.kernels import abi, codegen, numba_front, vecmath
+from graphgrad.kernels.layout import FASTMATH
 from graphgrad.kernels.vecmath.table import FLOAT_FUNCTIONS, FLOATS, INTEGERS, ROWS
 
 from graphgrad.philox import philox2x32_numpy
 
+assert numba_front  # tells numba what the functions are
 jit = numba.njit(error_model="numpy", nogil=True)
-fast = numba.njit(error_model="numpy", nogil=True, fastmath=set(codegen.FASTMATH))
+fast = numba.njit(error_model="numpy", nogil=True, fastmath=set(FASTMATH))
 
 STRIDE, CHUNK = 61, 1 << 14
 APPROXIMATE = [op for op, row in FLOAT_FUNCTIONS.items() if row.arity == 1 and any(row.ulps)]

@@ -1,0 +1,252 @@
+"""Statements of a kernel, and the functions it inlines, as LLVM instructions.
+
+Every local variable is a cell of the stack, which LLVM makes a register again; so a loop or a
+branch needs to know nothing about what is assigned inside.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import linecache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from llvmlite import ir
+
+from ..vecmath.value import Value
+from .cells import Variable, variable
+from .expressions import Expressions, builtin
+from .operands import WORD, Table, Unsupported, is_static, store, truth, word
+
+TABLE = WORD.as_pointer()
+
+
+def translate(function: Callable, symbol: str, words_only: bool = False) -> str:
+    """LLVM's text of a module whose function `symbol` is `function`, with C linkage.
+
+    It takes a table and int64 words, `words_only` leaves out the table, and returns nothing.
+    """
+    module = ir.Module(symbol)
+    count = function.__code__.co_argcount
+    kinds = [WORD if words_only or i else TABLE for i in range(count)]
+    native = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), symbol)
+    native.attributes.add("nounwind")
+    builder = ir.IRBuilder(native.append_basic_block("entry"))
+    given = [Table(x) if x.type == TABLE else Value(builder, "int64", x) for x in native.args]
+    inline(builder, function, given)
+    builder.ret_void()
+    return str(module)
+
+
+def inline(builder: ir.IRBuilder, function: Callable, arguments: Sequence[Any]) -> Any:
+    """The body of `function` at this place; returns its result."""
+    definition = _definition(function)
+    names = [a.arg for a in definition.args.args]
+    if len(names) != len(arguments):
+        raise Unsupported(f"{function.__qualname__} takes {len(names)} arguments")
+    body = _Body(builder, function)
+    for name, value in zip(names, arguments, strict=True):
+        body.bind(name, value)
+    try:
+        body.statements(definition.body)
+    except Unsupported as error:
+        raise Unsupported(f"{error} (in {function.__qualname__})") from error
+    return body.finish()
+
+
+def _definition(function: Callable) -> ast.FunctionDef:
+    code = function.__code__
+    found = _definitions(code.co_filename).get(code.co_firstlineno)
+    if found is None:
+        raise Unsupported(f"no source of {function.__qualname__}")
+    return found
+
+
+@functools.lru_cache(maxsize=64)
+def _definitions(filename: str) -> dict[int, ast.FunctionDef]:
+    """The functions of a source file by their first line."""
+    tree = ast.parse("".join(linecache.getlines(filename)))
+    return {
+        min([node.lineno, *(d.lineno for d in node.decorator_list)]): node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+    }
+
+
+class _Body(Expressions):
+    """One function being translated: its names, and where `return` goes."""
+
+    def __init__(self, builder: ir.IRBuilder, function: Callable) -> None:
+        super().__init__(builder)
+        closure = function.__closure__ or ()
+        cells = zip(function.__code__.co_freevars, (c.cell_contents for c in closure), strict=True)
+        self.outside: Mapping[str, Any] = {**function.__globals__, **dict(cells)}
+        self.names: dict[str, Variable] = {}
+        self.exit = builder.append_basic_block("exit")
+        self.result: Variable | None = None
+        self.loops: list[tuple[ir.Block, ir.Block]] = []  # where continue and break go
+
+    # ---- names
+
+    def bind(self, name: str, value: Any) -> None:
+        """Assign; numbers and pointers get a cell, any other known object is the name's meaning."""
+        known = self.names.get(name)
+        if known is None:
+            known = self.names[name] = variable(self.builder, value)
+        known.put(value)
+
+    def read(self, name: str) -> Any:
+        if name in self.names:
+            return self.names[name].get()
+        return self.outside[name] if name in self.outside else builtin(name)
+
+    def inline(self, function: Callable, arguments: Sequence[Any]) -> Any:
+        return inline(self.builder, function, arguments)
+
+    # ---- statements
+
+    def statements(self, body: Sequence[ast.stmt]) -> None:
+        for statement in body:
+            if self.builder.block.is_terminated:
+                return
+            emit = _STATEMENTS.get(type(statement))
+            if emit is None:
+                kind = type(statement).__name__
+                raise Unsupported(f"line {statement.lineno}: {kind} statements")
+            emit(self, statement)
+
+    def finish(self) -> Any:
+        if not self.builder.block.is_terminated:
+            self.builder.branch(self.exit)
+        self.builder.position_at_end(self.exit)
+        return None if self.result is None else self.result.get()
+
+    def assign(self, target: ast.expr, value: Any) -> None:
+        match target:
+            case ast.Name(id=name):
+                self.bind(name, value)
+            case ast.Subscript(value=base, slice=index):
+                store(self.builder, self.expr(base), self.expr(index), value)
+            case ast.Tuple(elts=parts) if isinstance(value, tuple) and len(parts) == len(value):
+                for part, item in zip(parts, value, strict=True):
+                    self.assign(part, item)
+            case _:
+                raise Unsupported(f"line {target.lineno}: assignment to {ast.unparse(target)}")
+
+    def assign_all(self, statement: ast.Assign) -> None:
+        value = self.expr(statement.value)
+        for target in statement.targets:
+            self.assign(target, value)
+
+    def update(self, statement: ast.AugAssign) -> None:
+        place = statement.target
+        before = self.expr(place)
+        self.assign(place, self.operate(statement.op, before, self.expr(statement.value)))
+
+    def discard(self, statement: ast.Expr) -> None:
+        self.expr(statement.value)
+
+    def leave(self, statement: ast.Return) -> None:
+        if statement.value is not None:
+            value = self.expr(statement.value)
+            if self.result is None:
+                self.result = variable(self.builder, value)
+            self.result.put(value)
+        self.builder.branch(self.exit)
+
+    def choose(self, statement: ast.If) -> None:
+        test = self.expr(statement.test)
+        if is_static(test):
+            self.statements(statement.body if test else statement.orelse)
+            return
+        with self.branches(truth(self.builder, test)) as (then, otherwise):
+            with then():
+                self.statements(statement.body)
+            with otherwise():
+                self.statements(statement.orelse)
+
+    def repeat(self, statement: ast.While) -> None:
+        _refuse_else(statement)
+        head, body, after = self.blocks("while", "do", "after")
+        self.builder.branch(head)
+        self.builder.position_at_end(head)
+        test = self.expr(statement.test)
+        if is_static(test) and test:
+            self.builder.branch(body)
+        else:
+            self.builder.cbranch(truth(self.builder, test), body, after)
+        with self.loop(body, head, after):
+            self.statements(statement.body)
+
+    def count(self, statement: ast.For) -> None:
+        _refuse_else(statement)
+        start, stop, step = self._range(statement.iter)
+        builder = self.builder
+        before = builder.block
+        head, body, latch, after = self.blocks("for", "each", "next", "after")
+        builder.branch(head)
+        builder.position_at_end(head)
+        counter = builder.phi(WORD)
+        counter.add_incoming(start, before)
+        builder.cbranch(builder.icmp_signed("<", counter, stop), body, after)
+        with self.loop(body, latch, after):
+            self.assign(statement.target, Value(builder, "int64", counter))
+            self.statements(statement.body)
+        builder.position_at_end(latch)
+        counter.add_incoming(builder.add(counter, step, flags=["nsw"]), latch)
+        builder.branch(head)
+        builder.position_at_end(after)
+
+    def _range(self, call: ast.expr) -> tuple[ir.Value, ...]:
+        """Start, stop and step, which has to be positive."""
+        if not (isinstance(call, ast.Call) and self.expr(call.func) is range):
+            raise Unsupported(f"line {call.lineno}: a loop over something else than a range")
+        match [self.expr(a) for a in call.args]:
+            case [stop]:
+                start, step = 0, 1
+            case [start, stop]:
+                step = 1
+            case [start, stop, step]:
+                pass
+        if is_static(step) and step < 1:
+            raise Unsupported(f"line {call.lineno}: a range that goes down")
+        return tuple(word(self.builder, x) for x in (start, stop, step))
+
+    @contextmanager
+    def loop(self, body: ir.Block, again: ir.Block, after: ir.Block) -> Iterator[None]:
+        """Emit the body of a loop; `continue` goes to `again`, `break` to `after`."""
+        self.builder.position_at_end(body)
+        self.loops.append((again, after))
+        yield
+        self.loops.pop()
+        if not self.builder.block.is_terminated:
+            self.builder.branch(again)
+        self.builder.position_at_end(after)
+
+    def jump(self, statement: ast.Break | ast.Continue) -> None:
+        again, after = self.loops[-1]
+        self.builder.branch(after if isinstance(statement, ast.Break) else again)
+
+    def nothing(self, statement: ast.stmt) -> None:
+        """`pass`."""
+
+
+_STATEMENTS: dict[type, Callable[[_Body, Any], None]] = {
+    ast.Assign: _Body.assign_all,
+    ast.AugAssign: _Body.update,
+    ast.Expr: _Body.discard,
+    ast.Return: _Body.leave,
+    ast.If: _Body.choose,
+    ast.While: _Body.repeat,
+    ast.For: _Body.count,
+    ast.Break: _Body.jump,
+    ast.Continue: _Body.jump,
+    ast.Pass: _Body.nothing,
+}
+
+
+def _refuse_else(statement: ast.For | ast.While) -> None:
+    if statement.orelse:
+        raise Unsupported(f"line {statement.lineno}: else of a loop")
