@@ -39,6 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 _KERNEL_FILE = re.compile(r"\w+_[0-9a-f]{16,64}\.(py|o)")
 
 
+# Modules of graphgrad.bench.
+_OTHER_MEASUREMENTS = {
+    "cold": "instead, the first step in new processes, with an empty cache and a full one",
+    "memory": "instead, how far a step's peak lies above the idle process",
+    "scaling": "instead, one thread beside all",
+}
+
+
 class CommandError(Exception):
     """What was asked for cannot be done; the text says why."""
 
@@ -76,13 +84,18 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument(
         "--peers", metavar="NAMES", default="torch,torch.compile,jax", help="or fewer, or none"
     )
-    bench.add_argument(
+    instead = bench.add_mutually_exclusive_group()
+    instead.add_argument(
         "--profile",
         nargs="?",
         choices=("kernels", "rows"),
         const="kernels",
         help="instead, the compiled steps' time by kernel, or row by row",
     )
+    for name, what in _OTHER_MEASUREMENTS.items():
+        instead.add_argument(
+            f"--{name}", dest="measure", action="store_const", const=name, help=what
+        )
     bench.set_defaults(run=_bench)
 
     cache = commands.add_parser("cache", help="where compiled kernels live")
@@ -134,17 +147,20 @@ def _load(spec: str) -> Any:
 
 
 def _bench(options: argparse.Namespace) -> None:
-    from graphgrad.bench import run
-
-    if options.profile:
-        text, record = _profile(options)
-    else:
-        peers = [name for name in options.peers.split(",") if name and name != "none"]
-        table = run(options.only, peers, options.threads, options.group, _progress)
-        text, record = str(table), table.json()
+    text, record = _profile(options) if options.profile else _measured(options)
     print(text)
     if options.json:
         pathlib.Path(options.json).write_text(record + "\n", encoding="utf-8")
+
+
+def _measured(options: argparse.Namespace) -> tuple[str, str]:
+    module = importlib.import_module(f"graphgrad.bench.{options.measure or 'runner'}")
+    arguments = [options.only, options.threads, options.group, _progress]
+    if options.measure not in ("memory", "scaling"):
+        peers = [name for name in options.peers.split(",") if name and name != "none"]
+        arguments.insert(1, peers)
+    result = module.run(*arguments)
+    return str(result), result.json()
 
 
 def _profile(options: argparse.Namespace) -> tuple[str, str]:

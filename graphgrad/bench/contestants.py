@@ -30,6 +30,23 @@ class Contestant:
     prepare: Callable[[Workload], Step | None]
 
 
+class Compiler:
+    """``graphgrad.compile`` that remembers what it made."""
+
+    def __init__(self) -> None:
+        self.functions: list[Any] = []
+
+    def __call__(self, function: Any) -> Any:
+        self.functions.append(graphgrad.compile(function))
+        return self.functions[-1]
+
+    def programs(self) -> list[Any]:
+        """The program of each function's busiest trace."""
+        traces = [[e for group in f.entries.values() for e in group] for f in self.functions]
+        busiest = [max(entries, key=lambda e: e.calls) for entries in traces if entries]
+        return [entry.executable.program for entry in busiest]
+
+
 def ours(ways: Sequence[str]) -> list[Contestant]:
     """graphgrad, in each of the ``ways``."""
     decorators = {"written": _as_written, "compiled": graphgrad.compile}
@@ -41,12 +58,17 @@ def rivals(names: Sequence[str], threads: int) -> tuple[list[Contestant], list[s
 
     Raises ValueError for a name that is none.
     """
+    absent = missing(names)
+    makers = {"torch": _torch, "torch.compile": _torch_compile, "jax": _jax}
+    return [makers[name](threads) for name in names if name not in absent], absent
+
+
+def missing(names: Sequence[str]) -> list[str]:
+    """Those of the peers that are not installed; ValueError for a name that is no peer."""
     for name in names:
         if name not in PEERS:
             raise ValueError(f"unknown peer {name!r}; peers are {', '.join(PEERS)}")
-    absent = [name for name in names if not importlib.util.find_spec(PEERS[name])]
-    makers = {"torch": _torch, "torch.compile": _torch_compile, "jax": _jax}
-    return [makers[name](threads) for name in names if name not in absent], absent
+    return [name for name in names if not importlib.util.find_spec(PEERS[name])]
 
 
 def available() -> int:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import graphgrad
-from graphgrad.bench.contestants import available, cores
+from graphgrad.bench.contestants import Compiler, available, cores
 from graphgrad.bench.machine import Machine, measured
 from graphgrad.bench.report import duration, markdown
 from graphgrad.bench.workload import Step, Workload
@@ -104,29 +104,16 @@ def profile(workload: Workload, threads: int) -> Profile:
     threads = threads or available()
     with cores(threads):
         machine = measured(threads)
-        made: list[Any] = []
-
-        def compile(function: Any) -> Any:
-            made.append(graphgrad.compile(function))
-            return made[-1]
-
-        step = workload.build(graphgrad, compile)
+        compiler = Compiler()
+        step = workload.build(graphgrad, compiler)
         for _ in range(_WARM_UP):
             step()
         plain = statistics.median(_timed(step) for _ in range(_REPEATS))
-        (program,) = _programs(made)
+        (program,) = compiler.programs()
         with recording(program) as record:
             for _ in range(_REPEATS):
                 step()
     return Profile(workload.name, machine, plain, [_line(row, machine) for row in record.rows()])
-
-
-def _programs(functions: Iterable[Any]) -> Iterable[Any]:
-    """The program of each function's latest trace."""
-    for function in functions:
-        yield max(
-            (e for entries in function.entries.values() for e in entries), key=lambda e: e.calls
-        ).executable.program
 
 
 def _timed(step: Step) -> float:

@@ -66,11 +66,11 @@ class Table:
             label: functools.partial(_time, label) for label in (*ways, *peers)
         }
         if peers and "compiled" in ran:
-            columns["compiled/best"] = lambda row: _shown(row.over_best(), ".2f")
+            columns["compiled/best"] = lambda row: shown(row.over_best(), ".2f")
         if "torch" in ran and "written" in ran:
-            columns["written/torch"] = lambda row: _shown(row.ratio("written", "torch"), ".2f")
+            columns["written/torch"] = lambda row: shown(row.ratio("written", "torch"), ".2f")
         if any(row.share() for row in self.rows):
-            columns["FMA peak"] = lambda row: _shown(row.share(), ".0%")
+            columns["FMA peak"] = lambda row: shown(row.share(), ".0%")
         rows = [[row.name, *(show(row) for show in columns.values())] for row in self.rows]
         return [["", *columns], *rows]
 
@@ -124,7 +124,7 @@ def _time(label: str, row: Row) -> str:
     return duration(row.seconds.get(label))
 
 
-def _shown(number: float | None, form: str) -> str:
+def shown(number: float | None, form: str) -> str:
     return "–" if number is None else format(number, form)
 
 

@@ -67,12 +67,12 @@ def _measure(workload: Workload, contestants: Sequence[Contestant], threads: int
     prepared = {c.label: c.prepare(workload) for c in contestants}
     steps = {label: step for label, step in prepared.items() if step}
     _check(workload, steps)
-    counts = {label: _block_length(step) for label, step in steps.items()}
+    counts = {label: block_length(step) for label, step in steps.items()}
     times: dict[str, list[float]] = {label: [] for label in steps}
     peak = 0.0
     for _ in range(_ROUNDS):
         for label, step in steps.items():
-            times[label].append(_block(step, counts[label]))
+            times[label].append(block(step, counts[label]))
         if workload.flops:
             # In turns too: a shared machine's clock changes within seconds.
             peak = max(peak, threads * core_flops())
@@ -101,7 +101,7 @@ def _values(result: Any) -> np.ndarray:
     return np.array(result.detach().numpy() if hasattr(result, "detach") else result)
 
 
-def _block_length(step: Step) -> int:
+def block_length(step: Step) -> int:
     """How many steps fill a block, once everything is warm."""
     start = time.perf_counter()
     for done in range(_WARM_UP):
@@ -109,12 +109,12 @@ def _block_length(step: Step) -> int:
             break
         step()
     count = 1
-    while (seconds := _block(step, count) * count) < _BLOCK_SECONDS / 2:
+    while (seconds := block(step, count) * count) < _BLOCK_SECONDS / 2:
         count *= 2
     return max(1, round(count * _BLOCK_SECONDS / seconds))
 
 
-def _block(step: Step, count: int) -> float:
+def block(step: Step, count: int) -> float:
     start = time.perf_counter()
     for _ in range(count):
         step()
