@@ -14,13 +14,46 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphgrad import ir, lang, vjp
-from graphgrad.errors import Origin
+from graphgrad.errors import SUM, Origin
 from graphgrad.ir import Graph, Node
 
 # What a backward graph recomputes instead of saving: nothing is read from memory for it.
 _FREE = frozenset({"scalar", "constant", "iota"})
 _VIEWS = frozenset({"reshape", "permute", "expand", "slice", "flip", "window"})
 BACKWARD = "backward"
+
+# Backward functions are named as PyTorch names them: by its function, not by our primitive.
+_NAMES = {
+    "reshape": "View",
+    "int_pow": "Pow",
+    "cast": "ToCopy",
+    "identity": "Clone",
+    "max": "Amax",
+    "min": "Amin",
+    "concat": "Cat",
+    "where": "Where",
+    "pad": "ConstantPadNd",
+    "window": "Unfold",
+    "slice_update": "CopySlices",
+    "abs": "Abs",
+    "log1p": "Log1P",
+    "index": "Index",
+    "scatter_add": "ScatterAdd",
+}
+_PRODUCTS: dict[Any, str] = {(1, 1): "Dot", (2, 1): "Mv", (2, 2): "Mm"}
+_PLAIN = frozenset({"CopySlices"})
+
+
+def backward_name(primitive: str, attrs: dict[str, Any], inputs: Sequence[Any]) -> str:
+    """What PyTorch calls the gradient: ``AddBackward0``, ``SumBackward1`` when axes were given."""
+    name = _NAMES.get(primitive) or "".join(p.capitalize() for p in primitive.split("_"))
+    if name in _PLAIN:
+        return name
+    if primitive == "dot_general":
+        return f"{_PRODUCTS.get(tuple(len(x.shape) for x in inputs), 'Bmm')}Backward0"
+    partial = "axes" in attrs and primitive in ("sum", "prod")
+    number = 1 if partial and len(attrs["axes"]) < len(inputs[0].shape) else 0
+    return f"{name}Backward{number}"
 
 
 def vjp_nodes(
@@ -63,7 +96,11 @@ def _depends(order: Sequence[Node], wrt: Sequence[Node]) -> set[Node]:
 
 
 def _accumulate(total: dict[Node, Node], x: Node, g: Node) -> None:
-    total[x] = lang.add(total[x], g) if x in total else g
+    if x not in total:
+        total[x] = g
+        return
+    with ir.of_output(SUM):
+        total[x] = lang.add(total[x], g)
 
 
 def _pull_each(x: Node, g: Any, live: set[Node], total: dict[Node, Node]) -> None:
@@ -93,7 +130,10 @@ class _provenance:
 
     def __init__(self, x: Node) -> None:
         o = x.origin
-        self.origin = Origin(o.code, o.offset, o.module, o.composite, BACKWARD)
+        name = backward_name(x.op.name, x.attrs, x.inputs)
+        if o.composite:
+            name = f"{o.composite}Backward0"
+        self.origin = Origin(o.code, o.offset, o.module, o.composite, BACKWARD, name)
 
     def __enter__(self) -> None:
         self.before = ir.set_origin(lambda: self.origin)

@@ -296,7 +296,9 @@ class _Tracing:
         joint = self.gradient
         needs = tuple(inputs.index(x) for x in self._differentiated().values())
         tracked = [i in joint.cotangents for i in range(cut.outputs)]
-        return GraphWay("CompiledFunctionBackward", cut, needs, tracked, _no_replay)
+        way = GraphWay("CompiledFunctionBackward", cut, needs, tracked, _no_replay)
+        way.own_lines = True
+        return way
 
 
 @dataclass
@@ -332,6 +334,7 @@ class _BrokenWay:
     """The history of results that the compiled function used up: ``backward`` raises its error."""
 
     graphable, composite, outputs, needs, inputs, saves = True, "", 1, (), (), ()
+    own_lines, numbers = False, ()
     kind = record.kind("CompiledFunctionBackward")
 
     def __init__(self, text: str) -> None:

@@ -157,7 +157,8 @@ def _run(name: str, operands: Sequence[Tensor], **attrs: Any) -> list[Tensor]:
     """The node's results: traced where a trace is, else as a composite of one node."""
     if state.trace is not None:
         return list(_results(name, operands, attrs))
-    known = _Attributes(attrs)
+    # In anomaly mode equal bodies at different lines are kept apart: errors name their lines.
+    known = _Attributes(attrs, () if state.plain else _lines(attrs))
     results = _COMPOSITES[name](*operands, known)
     return list(results)
 
@@ -165,14 +166,22 @@ def _run(name: str, operands: Sequence[Tensor], **attrs: Any) -> list[Tensor]:
 class _Attributes(dict[str, Any]):
     """A node's attributes as a composite's static argument: equal when graphs are."""
 
+    def __init__(self, attrs: dict[str, Any], lines: tuple[Any, ...]) -> None:
+        super().__init__(attrs)
+        self.lines = lines
+
     def key(self) -> tuple[Any, ...]:
-        return tuple(v.key() if isinstance(v, Graph) else v for v in self.values())
+        return (*(v.key() if isinstance(v, Graph) else v for v in self.values()), self.lines)
 
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(self.key())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Attributes) and self.key() == other.key()
+
+
+def _lines(attrs: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(x.origin for v in attrs.values() if isinstance(v, Graph) for x in v)
 
 
 def _results(name: str, operands: Sequence[Tensor], attrs: dict[str, Any]) -> tuple[Tensor, ...]:

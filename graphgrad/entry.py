@@ -18,6 +18,7 @@ from graphgrad.ir import Graph
 from graphgrad.tensor.composite import GraphWay, graph_record
 from graphgrad.tensor.core import Tensor, wrap
 from graphgrad.tensor.plan import apply
+from graphgrad.tensor.state import state
 from graphgrad.tree import unflatten
 
 Leaves = Sequence[Any]
@@ -45,6 +46,16 @@ class Source:
             return self.cell
         owner = self.owner(leaves)
         return owner._array if self.kind == "tensor" else owner._grad._array  # type: ignore
+
+    def label(self, name: str, role: str) -> str:
+        """How an error calls it."""
+        if self.kind == "number":
+            return "a number of the optimizer"
+        of = "the gradient of " if self.kind == "grad" else ""
+        if self.argument >= 0:
+            return f"{of}input {self.argument}"
+        known = f"{role} '{name}'" if name and not of else ""
+        return known or f"{of}a tensor that the function reads"
 
     def owner(self, leaves: Leaves) -> Any:
         """The tensor that is read, or whose ``.grad`` is."""
@@ -121,9 +132,7 @@ class Entry:
         strided = [(i, x) for i, x in enumerate(arrays) if not x.flags.c_contiguous]
         for i, x in strided:
             arrays[i] = np.array(x, order="C")
-        for source in self.replaced():
-            source.owner(leaves)._grad = None
-        outputs = (self.executable.ready() or self.executable)(arrays)
+        outputs = self._outputs(leaves, arrays)
         self._write_back(leaves, arrays, strided)
         for source, number in self.grads:
             source.owner(leaves)._grad = None if number is None else wrap(outputs[number])
@@ -136,6 +145,20 @@ class Entry:
         """
         read = {(id(s.tensor), s.argument) for s, _ in self.grads_read}
         return [s for s, _ in self.grads if (id(s.tensor), s.argument) not in read]
+
+    def _outputs(self, leaves: Leaves, arrays: list[Any]) -> list[Any]:
+        if state.plain:
+            for source in self.replaced():
+                source.owner(leaves)._grad = None
+            return (self.executable.ready() or self.executable)(arrays)
+        # Beyond the results and effects lie values that backward reads, which nobody sees.
+        seen = None if self.way is None else self.way.outputs
+        return state.watch.run(self.executable, self.graph, arrays, self._labels(), seen)
+
+    def _labels(self) -> list[str]:
+        """What the program's inputs are to the user."""
+        pairs = zip(self.sources, self.graph.inputs, strict=True)
+        return [s.label(x.attrs["name"], x.attrs["role"]) for s, x in pairs]
 
     def returned(self, leaves: Leaves, outputs: list[Any]) -> Any:
         """What the function returns, from the program's outputs."""

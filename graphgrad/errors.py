@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import linecache
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 from types import CodeType, FrameType
 from typing import Any
 
@@ -36,19 +38,48 @@ class TraceError(GraphError):
     """Something a static graph cannot hold, met while tracing."""
 
 
+class AnomalyError(GraphError):
+    """A NaN, met in anomaly mode; the message names the operation that made the first one."""
+
+
 class VerificationError(AssertionError):
     """A graph that breaks the type rules, or a kernel that disagrees with the interpreter."""
 
 
+# The output of an Origin that adds up gradients which reach one value by several ways.
+SUM = -2
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where in the user's program, and in which module, an operation was called."""
+    """Where in the user's program, and in which module, an operation was called.
+
+    What belongs to a gradient points at the line it derives from: ``record`` is PyTorch's name of
+    the backward function, ``output`` the operand whose gradient it is (or SUM). What a user's own
+    backward does is at a line of its own, and derives from ``parent``. ``sequence`` counts up.
+    """
 
     code: CodeType | None = None
     offset: int = -1
     module: str = ""
     composite: str = ""
     phase: str = ""
+    record: str = field(default="", compare=False)
+    output: int = field(default=-1, compare=False)
+    parent: Origin | None = field(default=None, compare=False)
+    sequence: int = field(default_factory=count().__next__, compare=False, repr=False)
+
+    def of_output(self, output: int) -> Origin:
+        """The same place, for the gradient of one operand."""
+        place = (self.code, self.offset, self.module, self.composite, self.phase)
+        return Origin(*place, self.record, output, self.parent)
+
+    def quote(self) -> str:
+        """``"train.py", line 12, in step: y = x.log()``"""
+        if self.code is None:
+            return "(line unknown)"
+        text = linecache.getline(self.file, self.line).strip()
+        return f'"{self.file}", line {self.line}, in {self.function}: {text}'
 
     @property
     def file(self) -> str:

@@ -125,6 +125,24 @@ def set_origin(source: Callable[[], Origin] | None) -> Callable[[], Origin] | No
     return before
 
 
+class of_output:
+    """Nodes made inside belong to the gradient of operand ``number`` (SUM: to no function's)."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __enter__(self) -> None:
+        self.before = _origin
+        if _origin is not None:
+            set_origin(self._narrowed)
+
+    def __exit__(self, *_: Any) -> None:
+        set_origin(self.before)
+
+    def _narrowed(self) -> Origin:
+        return self.before().of_output(self.number)  # type: ignore[misc]
+
+
 def input(shape: Shape, dtype: DType, name: str = "", role: str = "input") -> Node:
     """A graph input; role: input, parameter, buffer, state, scalar, saved, cotangent."""
     return Node(PRIMITIVES["input"], (), {"name": name, "role": role}, (tuple(shape), dtype))

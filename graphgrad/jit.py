@@ -67,8 +67,8 @@ class Compiled:
             functools.update_wrapper(self, function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if state.trace is not None:
-            return self.__wrapped__(*args, **kwargs)
+        if not state.plain:
+            return self._not_plain(args, kwargs)
         if self.replay is not None and not kwargs:
             result = self.replay(args)
             if result is not MISS:
@@ -78,6 +78,13 @@ class Compiled:
         result = entry.run(leaves)
         self.replay = replay_of(entry)
         return result
+
+    def _not_plain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call inside another trace, which it becomes a part of, or in anomaly mode."""
+        if state.trace is not None:
+            return self.__wrapped__(*args, **kwargs)
+        leaves, shape = flatten((args, kwargs))
+        return self._find(leaves, shape).run(leaves)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """As a method: one compiled function per instance, so that guards watch that instance."""

@@ -8,7 +8,11 @@ from typing import Any
 import numpy as np
 
 from graphgrad import dtypes
-from graphgrad.autograd.anomaly import is_anomaly_enabled
+from graphgrad.autograd.anomaly import (
+    is_anomaly_check_nan_enabled,
+    is_anomaly_enabled,
+    set_anomaly_enabled,
+)
 from graphgrad.config import config
 from graphgrad.device import CPU, device
 from graphgrad.dtypes import DType
@@ -109,6 +113,8 @@ _CALLABLE = (
     set_float32_matmul_precision,
     get_float32_matmul_precision,
     is_anomaly_enabled,
+    is_anomaly_check_nan_enabled,
+    set_anomaly_enabled,
 )
 
 NAMES: dict[str, Any] = {d.name: d for d in dtypes.ALL}

@@ -50,12 +50,13 @@ class Trace:
         self._written: dict[Storage, None] = {}
 
     def __enter__(self) -> Trace:
-        self.parent, state.trace = state.trace, self
+        self.parent = state.trace
+        state.set_trace(self)
         self._origin = ir.set_origin(self._here)
         return self
 
     def __exit__(self, *_: Any) -> None:
-        state.trace = self.parent
+        state.set_trace(self.parent)
         ir.set_origin(self._origin)
         for leaf, before in self._grads_before.items():
             self.grads[leaf] = leaf._grad
@@ -224,9 +225,9 @@ def current() -> Trace | None:
 def suspended() -> Iterator[None]:
     """Run eager code for real inside a trace (an optimizer that makes its state, say)."""
     trace, origin = state.trace, ir.set_origin(None)
-    state.trace = None
+    state.set_trace(None)
     try:
         yield
     finally:
-        state.trace = trace
+        state.set_trace(trace)
         ir.set_origin(origin)

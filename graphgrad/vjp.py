@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from graphgrad import ir
 from graphgrad.dtypes import int64
 from graphgrad.lang import (
     add,
@@ -420,8 +421,9 @@ def pull(name: str, operand: int, g: Value, call: Any, values: Mapping[str, Valu
     if function is None:
         raise NotImplementedError(f"{name} has no gradient for operand {operand}")
     extra = {"call": call} if _reads_call(name, operand) else {}
-    pulled = function(g, **{k: values[k] for k in saves(name, operand)}, **extra)
-    return unbroadcast(pulled, call.inputs[operand].shape) if name in ELEMENTWISE else pulled
+    with ir.of_output(operand):
+        pulled = function(g, **{k: values[k] for k in saves(name, operand)}, **extra)
+        return unbroadcast(pulled, call.inputs[operand].shape) if name in ELEMENTWISE else pulled
 
 
 def _concat_part(g: Value, call: Any, operand: int) -> Value:

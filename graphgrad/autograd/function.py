@@ -23,6 +23,7 @@ from typing import Any
 
 from graphgrad.tensor import record
 from graphgrad.tensor.core import Tensor, alias
+from graphgrad.tensor.hooks import users_code
 from graphgrad.tensor.plan import Type, edge_of, locate
 from graphgrad.tensor.state import no_grad, state
 
@@ -129,7 +130,9 @@ def _recorded(
         else y
         for y in outputs
     )
-    way = FunctionWay(cls, ctx, len(args), tuple(i for i, _ in tensors), fresh)
+    among_tensors = [sum(isinstance(x, Tensor) for x in args[:i]) for i, _ in tensors]
+    needing = tuple(i for i, _ in tensors)
+    way = FunctionWay(cls, ctx, len(args), needing, tuple(among_tensors), fresh)
     rec = record.make(way, (), (), [edge_of(x) for _, x in tensors])
     ctx._record = rec
     locate(rec)
@@ -144,15 +147,24 @@ class FunctionWay:
     """Differentiates by calling the user's ``backward``."""
 
     graphable = False
+    own_lines = False
     saves = ("context",)
     composite = ""
 
     def __init__(
-        self, cls: Any, ctx: FunctionCtx, count: int, needs: tuple[int, ...], outputs: Sequence[Any]
+        self,
+        cls: Any,
+        ctx: FunctionCtx,
+        count: int,
+        needs: tuple[int, ...],
+        numbers: tuple[int, ...],
+        outputs: Sequence[Any],
     ) -> None:
         self.kind = record.kind(f"{cls.__name__}Backward")
         self.cls, self.ctx, self.needs, self.count = cls, ctx, needs, count
         self.inputs = [None] * count
+        # Outputs of the backward function are counted over the arguments that are tensors.
+        self.numbers = numbers
         self.outputs = len(outputs)
         self._results = [Type(tuple(y.shape), y.dtype) for y in outputs]
 
@@ -169,7 +181,8 @@ class FunctionWay:
         """The user's gradients of the arguments that want one."""
         if self.ctx._materialise:
             cotangents = [self._zeros(i) if g is None else g for i, g in enumerate(cotangents)]
-        pulled = self.cls.backward(self.ctx, *cotangents)
+        with users_code(self.ctx._record):
+            pulled = self.cls.backward(self.ctx, *cotangents)
         pulled = pulled if isinstance(pulled, tuple) else (pulled,)
         if len(pulled) < self.count or any(g is not None for g in pulled[self.count :]):
             raise RuntimeError(

@@ -20,6 +20,7 @@ from graphgrad.functional._arguments import legacy_reduction, resolve_reduction
 from graphgrad.functional.normalization import pairwise_distance
 from graphgrad.tensor import Tensor
 from graphgrad.tensor.composite import composite
+from graphgrad.tensor.state import as_one
 
 Flag = bool | None
 
@@ -143,6 +144,7 @@ def huber_loss(
     return _weighted(_huber(input, target, "none", float(delta)), weight, reduction)
 
 
+@as_one
 def poisson_nll_loss(
     input: Tensor,
     target: Tensor,

@@ -103,7 +103,7 @@ class Update:
         numbers, group = self.optimizer.numbers, self.group
         values = [np.array(numbers[name](group, steps), dtype.numpy) for name, dtype in names]
         packed = [a if a.flags.c_contiguous else a.copy() for a in arrays]
-        program([*values, *packed])
+        _call(program, [*values, *packed], [n for n, _ in names], len(rows))
         for a, b in zip(arrays, packed, strict=True):
             if a is not b:
                 np.copyto(a, b)
@@ -156,6 +156,17 @@ def _build(
         inputs += nodes
     aliases = {i: len(scalars) + place for i, place in enumerate(replaced)}
     return compile_graph(ir.Graph([*scalars, *inputs], outputs, "step"), aliases), names
+
+
+def _call(program: Executable, arrays: list[Any], numbers: Sequence[str], rows: int) -> None:
+    if state.plain:
+        program(arrays)
+        return
+    width = (len(arrays) - len(numbers)) // rows
+    kinds = ["parameter {}", "the gradient of parameter {}"]
+    kinds += ["the optimizer's state of parameter {}"] * (width - 2)
+    labels = [kind.format(i) for i in range(rows) for kind in kinds]
+    state.watch.run(program, program.graph, arrays, [*numbers, *labels])
 
 
 def _mark_written(tensors: Iterable[Tensor]) -> None:

@@ -7,6 +7,7 @@ import math
 from graphgrad import dtypes
 from graphgrad.dtypes import FLOAT, INTEGER
 from graphgrad.tensor.core import Tensor, both
+from graphgrad.tensor.state import as_one
 
 
 @both
@@ -50,6 +51,7 @@ def signbit(input: Tensor) -> Tensor:
 
 
 @both
+@as_one
 def isclose(
     input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
 ) -> Tensor:

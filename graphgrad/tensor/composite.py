@@ -41,9 +41,8 @@ def composite(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
         @functools.wraps(function)
         def operation(*args: Any, **static: Any) -> Any:
-            trace = state.trace
-            if trace is not None:
-                return _inlined(trace, name, function, args, static)
+            if not state.plain and state.trace is not None:
+                return _inlined(state.trace, name, function, args, static)
             key, tensors = _key(args, static)
             found = table.get(key)
             if found is None:
@@ -107,7 +106,10 @@ class Composite:
 
     def __call__(self, tensors: list[Tensor]) -> Any:
         tensors = [*tensors, *self.captured] if self.captured else tensors
-        results = self.program.run([x._array for x in tensors])
+        arrays = [x._array for x in tensors]
+        results = self.program.run(arrays)
+        if not state.plain:
+            state.watch.program(self.program.graph, arrays, results[: self.count])
         outputs = [wrap(y) for y in results[: self.count]]
         if self.way is not None:
             graph_record(self.way, tensors, outputs, results)
@@ -200,6 +202,7 @@ class GraphWay:
     """
 
     graphable = True
+    own_lines = False
     saves = ("values",)
 
     def __init__(
@@ -216,6 +219,11 @@ class GraphWay:
         self.inputs = [Type(x.shape, x.dtype) for x in cut.forward.inputs]
         self.outputs = cut.outputs
         self.program = Promoted(cut.backward)
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Which outputs of the backward function ``pull`` returns."""
+        return self.needs
 
     def results(self) -> list[Type]:
         return [Type(y.shape, y.dtype) for y in self.cut.forward.outputs[: self.outputs]]
@@ -244,8 +252,11 @@ class GraphWay:
             nodes = [trace.node(g) if isinstance(g, Tensor) else g for g in given]
             return [tracer(g, trace) for g in ir.inline(self.cut.backward, [*values, *nodes])]
         if any(isinstance(g, Tensor) for g in given):
-            arrays = [g._array if isinstance(g, Tensor) else literal(g) for g in given]
-            return [wrap(g) for g in self.program.run([*values, *arrays])]
+            arrays = [*values, *(g._array if isinstance(g, Tensor) else literal(g) for g in given)]
+            results = self.program.run(arrays)
+            if not state.plain:
+                state.watch.program(self.cut.backward, arrays, results, self.own_lines)
+            return [wrap(g) for g in results]
         return ir.inline(self.cut.backward, [*values, *given])
 
     def _zeros(self, i: int) -> Node:

@@ -36,7 +36,7 @@ def binary(name: str, result: Callable[[DType], DType] = lambda d: d) -> Callabl
         x = input._array
         if isinstance(other, Tensor):
             y = other._array
-            if x is None or y is None or state.trace is not None:
+            if x is None or y is None or not state.plain:
                 return _joined_binary(name, result, input, other)
             plan = table.get((x.shape, y.shape, x.dtype, y.dtype))
             if plan is None:
@@ -45,7 +45,7 @@ def binary(name: str, result: Callable[[DType], DType] = lambda d: d) -> Callabl
             stamp = other._storage
         else:
             y = other
-            if x is None or state.trace is not None:
+            if x is None or not state.plain:
                 return _joined_binary(name, result, input, other)
             plan = table.get((x.shape, other.__class__, x.dtype))
             if plan is None:
@@ -155,7 +155,7 @@ def unary(name: str, result: Callable[[DType], DType]) -> Callable[..., Any]:
 
     def operation(input: Any) -> Tensor:
         x = input._array
-        if x is None or state.trace is not None:
+        if x is None or not state.plain:
             return _converted_unary(name, result, input)
         plan = table.get((x.shape, x.dtype))
         if plan is None:
@@ -208,7 +208,7 @@ def integer_power() -> Callable[..., Any]:
 
     def operation(input: Tensor, exponent: int) -> Tensor:
         x = input._array
-        if x is None or state.trace is not None:
+        if x is None or not state.plain:
             return apply("int_pow", input, exponent=exponent)
         plan = table.get((x.shape, x.dtype, exponent))
         if plan is None:

@@ -8,17 +8,21 @@ anomaly mode and tracing run the same walk over tensors instead, one operation a
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from graphgrad import ir, lang
-from graphgrad.errors import Origin, TraceError
+from graphgrad.errors import SUM, Origin, TraceError
 from graphgrad.ir import Graph, Node
 from graphgrad.tensor.core import Tensor, tracer, wrap
+from graphgrad.tensor.hooks import after_hooks, before_hooks, tensor_hooks
+from graphgrad.tensor.plan import literal
 from graphgrad.tensor.programs import Promoted
 from graphgrad.tensor.record import Record, place
 from graphgrad.tensor.state import enable_grad, no_grad, state
@@ -72,9 +76,23 @@ def run(
             return _run_traced(state.trace, order, roots, targets, retain)
         return _run_program(order, roots, targets, retain)
     mode = enable_grad if create_graph else no_grad
-    with mode():
+    with mode(), _watched():
         given = [(edge, _ones(edge) if g is None else g) for edge, g in roots]
         return _Walk(targets, _Revived(create_graph)).run(order, given, retain)
+
+
+@contextlib.contextmanager
+def _watched() -> Iterator[None]:
+    """What runs inside is backward to anomaly mode: the gradients themselves, and hooks."""
+    watch = state.watch
+    if watch is None:
+        yield
+        return
+    watch.passes += 1
+    try:
+        yield
+    finally:
+        watch.passes -= 1
 
 
 def _type_of(edge: Edge) -> tuple[Any, Any]:
@@ -93,7 +111,8 @@ def _ones(edge: Edge) -> Tensor:
 
 def _is_plain(order: Sequence[Record]) -> bool:
     """Whether nobody but the leaves looks at what happens on the way."""
-    return not state.anomaly and all(rec.way.graphable and not rec._hooks for rec in order)
+    watched = state.watch is not None and state.trace is None
+    return not watched and all(rec.way.graphable and not rec._hooks for rec in order)
 
 
 # ----------------------------------------------------------------------------------------- the walk
@@ -107,6 +126,7 @@ class _Walk:
         self.found: dict[Edge, Any] = {}
         self.targets = None if targets is None else set(targets)
         self.values = values
+        self.watch = state.watch if state.trace is None else None
 
     def run(
         self, order: Sequence[Record], roots: Sequence[tuple[Edge, Any]], retain: bool
@@ -128,7 +148,7 @@ class _Walk:
         """The finished cotangent of one result, after its hooks."""
         g = self.totals.pop((rec, number), None)
         if g is not None and rec._hooks:
-            g = _tensor_hooks(rec._hooks, number, g)
+            g = tensor_hooks(rec._hooks, number, g)
         if g is not None and self.targets is not None and (rec, number) in self.targets:
             self.found[rec, number] = g
         return g
@@ -136,34 +156,45 @@ class _Walk:
     def _step(self, rec: Record, cotangents: list[Any], useful: set[Record], retain: bool) -> None:
         with _at(rec):
             if rec._hooks:
-                cotangents = _before_hooks(rec._hooks, cotangents)
-            pulled = rec.way.pull(cotangents, self.values.saved(rec))
+                cotangents = before_hooks(rec._hooks, cotangents)
+            pull = rec.way.pull if self.watch is None else partial(self.watch.pull, rec)
+            pulled = pull(cotangents, self.values.saved(rec))
+            if isinstance(self.values, _Revived):
+                pulled = [self.values.tensor(g) for g in pulled]
             if rec._hooks:
-                pulled = _after_hooks(rec, pulled, cotangents)
-            if state.anomaly:
-                _check_nan(rec, pulled)
+                pulled = after_hooks(rec, pulled, cotangents)
             if not retain:
                 rec.free()
             for edge, g in zip(rec.edges, pulled, strict=True):
                 if g is not None and (edge[0] in useful or self._is_wanted(edge)):
-                    self._add(edge, g)
+                    self._add(edge, g, rec)
 
-    def _add(self, edge: Edge, g: Any) -> None:
+    def _add(self, edge: Edge, g: Any, rec: Any = None) -> None:
         before = self.totals.get(edge)
-        self.totals[edge] = g if before is None else lang.add(before, g)
+        if before is None:
+            self.totals[edge] = g
+        elif self.watch is None or rec is None:
+            with ir.of_output(SUM):
+                self.totals[edge] = lang.add(before, g)
+        else:
+            self.totals[edge] = self.watch.add(rec, before, g)
 
 
 class _at:
     """What is made inside points at the line of the record that is being differentiated."""
 
     def __init__(self, rec: Record) -> None:
-        self.origin = Origin(rec.code, rec.offset, rec.module, rec.way.composite, "backward")
+        way = rec.way
+        name = f"{rec.composite}Backward0" if rec.composite else rec.name()
+        self.origin = Origin(rec.code, rec.offset, rec.module, way.composite, "backward", name)
 
     def __enter__(self) -> None:
-        self.before = ir.set_origin(lambda: self.origin)
+        self.before = ir.set_origin(lambda: self.origin), state.deriving
+        state.deriving = self.origin
 
     def __exit__(self, *_: Any) -> None:
-        ir.set_origin(self.before)
+        origin, state.deriving = self.before
+        ir.set_origin(origin)
 
 
 class _Nodes:
@@ -218,59 +249,18 @@ class _Revived:
             t._needs, t._edge = True, edge if isinstance(edge[0], Record) else None  # type: ignore
         return t
 
+    def tensor(self, g: Any) -> Any:
+        """A gradient that depends on nothing, a floor's say, comes as the literal it is."""
+        if not isinstance(g, Node):
+            return g
+        return wrap(literal(g).copy()) if state.trace is None else tracer(g, state.trace)
+
 
 def _holds(leaf: Tensor, value: Any) -> bool:
     """Whether ``value`` is what the leaf stands for now: its array, or its node in the trace."""
     if isinstance(value, Node):
         return leaf._node is value or state.trace.node(leaf) is value
     return leaf._array is value
-
-
-# -------------------------------------------------------------------------------------------- hooks
-
-
-def _tensor_hooks(hooks: Any, number: int, g: Any) -> Any:
-    for hook in list(hooks.outputs.get(number, {}).values()):
-        replaced = hook(g)
-        g = g if replaced is None else replaced
-    tensor = hooks.retained[number]() if number in hooks.retained else None
-    if tensor is not None:
-        before = tensor._grad
-        tensor._grad = g.clone() if before is None else before + g
-    return g
-
-
-def _before_hooks(hooks: Any, cotangents: list[Any]) -> list[Any]:
-    for hook in list(hooks.before.values()):
-        replaced = hook(tuple(cotangents))
-        cotangents = cotangents if replaced is None else list(_several(replaced))
-    return cotangents
-
-
-def _after_hooks(rec: Record, pulled: list[Any], cotangents: list[Any]) -> list[Any]:
-    """``hook(grad_inputs, grad_outputs)``: None stands for operands without gradient."""
-    needs = rec.way.needs
-    for hook in list(rec._hooks.after.values()):  # type: ignore[union-attr]
-        inputs: list[Any] = [None] * len(rec.way.inputs)
-        for i, g in zip(needs, pulled, strict=True):
-            inputs[i] = g
-        replaced = hook(tuple(inputs), tuple(cotangents))
-        if replaced is not None:
-            pulled = [_several(replaced)[i] for i in needs]
-    return pulled
-
-
-def _several(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, (tuple, list)) else (value,)
-
-
-def _check_nan(rec: Record, pulled: Sequence[Any]) -> None:
-    for i, g in enumerate(pulled):
-        if isinstance(g, Tensor) and g._array is not None and np.isnan(g._array).any():
-            raise RuntimeError(
-                f"Function '{rec.name()}' returned nan values in its {i}th output.\n"
-                f"It was recorded here:\n{place(rec.code, rec.offset)}"
-            )
 
 
 # --------------------------------------------------------------------------- programs, by structure

@@ -243,7 +243,7 @@ def _arithmetic(name: str, ufunc: Any) -> Callable[..., Tensor]:
 
     def operation(self: Tensor, other: Any, **options: Any) -> Tensor:
         x = self._array
-        if x is None or state.trace is not None or options:
+        if x is None or not state.plain or options:
             return assign(self, FUNCTIONS[name](self, other, **options))
         if isinstance(other, Tensor):
             y = other._array

@@ -21,6 +21,7 @@ from graphgrad.tensor.dispatch import (
 )
 from graphgrad.tensor.plan import apply, rename
 from graphgrad.tensor.promotion import floating, is_number, joined
+from graphgrad.tensor.state import as_one
 
 
 def _no_bool(dtype: DType) -> DType:
@@ -382,6 +383,7 @@ def ldexp(input: Tensor, other: Tensor) -> Tensor:
 
 
 @both
+@as_one
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     """``log(exp(input) + exp(other))`` without overflow."""
     high = _binary["maximum"](input, other).detach()
@@ -390,6 +392,7 @@ def logaddexp(input: Tensor, other: Tensor) -> Tensor:
 
 
 @both
+@as_one
 def xlogy(input: Any, other: Tensor) -> Tensor:
     """``input * log(other)``, 0 where ``input`` is 0."""
     return where(input == 0, 0.0, input * other.log())

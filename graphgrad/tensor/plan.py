@@ -47,14 +47,21 @@ class Way:
     __slots__ = ("kind", "needs", "plan", "saves")
     outputs = 1
     composite = ""
-    # Whether its gradient can be derived as graph (an autograd.Function's cannot).
+    # Whether its gradient can be derived as graph (an autograd.Function's cannot), and whether
+    # the nodes of that graph know the user's lines better than the record does.
     graphable = True
+    own_lines = False
 
     def __init__(self, plan: Plan, needs: tuple[int, ...]) -> None:
         self.plan, self.needs = plan, needs
         read = {s for i in needs for s in vjp.saves(plan.name, i)} if plan.name != "concat" else ()
         self.saves = tuple(s for s in (*_LETTERS, "out") if s in read)
         self.kind = record.kind_of(plan.name, plan.attrs, plan.inputs)
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Which outputs of the backward function ``pull`` returns."""
+        return self.needs
 
     @property
     def inputs(self) -> tuple[Type, ...]:
@@ -173,9 +180,11 @@ def apply(name: str, *inputs: Any, **attrs: Any) -> Tensor:
 
 
 def _apply(cls: Any, name: str, inputs: Sequence[Any], attrs: dict[str, Any]) -> Tensor:
-    trace = state.trace
-    if trace is not None:
-        return _traced(trace, name, inputs, attrs)
+    watch = None
+    if not state.plain:
+        if state.trace is not None:
+            return _traced(state.trace, name, inputs, attrs)
+        watch = state.watch
     arrays = []
     key = [name, *attrs.values()]
     for x in inputs:
@@ -191,6 +200,8 @@ def _apply(cls: Any, name: str, inputs: Sequence[Any], attrs: dict[str, Any]) ->
         plan = _eager_plan(eager, name, attrs, arrays)
     result = plan.run(*arrays)
     out = wrap(result if result.__class__ is np.ndarray else np.asarray(result))
+    if watch is not None:
+        watch.operation(name, arrays, out._array)
     if plan.view:
         share(out, inputs[0], plan)
     if plan.tracks and state.grad:
@@ -262,7 +273,14 @@ def edge_of(x: Tensor) -> tuple[Any, int]:
 
 
 def locate(rec: Any) -> None:
-    """Note the user's line: for the error that says where a value was saved."""
+    """Note the user's line: for the error that says where a value was saved.
+
+    What backward computes to be differentiated again is at the line whose gradient it is.
+    """
+    origin = state.deriving
+    if origin is not None:
+        rec.code, rec.offset, rec.module = origin.code, origin.offset, origin.module
+        return
     frame = user_frame(3)
     if frame is not None:
         rec.code, rec.offset = frame.f_code, frame.f_lasti
@@ -326,6 +344,8 @@ def _traced(trace: Any, name: str, inputs: Sequence[Any], attrs: dict[str, Any])
             share(out, inputs[0], plan)
         if tracks:
             attach(plan, inputs, nodes, out)
+            if out._edge is not None:
+                out._edge[0].composite = trace.composite
     return out
 
 
@@ -335,11 +355,17 @@ class JointWay:
     __slots__ = ("inputs", "kind", "needs", "node", "outputs", "saves")
     composite = ""
     graphable = True
+    own_lines = False
 
     def __init__(self, node: ir.Node, needs: tuple[int, ...]) -> None:
         self.node, self.needs = node, needs
         self.outputs, self.inputs, self.saves = len(node.results), node.inputs, ()
         self.kind = record.kind_of(node.op.name, {}, node.inputs)
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Which outputs of the backward function ``pull`` returns."""
+        return self.needs
 
     def results(self) -> tuple[Any, ...]:
         return self.node.results

@@ -7,39 +7,18 @@ storage it lay in and the version it had, and the edges along which gradients le
 
 from __future__ import annotations
 
-import linecache
 import weakref
 from collections.abc import Callable, Sequence
 from itertools import count
 from types import CodeType
 from typing import Any
 
+from graphgrad.autodiff import backward_name
 from graphgrad.errors import Origin
 from graphgrad.ir import Node
 from graphgrad.tensor.state import state
 
 _tick = count(1).__next__
-
-# Records are named as PyTorch names them: by its function, not by our primitive.
-_NAMES = {
-    "reshape": "View",
-    "int_pow": "Pow",
-    "cast": "ToCopy",
-    "identity": "Clone",
-    "max": "Amax",
-    "min": "Amin",
-    "concat": "Cat",
-    "where": "Where",
-    "pad": "ConstantPadNd",
-    "window": "Unfold",
-    "slice_update": "CopySlices",
-    "abs": "Abs",
-    "log1p": "Log1P",
-    "index": "Index",
-    "scatter_add": "ScatterAdd",
-}
-_PRODUCTS: dict[Any, str] = {(1, 1): "Dot", (2, 1): "Mv", (2, 2): "Mm"}
-_PLAIN = frozenset({"CopySlices"})
 _kinds: dict[str, type[Record]] = {}
 
 
@@ -81,6 +60,8 @@ class Record:
     )
 
     way: Any
+    # The composite that a traced operation is part of.
+    composite: str = ""
     # What `way.saves` names, in that order; None once backward has freed it.
     saved: tuple[Any, ...] | None
     # What a composite was called with, for gradients of its gradient.
@@ -243,15 +224,8 @@ def kind(name: str) -> type[Record]:
 
 
 def kind_of(primitive: str, attrs: dict[str, Any], inputs: Sequence[Any]) -> type[Record]:
-    """The class for a primitive: ``AddBackward0``, ``SumBackward1`` when axes were given, …"""
-    name = _NAMES.get(primitive) or "".join(p.capitalize() for p in primitive.split("_"))
-    if name in _PLAIN:
-        return kind(name)
-    if primitive == "dot_general":
-        return kind(f"{_PRODUCTS.get(tuple(len(x.shape) for x in inputs), 'Bmm')}Backward0")
-    partial = "axes" in attrs and primitive in ("sum", "prod")
-    number = 1 if partial and len(attrs["axes"]) < len(inputs[0].shape) else 0
-    return kind(f"{name}Backward{number}")
+    """The class for a primitive, called as PyTorch calls it."""
+    return kind(backward_name(primitive, attrs, inputs))
 
 
 # ------------------------------------------------------------------------------------------- errors
@@ -259,11 +233,8 @@ def kind_of(primitive: str, attrs: dict[str, Any], inputs: Sequence[Any]) -> typ
 
 def place(code: CodeType | None, offset: int) -> str:
     """``  File "train.py", line 12, in step:  y.add_(1)``"""
-    if code is None:
-        return "  (line unknown)"
-    origin = Origin(code, offset)
-    text = linecache.getline(origin.file, origin.line).strip()
-    return f'  File "{origin.file}", line {origin.line}, in {origin.function}: {text}'
+    quoted = Origin(code, offset).quote()
+    return f"  {quoted}" if code is None else f"  File {quoted}"
 
 
 def freed(rec: Record) -> str:

@@ -21,4 +21,8 @@ def several(name: str, *inputs: Tensor, **attrs: Any) -> tuple[Tensor, ...]:
         return tuple(apply("result", whole, index=i) for i in range(len(types)))
     arrays = [x.concrete(name) for x in inputs]
     results = interpret.RULES[name](*arrays, **attrs)
-    return tuple(wrap(np.asarray(r)) for r in results)
+    results = [np.asarray(r) for r in results]
+    if not state.plain:
+        for r in results:
+            state.watch.operation(name, arrays, r)
+    return tuple(map(wrap, results))

@@ -13,6 +13,7 @@ from graphgrad.tensor.creation import from_array
 from graphgrad.tensor.operators import where
 from graphgrad.tensor.reduce import norm
 from graphgrad.tensor.shapes import reshape
+from graphgrad.tensor.state import as_one
 
 # Abramowitz and Stegun 6.1.41 and 6.3.18: coefficients of 1/x, 1/x³, … (and 1/x², 1/x⁴, …).
 _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680)
@@ -21,6 +22,7 @@ _SHIFT = 8
 
 
 @both
+@as_one
 def lgamma(input: Tensor) -> Tensor:
     """``log |Γ(x)|``: Stirling's series after eight steps up; reflection below 1/2."""
     x = input.double()
@@ -39,6 +41,7 @@ def _stirling(x: Tensor) -> Tensor:
 
 
 @both
+@as_one
 def digamma(input: Tensor) -> Tensor:
     """The derivative of ``lgamma``: its asymptotic series after eight steps up."""
     x = input.double()
@@ -56,6 +59,7 @@ def _digamma_series(x: Tensor) -> Tensor:
 
 
 @both
+@as_one
 def mvlgamma(input: Tensor, p: int) -> Tensor:
     """The logarithm of the multivariate gamma function of dimension ``p``."""
     total = input.new_full((), p * (p - 1) / 4 * math.log(math.pi))
@@ -65,6 +69,7 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
 
 
 @both
+@as_one
 def erfinv(input: Tensor) -> Tensor:
     """The inverse of erf: Winitzki's formula, then three Newton steps, the last differentiable."""
     x = input.double()

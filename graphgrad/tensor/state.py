@@ -19,14 +19,41 @@ class State(threading.local):
 
     grad: bool = True
     inference: bool = False
+    # Anomaly mode as PyTorch's names ask for it; what it checks results with while it is on.
     anomaly: bool = False
+    check_nan: bool = True
+    watch: Any = None
     trace: Any = None
+    # Neither a trace nor a watch: the one thing that the short paths of operations look up.
+    plain: bool = True
     module: str = ""
+    # Whose gradient is being computed: the Origin of the record.
+    deriving: Any = None
     # What packs the saved values of new records (autograd.graph), innermost last.
     saved_hooks: tuple[Any, ...] = ()
 
+    def set_trace(self, trace: Any) -> None:
+        self.trace = trace
+        self.plain = trace is None and self.watch is None
+
+    def set_watch(self, watch: Any) -> None:
+        self.watch = watch
+        self.plain = watch is None and self.trace is None
+
 
 state = State()
+
+
+def as_one(function: Callable[..., Any]) -> Callable[..., Any]:
+    """To anomaly mode ``function`` is one operation: what it masks itself is its own affair."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if state.plain or state.trace is not None:
+            return function(*args, **kwargs)
+        return state.watch.whole(function, args, kwargs)
+
+    return wrapper
 
 
 class _Switch:

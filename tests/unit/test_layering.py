@@ -18,7 +18,7 @@ LAYERS = [
     "ops philox",
     "ir",
     "interpret lang vjp regions views",
-    "axes autodiff",
+    "axes autodiff anomaly",
     "passes",
     "compile tree",
     "trace tensor",
