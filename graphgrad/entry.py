@@ -151,7 +151,8 @@ class Entry:
             for source in self.replaced():
                 source.owner(leaves)._grad = None
             return (self.executable.ready() or self.executable)(arrays)
-        # Beyond the results and effects lie values that backward reads, which nobody sees.
+        # An error puts everything back, so no ``.grad`` is let go before. Beyond the results and
+        # effects lie values that backward reads, which nobody sees.
         seen = None if self.way is None else self.way.outputs
         return state.watch.run(self.executable, self.graph, arrays, self._labels(), seen)
 
