@@ -118,8 +118,8 @@ def _torch_compile(threads: int) -> Contestant:
 
 
 def _jax(threads: int) -> Contestant:
+    importlib.import_module("graphgrad.bench.jax_training").start(threads)
     programs = importlib.import_module("graphgrad.bench.jax_workloads")
-    programs.start(threads)
 
     def prepare(workload: Workload) -> Step | None:
         build = programs.PROGRAMS.get(workload.name)

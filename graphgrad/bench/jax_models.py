@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -17,10 +18,12 @@ def linear(p: Params, name: str, x: Any) -> Any:
     return x @ p[f"{name}.weight"].T + p[f"{name}.bias"]
 
 
-def conv(x: Any, weight: Any, stride: int = 1, padding: int | None = None) -> Any:
+def conv(x: Any, weight: Any, stride: int = 1, padding: int | None = None, groups: int = 1) -> Any:
     """``padding=None`` keeps the size of the image."""
     around = weight.shape[-1] // 2 if padding is None else padding
-    return lax.conv_general_dilated(x, weight, (stride, stride), [(around, around)] * 2)
+    return lax.conv_general_dilated(
+        x, weight, (stride, stride), [(around, around)] * 2, feature_group_count=groups
+    )
 
 
 def max_pool(x: Any) -> Any:
@@ -31,6 +34,10 @@ def normalized(x: Any) -> Any:
     mean = x.mean(-1, keepdims=True)
     variance = ((x - mean) ** 2).mean(-1, keepdims=True)
     return (x - mean) * lax.rsqrt(variance + 1e-5)
+
+
+def layer_norm(p: Params, name: str, x: Any) -> Any:
+    return normalized(x) * p[f"{name}.weight"] + p[f"{name}.bias"]
 
 
 def cross_entropy(scores: Any, wanted: Any) -> Any:
@@ -71,8 +78,7 @@ def lstm(p: Params, x: Any) -> Any:
 
 
 def gpt(p: Params, tokens: Any, wanted: Any) -> Any:
-    def norm(name: str, x: Any) -> Any:
-        return normalized(x) * p[f"{name}.weight"] + p[f"{name}.bias"]
+    norm = functools.partial(layer_norm, p)
 
     def attention(block: str, x: Any) -> Any:
         batch, length, width = x.shape
@@ -94,22 +100,25 @@ def gpt(p: Params, tokens: Any, wanted: Any) -> Any:
     return cross_entropy(scores.reshape(-1, scores.shape[-1]), wanted)
 
 
-def resnet(p: Params, statistics: Params, x: Any, y: Any) -> tuple[Any, Params]:
+def batch_norm(p: Params, name: str, x: Any, running: Params, after: Params) -> Any:
+    """Normalised over the batch; ``after`` receives the running statistics' next values."""
+    mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3))
+    count = x.size / x.shape[1]
+    for key, value in {"mean": mean, "var": variance * count / (count - 1)}.items():
+        kept = f"{name}.running_{key}"
+        after[kept] = 0.9 * running[kept] + 0.1 * lax.stop_gradient(value)
+    scale = p[f"{name}.weight"] * lax.rsqrt(variance + 1e-5)
+    shift = p[f"{name}.bias"] - mean * scale
+    return x * scale[:, None, None] + shift[:, None, None]
+
+
+def resnet(p: Params, running: Params, x: Any, y: Any) -> tuple[Any, Params]:
     """The loss, and the running statistics after this batch."""
-    after = {}
+    after: Params = {}
 
     def convolved(name: str, x: Any, stride: int = 1) -> Any:
-        """A convolution and its batch norm."""
         x = conv(x, p[f"{name}.0.weight"], stride)
-        mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3))
-        count = x.size / x.shape[1]
-        new = {"mean": mean, "var": variance * count / (count - 1)}
-        for key, value in new.items():
-            running = f"{name}.1.running_{key}"
-            after[running] = 0.9 * statistics[running] + 0.1 * lax.stop_gradient(value)
-        scale = p[f"{name}.1.weight"] * lax.rsqrt(variance + 1e-5)
-        shift = p[f"{name}.1.bias"] - mean * scale
-        return x * scale[:, None, None] + shift[:, None, None]
+        return batch_norm(p, f"{name}.1", x, running, after)
 
     x = nn.relu(convolved("0", x))
     for stage in range(2, 6):

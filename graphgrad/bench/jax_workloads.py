@@ -20,95 +20,18 @@ import graphgrad
 from graphgrad.bench import jax_models as models
 from graphgrad.bench import models as modules
 from graphgrad.bench import workloads
+from graphgrad.bench.jax_others import OTHERS
+from graphgrad.bench.jax_training import (
+    Params,
+    adam,
+    called,
+    parameters,
+    repeated,
+    sgd,
+    trained,
+    trained_with_statistics,
+)
 from graphgrad.bench.workload import Step, arrays, labels, seeded
-
-Params = dict[str, Any]
-Update = Callable[[Params, Params, Any], tuple[Params, Any]]
-_threads = 0
-
-
-def start(threads: int) -> None:
-    """Make JAX's threads: as many as the process has cores now, for the rest of its life.
-
-    Raises ValueError if it runs with another number already.
-    """
-    global _threads
-    if _threads not in (0, threads):
-        raise ValueError(f"JAX already runs with {_threads} threads in this process")
-    _threads = threads
-    jax.config.update("jax_platforms", "cpu")
-    jax.devices()
-
-
-def parameters(module: Any) -> Params:
-    """Names and arrays of a module of ours."""
-    return {name: jnp.array(p.detach().numpy()) for name, p in module.named_parameters()}
-
-
-# ---- optimizers: (state to start with, update) ---------------------------------------------------
-
-
-def sgd(params: Params, lr: float, momentum: float, decay: float = 0.0) -> tuple[Any, Update]:
-    """PyTorch's SGD with momentum."""
-
-    def update(params: Params, grads: Params, velocity: Params) -> tuple[Params, Params]:
-        velocity = {k: momentum * v + grads[k] + decay * params[k] for k, v in velocity.items()}
-        return {k: p - lr * velocity[k] for k, p in params.items()}, velocity
-
-    return {k: jnp.zeros_like(p) for k, p in params.items()}, update
-
-
-def adam(params: Params, lr: float, decay: float = 0.0) -> tuple[Any, Update]:
-    """PyTorch's Adam; with ``decay``, AdamW."""
-
-    def update(params: Params, grads: Params, state: Any) -> tuple[Params, Any]:
-        count, first, second = state
-        count += 1
-        first = {k: 0.9 * m + 0.1 * grads[k] for k, m in first.items()}
-        second = {k: 0.999 * v + 0.001 * grads[k] ** 2 for k, v in second.items()}
-        size, root = lr / (1 - 0.9**count), jnp.sqrt(1 - 0.999**count)
-        params = {
-            k: p * (1 - lr * decay) - size * first[k] / (jnp.sqrt(second[k]) / root + 1e-8)
-            for k, p in params.items()
-        }
-        return params, (count, first, second)
-
-    zeros = [{k: jnp.zeros_like(p) for k, p in params.items()} for _ in range(2)]
-    return (jnp.zeros((), jnp.float32), *zeros), update
-
-
-def trained(loss: Callable[..., Any], params: Params, optimizer: Any, *data: Any) -> Step:
-    """A training step: the value of ``loss(params, *data)``, its gradients and the update."""
-    moments, update = optimizer
-
-    @functools.partial(jax.jit, donate_argnums=0)
-    def step(state: Any, data: Any) -> Any:
-        params, moments = state
-        value, grads = jax.value_and_grad(loss)(params, *data)
-        return update(params, grads, moments), value
-
-    return _repeated(step, (params, moments), data)
-
-
-def _repeated(step: Callable[[Any, Any], Any], state: Any, data: Any) -> Step:
-    """Calls of ``step(state, data) -> (state, value)``, each finished before it returns."""
-    data = [jnp.array(x) for x in data]
-
-    def run() -> Any:
-        nonlocal state
-        state, value = step(state, data)
-        return value.block_until_ready()
-
-    return run
-
-
-def called(function: Callable[..., Any], *data: Any) -> Step:
-    """Calls of a jitted function; the first thing it returns is the value."""
-    data, jitted = tuple(jnp.array(x) for x in data), jax.jit(function)
-    return lambda: jax.block_until_ready(jax.tree.leaves(jitted(*data)))[0]
-
-
-# ---- the programs --------------------------------------------------------------------------------
 
 
 def polynomial() -> Step:
@@ -122,7 +45,7 @@ def polynomial() -> Step:
         return [w - 0.55e-7 * g for w, g in zip(weights, grads, strict=True)], value
 
     x = np.linspace(-math.pi, math.pi, 2000, dtype=np.float32)
-    return _repeated(step, [jnp.float32(w) for w in workloads.POLYNOMIAL], (x, np.sin(x)))
+    return repeated(step, [jnp.float32(w) for w in workloads.POLYNOMIAL], (x, np.sin(x)))
 
 
 def own_layer() -> Step:
@@ -180,24 +103,10 @@ def gpt() -> Step:
 
 
 def resnet() -> Step:
-    """Its state has the running statistics too, updated as PyTorch does."""
     module = seeded(graphgrad, modules.resnet18(graphgrad))
-    params = parameters(module)
-    statistics = {
-        name: jnp.array(b.numpy()) for name, b in module.named_buffers() if "running" in name
-    }
-    velocity, update = sgd(params, 0.01, 0.9)
-
-    @functools.partial(jax.jit, donate_argnums=0)
-    def step(state: Any, data: Any) -> Any:
-        params, statistics, velocity = state
-        graded = jax.value_and_grad(models.resnet, has_aux=True)
-        (value, statistics), grads = graded(params, statistics, *data)
-        params, velocity = update(params, grads, velocity)
-        return (params, statistics, velocity), value
-
+    optimizer = sgd(parameters(module), 0.01, 0.9)
     data = (*arrays((16, 3, 32, 32)), labels(16, 10))
-    return _repeated(step, (params, statistics, velocity), data)
+    return trained_with_statistics(models.resnet, module, optimizer, *data)
 
 
 def call(count: int) -> Callable[[], Step]:
@@ -219,5 +128,6 @@ PROGRAMS: dict[str, Callable[[], Step]] = {
     "conv 3×3": convolution,
     "GPT ×4, AdamW": gpt,
     "ResNet-18, SGD": resnet,
+    **OTHERS,
     **{f"call, {n} tensor{'s' * (n > 1)}": call(n) for n in range(1, 9)},
 }

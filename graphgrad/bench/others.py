@@ -16,7 +16,15 @@ def gru(t: Any, compile: Any) -> Step:
 
 
 def separable(t: Any, compile: Any) -> Step:
-    """Depthwise 3×3 convolutions, each followed by one of 1×1, on 12 images of 32×32."""
+    """12 images of 32×32."""
+    net = seeded(t, separable_net(t))
+    (images,) = map(t.from_numpy, arrays((12, 3, 32, 32)))
+    optimizer = t.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+    return classifier(t, net, optimizer, images, t.from_numpy(labels(12, 20)), compile)
+
+
+def separable_net(t: Any) -> Any:
+    """Depthwise 3×3 convolutions, each followed by one of 1×1."""
     nn = t.nn
 
     def block(inner: int, outer: int, stride: int) -> list[Any]:
@@ -29,18 +37,23 @@ def separable(t: Any, compile: Any) -> Step:
             nn.ReLU6(),
         ]
 
-    net = nn.Sequential(
+    return nn.Sequential(
         nn.Conv2d(3, 24, 3, padding=1),
         *block(24, 48, 1), *block(48, 96, 2), *block(96, 96, 1), *block(96, 192, 2),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(192, 20),
     )  # fmt: skip
-    (images,) = map(t.from_numpy, arrays((12, 3, 32, 32)))
-    optimizer = t.optim.SGD(seeded(t, net).parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
-    return classifier(t, net, optimizer, images, t.from_numpy(labels(12, 20)), compile)
 
 
 def vit(t: Any, compile: Any) -> Step:
-    """A vision transformer: patches of 4×4 of 16 images of 32×32, three layers of 96 features."""
+    """16 images of 32×32."""
+    net = seeded(t, vit_net(t))
+    (images,) = map(t.from_numpy, arrays((16, 3, 32, 32)))
+    optimizer = t.optim.Adam(net.parameters(), lr=1e-3)
+    return classifier(t, net, optimizer, images, t.from_numpy(labels(16, 10)), compile)
+
+
+def vit_net(t: Any) -> Any:
+    """A vision transformer: patches of 4×4, three layers of 96 features."""
     nn = t.nn
 
     class Vit(nn.Module):  # type: ignore[name-defined, misc]
@@ -62,14 +75,19 @@ def vit(t: Any, compile: Any) -> Step:
             x = self.patches(images).flatten(2).transpose(1, 2) + self.places
             return self.head(self.layers(x).mean(1))
 
-    net = seeded(t, Vit())
-    (images,) = map(t.from_numpy, arrays((16, 3, 32, 32)))
-    optimizer = t.optim.Adam(net.parameters(), lr=1e-3)
-    return classifier(t, net, optimizer, images, t.from_numpy(labels(16, 10)), compile)
+    return Vit()
 
 
 def unet(t: Any, compile: Any) -> Step:
-    """A U-Net of two levels on 6 images of 48×48, trained to give an image back."""
+    """6 images of 48×48, and others that they should become."""
+    net = seeded(t, unet_net(t))
+    images, wanted = map(t.from_numpy, arrays((6, 3, 48, 48), (6, 3, 48, 48)))
+    optimizer = t.optim.Adam(net.parameters(), lr=1e-3)
+    return trainer(optimizer, lambda: t.nn.functional.mse_loss(net(images), wanted), compile)
+
+
+def unet_net(t: Any) -> Any:
+    """A U-Net of two levels."""
     nn = t.nn
 
     def twice(inner: int, outer: int) -> Any:
@@ -94,18 +112,13 @@ def unet(t: Any, compile: Any) -> Step:
             y = self.up1(t.cat([self.rise1(y), one], 1))
             return self.last(y)
 
-    net = seeded(t, UNet())
-    images, wanted = map(t.from_numpy, arrays((6, 3, 48, 48), (6, 3, 48, 48)))
-    optimizer = t.optim.Adam(net.parameters(), lr=1e-3)
-    return trainer(optimizer, lambda: nn.functional.mse_loss(net(images), wanted), compile)
+    return UNet()
 
 
 def vae(t: Any, compile: Any) -> Step:
     """A variational autoencoder, 784-400-20; its noise is an input, equal for everybody."""
-    nn, functional = t.nn, t.nn.functional
-    encoder = nn.Sequential(nn.Linear(784, 400), nn.ReLU(), nn.Linear(400, 40))
-    decoder = nn.Sequential(nn.Linear(20, 400), nn.ReLU(), nn.Linear(400, 784))
-    net = seeded(t, nn.ModuleList([encoder, decoder]))
+    functional = t.nn.functional
+    encoder, decoder = net = seeded(t, vae_net(t))
     images, noise = map(t.from_numpy, arrays((96, 784), (96, 20)))
     images = t.sigmoid(images)
     optimizer = t.optim.Adam(net.parameters(), lr=1e-3)
@@ -120,13 +133,17 @@ def vae(t: Any, compile: Any) -> Step:
     return trainer(optimizer, loss, compile)
 
 
+def vae_net(t: Any) -> Any:
+    """The encoder and the decoder."""
+    nn = t.nn
+    encoder = nn.Sequential(nn.Linear(784, 400), nn.ReLU(), nn.Linear(400, 40))
+    decoder = nn.Sequential(nn.Linear(20, 400), nn.ReLU(), nn.Linear(400, 784))
+    return nn.ModuleList([encoder, decoder])
+
+
 def gradient_penalty(t: Any, compile: Any) -> Step:
     """A critic whose slope is held near 1: the loss contains a gradient."""
-    nn = t.nn
-    net = seeded(
-        t,
-        nn.Sequential(nn.Linear(32, 96), nn.Tanh(), nn.Linear(96, 96), nn.Tanh(), nn.Linear(96, 1)),
-    )
+    net = seeded(t, critic_net(t))
     real, fake, between = map(t.from_numpy, arrays((80, 32), (80, 32), (80, 32)))
     between.requires_grad_()
     optimizer = t.optim.Adam(net.parameters(), lr=1e-3)
@@ -137,6 +154,14 @@ def gradient_penalty(t: Any, compile: Any) -> Step:
         return net(fake).mean() - net(real).mean() + 10 * penalty
 
     return trainer(optimizer, loss, compile)
+
+
+def critic_net(t: Any) -> Any:
+    """A smooth perceptron with one result."""
+    nn = t.nn
+    return nn.Sequential(
+        nn.Linear(32, 96), nn.Tanh(), nn.Linear(96, 96), nn.Tanh(), nn.Linear(96, 1)
+    )
 
 
 OTHERS: tuple[Workload, ...] = (

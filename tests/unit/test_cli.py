@@ -107,8 +107,9 @@ def test_jax_runs_the_same_programs():
     pytest.importorskip("jax")
     from graphgrad.bench.jax_workloads import PROGRAMS
 
-    assert set(PROGRAMS) >= {w.name for w in GROUPS["main"]}
-    small = [w for w in GROUPS["main"] if w.name.startswith(("sin", "own", "MLP"))]
+    workloads = [*GROUPS["main"], *GROUPS["other"]]
+    assert set(PROGRAMS) >= {w.name for w in workloads}
+    small = [w for w in workloads if w.name.startswith(("sin", "own", "MLP", "VAE", "gradient"))]
     for workload in small:
         ours, theirs = workload.build(graphgrad, lambda function: function), PROGRAMS[workload.name]
         step = theirs()
