@@ -25,7 +25,7 @@ _NS = {
 # What is rather read again, if it was stored, than computed again.
 EXPENSIVE = frozenset(
     "exp expm1 log log1p log2 sin cos tan tanh sinh cosh asin acos atan asinh acosh atanh erf erfc "
-    "sigmoid pow atan2 floor_div remainder fmod philox checked".split()
+    "sigmoid pow atan2 floor_div remainder fmod word checked".split()
 )
 _OTHER, _STORE = 0.1, 0.15
 
