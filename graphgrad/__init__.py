@@ -50,6 +50,7 @@ _MODULES = frozenset({"autograd", "cuda", "functional", "linalg", "nn", "optim",
 _LAZY = {
     "explain": "graphgrad.explanation",
     "draw": "graphgrad.viz",
+    "export": "graphgrad.exporting",
     "scan": "graphgrad.control",
     "cond": "graphgrad.control",
     "while_loop": "graphgrad.control",

@@ -196,6 +196,7 @@ class _Tracing:
             result_shape=self.result_shape,
             grad_mode=state.grad,
             default=dtypes.get_default_dtype(),
+            call=(shape, [self.starts.get(i, x) for i, x in enumerate(self.leaves)]),
         )
         if cut is not None:
             entry.way = self._way(cut, inputs)

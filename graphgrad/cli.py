@@ -2,6 +2,7 @@
 
 graphgrad demo --epochs 1 --svg lenet.svg
 graphgrad draw package.module:function -o graph.svg
+graphgrad export package.module:function -o function.py
 graphgrad bench --only lenet --json numbers.json
 graphgrad cache --path
 """
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
-    except (CommandError, GraphError, ValueError, OSError) as error:
+    except (CommandError, GraphError, NotImplementedError, ValueError, OSError) as error:
         print(f"graphgrad {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -73,6 +74,16 @@ def _parser() -> argparse.ArgumentParser:
     draw.add_argument("--stage", default="kernels", help="of a compiled one: traced, simplified")
     draw.add_argument("-o", "--output", metavar="FILE", default="graph.svg", help=".svg or .dot")
     draw.set_defaults(run=_draw)
+
+    export = commands.add_parser("export", help="write a function as a file of its own")
+    export.add_argument("target", metavar="module:function", help="compiled or not, or a Module")
+    export.add_argument(
+        "--example",
+        metavar="module:name",
+        help="arguments to trace it with: a tuple, or a function that makes one",
+    )
+    export.add_argument("-o", "--output", metavar="FILE", default="exported.py")
+    export.set_defaults(run=_export)
 
     bench = commands.add_parser("bench", help="measure, beside PyTorch and JAX where installed")
     bench.add_argument("--group", default="", help="main (default), other, call")
@@ -131,6 +142,17 @@ def _draw(options: argparse.Namespace) -> None:
     # A compiled function is drawn itself, once it has run; any other one is a way to get something.
     shown = target if hasattr(target, "entries") else result
     print(f"{draw(shown, options.output, stage=options.stage)!r} written to {options.output}")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from graphgrad.exporting import export
+
+    target = _load(options.target)
+    example = () if options.example is None else _load(options.example)
+    arguments = example() if callable(example) else example
+    path = export(target, options.output, *arguments)
+    size = sum(p.stat().st_size for p in (path, path.with_suffix(".npz")) if p.exists())
+    print(f"{options.target} written to {path}, {size / 1000:,.0f} kB with its arrays")
 
 
 def _load(spec: str) -> Any:

@@ -97,6 +97,8 @@ class Entry:
     broken: Any = None
     grad_mode: bool = True
     default: Any = None
+    # The containers around the arguments, and each leaf: an input of its type, or the value itself.
+    call: tuple[Any, list[Any]] = (None, [])
     calls: int = 0
 
     # --------------------------------------------------------------------------------- does it fit?

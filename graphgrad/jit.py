@@ -13,6 +13,7 @@ written in place, ``.grad``, running statistics, the random generator.
 from __future__ import annotations
 
 import functools
+import inspect
 import types
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -111,6 +112,28 @@ class Compiled:
         return getattr(wrapped, "__qualname__", type(wrapped).__name__)
 
     # ------------------------------------------------------------------------------------- traces
+
+    def trace(self, *args: Any, **kwargs: Any) -> Entry:
+        """The trace that fits some arguments, made if there is none; nothing runs.
+
+        Without arguments, the latest one. Raises ValueError where there is none yet.
+        """
+        if not (args or kwargs) and self.entries:
+            return list(self.entries.values())[-1][0]
+        try:
+            inspect.signature(self._called).bind(*args, **kwargs)
+        except TypeError as error:
+            raise ValueError(
+                f"{self.name} was never called: call it first, or give example arguments ({error})"
+            ) from error
+        leaves, shape = flatten((args, kwargs))
+        return self._find(leaves, shape)
+
+    @property
+    def _called(self) -> Callable[..., Any]:
+        """What takes the arguments: a Module's ``forward``."""
+        wrapped = self.__wrapped__
+        return wrapped.forward if hasattr(type(wrapped), "named_parameters") else wrapped
 
     def _find(self, leaves: list[Any], shape: Any) -> Entry:
         """The entry whose signature and guards fit, traced now if there is none."""

@@ -26,9 +26,14 @@ class Labels:
 NONE = Labels()
 
 
+def tensor_names(function: Any) -> dict[int, str]:
+    """Names by ``id`` of the tensors that a function reads from around it."""
+    return names_in(_variables(function))
+
+
 def labels(function: Any, entry: Any) -> Labels:
     """The names for one trace (``entry``) of a compiled function."""
-    names = names_in(_variables(function))
+    names = tensor_names(function)
     arguments = _arguments(function)
 
     def owner(source: Any) -> str:

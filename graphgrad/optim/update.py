@@ -112,10 +112,10 @@ class Update:
     # ----------------------------------------------------------------------------------- traced
 
     def _trace(self, parameters: Sequence[Tensor]) -> None:
-        trace, numbers = state.trace, self.optimizer.numbers
+        trace = state.trace
 
         def scalar(name: str, dtype: DType) -> Tensor:
-            return trace.scalar(self._reader(numbers[name], parameters[0]), dtype)
+            return trace.scalar(self._reader(name, parameters[0]), dtype)
 
         by_type = {p.dtype: _Numbers(scalar, p.dtype) for p in parameters}
         for p in parameters:
@@ -124,13 +124,17 @@ class Update:
             for old, value in zip((row[0], *row[2:]), new, strict=True):
                 assign(old, value)
 
-    def _reader(self, number: Callable[..., float], p: Tensor) -> Callable[[], float]:
-        """Reads one number at each call of the compiled step."""
-        group = self.group
-        if "step" not in self.names:
-            return lambda: number(group, 0.0)
-        steps = self.optimizer.state[p]["step"]
-        return lambda: number(group, float(steps._array))
+    def _reader(self, name: str, p: Tensor) -> Callable[[], float]:
+        """Reads one number at each call of the compiled step; ``parts`` is for who reads it so."""
+        number, group, steps = self.optimizer.numbers[name], self.group, None
+
+        def read() -> float:
+            return number(group, 0.0 if steps is None else float(steps._array))
+
+        if "step" in self.names:
+            steps = self.optimizer.state[p]["step"]
+        read.name, read.parts = name, (number, group, steps)  # type: ignore[attr-defined]
+        return read
 
 
 def _build(

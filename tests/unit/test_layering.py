@@ -24,7 +24,7 @@ LAYERS = [
     "trace tensor",
     "guards functional autograd control random func namespace linalg special",
     "entry capture explanation replay jit",
-    "nn utils",
+    "exporting nn utils",
     "optim",
     "examples bench cli",
 ]
