@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .cost import BLOCK_STEPS, DOT_BLOCK_STEPS
+from .cost import BLOCK_STEPS, DOT_BLOCK_STEPS, FEWEST_ROWS
 from .layout import project, run, size
 from .problem import Form, Problem
 
@@ -20,8 +20,8 @@ MOST_CHUNKS = 32
 # 1024³ float32: 252 GFLOP/s a core; with 384 steps and 384 + 512 KiB it was 233.
 A_BYTES = 512 << 10  # block of A of one macro-tile: 256 rows of 512 float32 steps
 PACKED_BYTES = 256 << 10  # packed B of one macro-tile: 128 columns of 512 float32 steps
-FEWEST_ROWS = 128  # rows that must share a packed block of B
 FEWEST_COLUMNS = 256  # columns that must share a packed block of A
+FEWEST_GROUPS = 4  # groups of rows that must share a panel of B, where it is packed before
 SPLIT_STEPS = 1024  # fewer numbers of k are not worth a split
 
 
@@ -61,7 +61,8 @@ def blocks_of(problem: Problem, form: Form, reduced: int, flops: int) -> Blocks:
     splits = max(1, -(-steps // split))
 
     row_block = _even(row_groups, max(1, A_BYTES // (block * form.rows * item)))
-    column_block = _even(column_groups, max(1, PACKED_BYTES // (block * panel_row(problem, form))))
+    most = PACKED_BYTES // (block * panel_row(problem, form))
+    column_block = column_groups if "b" in form.shared else _even(column_groups, max(1, most))
     sizes = Blocks(
         steps, block, split, splits, row_groups, row_block, column_groups, column_block, chunks
     )
@@ -72,11 +73,15 @@ def _shrunk(sizes: Blocks, problem: Problem, form: Form, wanted: int) -> Blocks:
     """Halve the macro-tile until there are `wanted` of them.
 
     Narrow ones read A again, which costs nothing while it stays in the second-level cache; low ones
-    pack B again.
+    pack B again, or move it again to the first level.
     """
     width = form.columns * (1 if form.tile == "dot" else problem.lanes)
-    fewest_rows = -(-FEWEST_ROWS // form.rows) if form.pack_b else 1
-    fewest_columns = -(-FEWEST_COLUMNS // width) if form.pack_a else 1
+    fewest_rows = FEWEST_GROUPS if "b" in form.shared else 1
+    if form.pack_b and "b" not in form.shared:
+        fewest_rows = -(-FEWEST_ROWS // form.rows)
+    fewest_columns = 1
+    if form.pack_a and "a" not in form.shared:
+        fewest_columns = -(-FEWEST_COLUMNS // width)
     small = size(problem.rows) * size(problem.steps) * problem.item <= A_BYTES
     while sizes.tiles < wanted:
         rows, columns = sizes.row_block, sizes.column_block

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,16 @@ from .blocks import Blocks, blocks_of
 from .layout import offsets, project, run, size, vector_offsets, vector_starts, vector_widths
 from .names import KernelName
 from .problem import Form, Problem
-from .slots import MACRO, REDUCE
+from .slots import MACRO, PACK, REDUCE
 from .tables import (
+    Packing,
     Values,
     aligned,
     column_slots,
     operand_slots,
+    pack_slots,
     packer_slots,
+    packings_of,
     row_slots,
     step_slots,
 )
@@ -56,23 +59,36 @@ def build(problem: Problem, form: Form, results: int, reduced: int) -> Contracti
     blocks = blocks_of(problem, form, reduced, flops)
     partial_bytes = aligned(results * problem.item) if blocks.splits > 1 else 0
     panels_at = partial_bytes * blocks.splits
+    packings = packings_of(problem, form, blocks)
+    for side in form.shared:
+        packing = packings[side] = replace(packings[side], at=panels_at)
+        panels_at += aligned(size(problem.batch) * packing.batch_bytes)
     vector = (problem.dtype, problem.lanes)
     values = (
-        operand_slots(problem, blocks, partial_bytes)
+        operand_slots(problem, blocks, partial_bytes, packings)
         | step_slots(problem, form, blocks)
         | row_slots(problem, form, blocks)
         | column_slots(problem, form, blocks)
-        | packer_slots(problem, form, blocks)
-        | {"tile": ("function", KernelName(form.tile, *vector, form.rows, form.columns))}
+        | packer_slots(problem, blocks, packings)
+        | {"tile": ("function", KernelName(form.tile, *vector, *form.size))}
         | {"scratch": ("scratch", panels_at)}
     )
     extent = size(problem.batch) * blocks.splits * blocks.tiles
     grain = -(-extent // blocks.chunks)
-    calls = [_call(KernelName("macro"), MACRO, values, extent, grain)]
+    calls = [_packing(problem, blocks, side, packings[side]) for side in form.shared]
+    calls.append(_call(KernelName("macro"), MACRO, values, extent, grain))
     if blocks.splits > 1:
         calls.append(_reduction(problem, blocks, partial_bytes))
     panel_bytes = -(-extent // grain) * values["chunk_bytes"]
     return ContractionPlan(tuple(calls), panels_at + panel_bytes, flops, form)
+
+
+def _packing(problem: Problem, blocks: Blocks, side: str, packing: Packing) -> KernelCall:
+    """All of an operand into panels, in parts that are worth a chunk each."""
+    values = pack_slots(problem, blocks, side, packing)
+    parts = values["group_parts"] * values["step_parts"]
+    extent = size(problem.batch) * packing.blocks * parts
+    return _call(KernelName("pack"), PACK, values, extent, 1)
 
 
 def _reduction(problem: Problem, blocks: Blocks, partial_bytes: int) -> KernelCall:

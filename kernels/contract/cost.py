@@ -8,10 +8,11 @@ matter. It is deterministic, so a plan depends on shapes, strides and the vector
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import product
 
 from .host import host
-from .layout import project, run, size
+from .layout import overlaps, project, run, size
 from .problem import Form, Problem
 
 # (rows, vectors of columns) and, for dot, (rows, columns), by number of vector registers
@@ -27,12 +28,12 @@ DOT_TILES = {
 BLOCK_STEPS = 512  # steps of k between two visits of a tile of C
 DOT_BLOCK_STEPS = 96  # vectors of k: 10 rows of 6 KiB
 
-TILE_CYCLES = 30  # call, addresses
+TILE_CYCLES = 120  # call, addresses, filling and draining the pipeline
 STORE_CYCLES = 1.5  # one vector of C
 SCATTER_CYCLES = 3  # one number of C
 DOT_STORE_CYCLES = 8  # adding up the lanes of one accumulator and storing it
 STRETCH_CYCLES = 4  # one stretch of the copying packer
-TRANSPOSE_CYCLES = 6  # one vector of the transposing packer
+TRANSPOSE_CYCLES = 8  # one vector of the transposing packer
 PACK_STEP_CYCLES = 10  # one step of k of the copying packer
 UNALIGNED_LOADS = 1.6  # a vector load that may straddle two cache lines
 FAR_CYCLES = 0.7  # a vector of B in place, read again from the second-level cache
@@ -42,7 +43,7 @@ LINE = 64  # bytes of a cache line
 NEAR_STRIDE = 256  # bytes from one step of k to the next that the first-level cache still likes
 NEAR_STEPS = 64  # so few steps are near at any stride
 LINE_STEPS = 128  # lines of one tile of A that surely stay in the first-level cache
-PACKED_A_TILES = 4  # column groups that pay for packing A
+FEWEST_ROWS = 128  # rows that must share a packed block of B
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,9 @@ class _Facts:
     run_k: int  # along steps, in both A and B
     run_bk: int  # along steps, in B
     run_a: int  # along rows, in A
+    run_ak: int  # along steps, in A
+    overlap_a: bool  # A is read through windows: packed whole it would be far larger than it is
+    overlap_b: bool
     a_stride: int  # of the innermost step, in A
     b_stride: int  # of the innermost step, in B
 
@@ -79,6 +83,9 @@ class _Facts:
             run_k=run(problem.steps, item),
             run_bk=run(project(problem.steps, 1), item),
             run_a=run(project(problem.rows, 0), item),
+            run_ak=run(project(problem.steps, 0), item),
+            overlap_a=overlaps(project(problem.rows, 0) + project(problem.steps, 0), item),
+            overlap_b=overlaps(project(problem.columns, 0) + project(problem.steps, 1), item),
             a_stride=abs(a_stride),
             b_stride=abs(b_stride),
         )
@@ -104,8 +111,8 @@ def _forms(f: _Facts) -> Iterator[tuple[Form, float]]:
     contiguous = f.run_c > 1 or f.columns == 1
     tile = "outer" if contiguous else "scattered"
     for rows, vectors in OUTER_TILES[registers]:
-        for packer in _packers(f):
-            form = _with_packed_a(f, Form(tile, rows, vectors, pack_b=packer))
+        for pack_a, pack_b in product(_row_packers(f, rows), _packers(f)):
+            form = Form(tile, rows, vectors, pack_a, pack_b, _shared(f, pack_a, pack_b))
             yield form, f.batch * (_outer_cycles(f, form) + _packing_cycles(f, form))
     if f.run_k > 1 or f.steps == 1:
         for rows, columns in DOT_TILES[registers]:
@@ -120,16 +127,23 @@ def _packers(f: _Facts) -> list[str]:
     return [""] * in_place + ["copy"] + ["transpose"] * along_k
 
 
+def _row_packers(f: _Facts, rows: int) -> list[str]:
+    """What can be done about A, '' first; rows of a panel have to divide cache lines."""
+    whole = rows <= f.lanes and rows & (rows - 1) == 0 and rows > 1
+    along_k = f.run_ak > 1 and (f.run_ak == f.steps or f.run_ak % f.lanes == 0)
+    return [""] + ["copy"] * whole + ["transpose"] * (whole and along_k)
+
+
+def _shared(f: _Facts, pack_a: str, pack_b: str) -> str:
+    """Which operands are packed whole, before: those that several macro-tiles would pack again."""
+    share_a = pack_a and not f.overlap_a
+    share_b = pack_b and not f.overlap_b and f.rows > FEWEST_ROWS
+    return "a" * bool(share_a) + "b" * bool(share_b)
+
+
 def _scattered_a(f: _Facts) -> bool:
     """Whether A lies on a cache line of its own for every step, and those lines are many."""
     return f.a_stride >= LINE and f.steps > LINE_STEPS
-
-
-def _with_packed_a(f: _Facts, form: Form) -> Form:
-    """The form with A packed, where that pays and rows of a panel divide cache lines."""
-    whole = form.rows <= f.lanes and form.rows & (form.rows - 1) == 0
-    shared = f.columns >= PACKED_A_TILES * form.columns * f.lanes
-    return replace(form, pack_a="copy") if _scattered_a(f) and whole and shared else form
 
 
 def _slots(f: _Facts, form: Form) -> int:
@@ -157,9 +171,12 @@ def _outer_cycles(f: _Facts, form: Form) -> float:
 
 def _packing_cycles(f: _Facts, form: Form) -> float:
     cycles, slots = 0.0, _slots(f, form)
-    if form.pack_a:
+    if form.pack_a == "copy":
         stretches = f.rows / min(f.run_a, form.rows)
-        cycles += f.steps * stretches * STRETCH_CYCLES
+        cycles += f.steps * (stretches * STRETCH_CYCLES + PACK_STEP_CYCLES)
+    if form.pack_a == "transpose":
+        blocks = -(-f.rows // form.rows) * -(-f.steps // f.lanes)
+        cycles += blocks * (form.rows * TRANSPOSE_CYCLES + 20)
     if form.pack_b == "copy":
         stretches = max(slots, f.columns / f.run_b * -(-f.run_b // f.lanes))
         cycles += f.steps * (stretches * STRETCH_CYCLES + PACK_STEP_CYCLES)

@@ -16,13 +16,15 @@ from .names import KernelName
 
 def engine_recipe(name: KernelName) -> Recipe:
     """What the kernel called ``name`` is made from."""
-    if name.role == "macro":
-        return from_template(f"{PACKAGE}.contract.macro:contract")
+    if name.role in _LOOPS:
+        return from_template(f"{PACKAGE}.contract.macro:{_LOOPS[name.role]}")
     vector = (name.dtype, name.lanes)
     factory = _FACTORIES.get(name.role)
     if factory is None:
-        return from_template(f"{__name__}:tile", name.role, *vector, name.rows, name.columns)
-    return from_template(f"{__name__}:{factory.__name__}", *vector)
+        size = (name.rows, name.columns, name.packed)
+        return from_template(f"{__name__}:tile", name.role, *vector, *size)
+    rows = (name.rows,) if name.rows else ()
+    return from_template(f"{__name__}:{factory.__name__}", *vector, *rows)
 
 
 def _machine_code(function: Any, words_only: bool) -> Callable:
@@ -45,21 +47,23 @@ def copy_packer(dtype: str, lanes: int) -> Callable:
     return _machine_code(copy_function(dtype, lanes), words_only=True)
 
 
-def transpose_packer(dtype: str, lanes: int) -> Callable:
-    """Packs an operand that is contiguous along k."""
+def transpose_packer(dtype: str, lanes: int, width: int) -> Callable:
+    """Packs an operand that is contiguous along k, into slots of `width` numbers."""
     from .pack import transpose_function
 
-    vector_bytes = lanes * ITEM_BYTES[dtype]
-    return _machine_code(transpose_function(dtype, lanes, vector_bytes), words_only=True)
+    packer = transpose_function(dtype, lanes, width, ITEM_BYTES[dtype])
+    return _machine_code(packer, words_only=True)
 
 
-def tile(role: str, dtype: str, lanes: int, rows: int, columns: int) -> Callable:
+def tile(role: str, dtype: str, lanes: int, rows: int, columns: int, packed: str) -> Callable:
     """A micro-kernel."""
     from .micro import tile_function
 
-    return _machine_code(tile_function(role, dtype, lanes, rows, columns), words_only=True)
+    shape = (rows, columns, packed)
+    return _machine_code(tile_function(role, dtype, lanes, *shape), words_only=True)
 
 
+_LOOPS = {"macro": "contract", "pack": "pack_operand"}
 _FACTORIES = {
     "reduce": reduce_kernel,
     "copy": copy_packer,

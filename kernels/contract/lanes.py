@@ -51,6 +51,11 @@ class Lanes:
         operands = [pointer, ir.Constant(I32, self.bytes), mask, self.zero]
         return self._call("masked.load", f"{self.suffix}.p0", self.type, operands)
 
+    def load_all(self, address: ir.Value) -> ir.Value:
+        """Every lane from consecutive numbers at `address`."""
+        pointer = self.builder.inttoptr(address, self.type.as_pointer())
+        return self.builder.load(pointer, align=self.bytes)
+
     def store(self, value: ir.Value, address: ir.Value, mask: ir.Value) -> None:
         """Write the lanes of `mask` to consecutive numbers at `address`."""
         pointer = self.builder.inttoptr(address, self.type.as_pointer())

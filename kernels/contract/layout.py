@@ -44,6 +44,12 @@ def run(dims: list[Dim], item: int) -> int:
     return dims[-1][0] if dims and all(stride == item for stride in dims[-1][1:]) else 1
 
 
+def overlaps(dims: Iterable[Dim], item: int) -> bool:
+    """Whether a walk of one operand visits numbers more than once, as windows over an image do."""
+    steps = [(extent, abs(stride)) for extent, stride in dims if stride]
+    return prod(n for n, _ in steps) > 1 + sum((n - 1) * stride for n, stride in steps) // item
+
+
 def offsets(dims: list[Dim], operand: int = 0) -> np.ndarray:
     """Byte offset of every point of the walk, int64."""
     table = np.zeros(1, np.int64)
@@ -105,7 +111,7 @@ def stretches(dims, length, slot, slots, group_bytes, item):
     where = np.concatenate([where, filled])
     source, lane, loaded = (padded_to(table, len(where)) for table in (source, lane, loaded))
     target = where // slots * group_bytes + (where % slots * slot + lane) * item
-    items = np.stack([source, target, loaded], axis=1)
+    items = np.stack([source, target, loaded, slot - lane], axis=1)
     groups = int(where[-1]) // slots + 1
     return np.searchsorted(where, np.arange(groups + 1) * slots).astype(np.int64), items
 

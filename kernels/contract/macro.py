@@ -12,7 +12,7 @@ groups. Within it
 The plan decides all sizes and hands over offset tables, so the loops know neither convolution nor
 transposition. Operands read in place and packed ones differ only in table entries: `a_group_bytes`
 is 0 for A in place, and so on. Consecutive macro-tiles of a chunk share a packed block they both
-need.
+need; an operand that many macro-tiles need is packed whole, once, by `pack_operand` before.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..front.instruction import machine_instruction
 from .lanes import Lanes
 from .machine import call_address, int64_at
 from .micro import Loop
-from .slots import MACRO, REDUCE
+from .slots import MACRO, PACK, REDUCE
 
 
 def _pack(args, side, first, steps, source, groups, panels):
@@ -83,11 +83,33 @@ def contract(args, start, stop, chunk):
             if args[s.pack_b] != 0 and in_b_panels != (batch, first, column):
                 in_b_panels = (batch, first, column)
                 _pack(args, s.pack_b, first, steps, b, columns, b_panels)
-            a_block = a if args[s.pack_a] == 0 else a_panels
-            b_block = b if args[s.pack_b] == 0 else b_panels
+            block = first // args[s.steps_block]
+            a_block = a + block * args[s.a_block_bytes] + row * args[s.a_group_bytes]
+            b_block = b + block * args[s.b_block_bytes] + column * args[s.b_group_bytes]
+            a_block = a_block if args[s.pack_a] == 0 else a_panels
+            b_block = b_block if args[s.pack_b] == 0 else b_panels
             _tiles(args, a_block, b_block, c, first, steps, rows, columns)
             first += steps
             unfinished = first < last
+
+
+def pack_operand(args, start, stop, chunk):
+    """Parts [start, stop) of a whole operand into panels; the layout of `args` is `slots.PACK`."""
+    s = PACK
+    for index in range(start, stop):
+        rest, part = index // args[s.group_parts], index % args[s.group_parts]
+        rest, step = rest // args[s.step_parts], rest % args[s.step_parts] * args[s.step_part]
+        batch, block = rest // args[s.blocks], rest % args[s.blocks]
+        source = args[s.source] + int64_at(args[s.batches], batch)
+        first, group = block * args[s.steps_block] + step, part * args[s.group_part]
+        left = min(args[s.steps_block] - step, args[s.steps] - first)
+        steps = max(0, min(args[s.step_part], left))
+        groups = (group, min(group + args[s.group_part], args[s.groups]))
+        panels = args[s.panels] + batch * args[s.batch_bytes] + block * args[s.block_bytes]
+        panels += group * args[s.group_bytes] + step * args[s.row_bytes]
+        where = (source, args[s.starts], args[s.items], *groups, panels)
+        reads = (args[s.k_table], first, steps, *where)
+        call_address(args[s.packer], (*reads, args[s.row_bytes], args[s.group_bytes]))
 
 
 @machine_instruction(literals=2)

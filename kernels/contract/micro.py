@@ -1,14 +1,16 @@
 """Micro-kernels: one tile of C kept in vector registers over a whole block of k.
 
-Two shapes of the same product, both reading their operands through offset tables:
+Two shapes of the same product:
 
 `outer`  a tile of R rows by V vectors of columns. A step of k broadcasts R numbers of A and loads V
          vectors of B: R * V multiply-adds for R + V loads. The processor issues two of each a cycle
          and a multiply-add takes 4 cycles, so 8 accumulators keep both units busy, and R * V >
          R + V + 2 (two table entries) makes arithmetic the bound. With 32 registers 8 x 3 and 6 x 4
          hold 24 accumulators, leave room for V vectors of B and a few broadcasts, and issue 13 and
-         12 loads where 24 are free. More rows would be better in theory; but each is a pointer, and
-         12 x 2 spills general registers: half the speed, measured.
+         12 loads where 24 are free. More rows would be better in theory; but in place each is a
+         pointer, and 12 x 2 spills general registers: half the speed, measured. A packed operand is
+         one pointer that moves on by a panel row a step (96% of the multiply-add peak, where
+         pointers and tables for both reach 75%), one in place is read through its offset tables.
 `dot`    R rows by V single columns, vectors along k: for operands that are both contiguous along k
          nothing has to be packed or transposed, and lanes are added up once at the end of the
          block. 6 x 4: 24 multiply-adds, 10 loads.
@@ -80,22 +82,22 @@ class Loop:
 # ---- outer ---------------------------------------------------------------------------------------
 
 
-def _emit_outer(lanes: Lanes, rows: int, vectors: int, tile: Tile) -> None:
+def _emit_outer(lanes: Lanes, rows: int, vectors: int, packed: str, tile: Tile) -> None:
     """C has `c_columns` for each vector of columns."""
     masks = _masks(lanes, tile, vectors)
     # C is wanted only after the loop, on lines far apart
     for row in _addresses(lanes, tile.c, tile.c_rows, rows):
         for at in _addresses(lanes, row, tile.c_columns, vectors):
             lanes.prefetch(at)
-    sums = _outer_sums(lanes, rows, vectors, tile, masks)
+    sums = _outer_sums(lanes, rows, vectors, packed, tile, masks)
     for i, row in _valid_rows(lanes, rows, tile):
         for v, mask in enumerate(masks):
             _store_vector(lanes, sums[i][v], row, v, mask, tile)
 
 
-def _emit_scattered(lanes: Lanes, rows: int, vectors: int, tile: Tile) -> None:
+def _emit_scattered(lanes: Lanes, rows: int, vectors: int, packed: str, tile: Tile) -> None:
     """C has `c_columns` for every single column: it is contiguous along none of its axes."""
-    sums = _outer_sums(lanes, rows, vectors, tile, _masks(lanes, tile, vectors))
+    sums = _outer_sums(lanes, rows, vectors, packed, tile, _masks(lanes, tile, vectors))
     for i, row in _valid_rows(lanes, rows, tile):
         for v in range(vectors):
             width = load_int64(lanes.builder, tile.widths, v)
@@ -104,23 +106,84 @@ def _emit_scattered(lanes: Lanes, rows: int, vectors: int, tile: Tile) -> None:
                 _store_number(lanes, sums[i][v], lane, row, column, width, tile)
 
 
-def _outer_sums(lanes, rows, vectors, tile, masks) -> list[list[ir.Value]]:
+def _outer_sums(lanes, rows, vectors, packed, tile, masks) -> list[list[ir.Value]]:
     builder = lanes.builder
-    a_at = _addresses(lanes, tile.a, tile.a_rows, rows)
-    b_at = _addresses(lanes, tile.b, tile.b_columns, vectors)
-    with Loop(builder, tile.steps, [tile.k_table] + [lanes.zero] * (rows * vectors)) as loop:
-        k_at, *sums = loop.values
-        in_a, in_b = load_int64(builder, k_at, 0), load_int64(builder, k_at, 1)
-        right = [
-            lanes.load(builder.add(at, in_b), mask) for at, mask in zip(b_at, masks, strict=True)
+    a_side = _Rows(lanes, rows, tile) if "a" not in packed else _RowPanel(lanes, rows, tile)
+    b_side = _Columns(lanes, masks, tile) if "b" not in packed else _Panel(lanes, vectors, tile)
+    in_place = len({"a", "b"} - set(packed))
+    moving = [tile.k_table, a_side.start, b_side.start]
+    with Loop(builder, tile.steps, moving + [lanes.zero] * (rows * vectors)) as loop:
+        k_at, a_at, b_at, *sums = loop.values
+        right = b_side.vectors(k_at, b_at)
+        loop.next = [
+            builder.add(k_at, int64(16)) if in_place else k_at,
+            builder.add(a_at, int64(a_side.stride)),
+            builder.add(b_at, int64(b_side.stride)),
         ]
-        loop.next = [builder.add(k_at, int64(16))]
-        for at, row_sums in zip(a_at, _in_rows(sums, vectors), strict=True):
-            left = lanes.broadcast(builder.add(at, in_a))
+        numbers = a_side.numbers(k_at, a_at)
+        for left, row_sums in zip(numbers, _in_rows(sums, vectors), strict=True):
             loop.next += [
                 lanes.multiply_add(left, x, total) for x, total in zip(right, row_sums, strict=True)
             ]
-    return _in_rows(loop.values[1:], vectors)
+    return _in_rows(loop.values[3:], vectors)
+
+
+class _Rows:
+    """A in place: a pointer a row, and an offset from the table for every step of k."""
+
+    stride = 0
+
+    def __init__(self, lanes: Lanes, rows: int, tile: Tile):
+        self.lanes, self.start = lanes, tile.a
+        self.at = _addresses(lanes, tile.a, tile.a_rows, rows)
+
+    def numbers(self, k_at: ir.Value, _: ir.Value) -> Iterator[ir.Value]:
+        """The numbers of a step, each in all lanes; one at a time, for a few registers."""
+        offset = load_int64(self.lanes.builder, k_at, 0)
+        for at in self.at:
+            yield self.lanes.broadcast(self.lanes.builder.add(at, offset))
+
+
+class _RowPanel:
+    """A packed: the numbers of a step lie side by side."""
+
+    def __init__(self, lanes: Lanes, rows: int, tile: Tile):
+        self.lanes, self.rows, self.start = lanes, rows, tile.a
+        self.stride = rows * lanes.bytes
+
+    def numbers(self, _: ir.Value, a_at: ir.Value) -> Iterator[ir.Value]:
+        """The numbers of a step, each in all lanes."""
+        for i in range(self.rows):
+            yield self.lanes.broadcast(self.lanes.builder.add(a_at, int64(i * self.lanes.bytes)))
+
+
+class _Columns:
+    """B in place: a pointer a vector, and an offset from the table for every step of k."""
+
+    stride = 0
+
+    def __init__(self, lanes: Lanes, masks: list[ir.Value], tile: Tile):
+        self.lanes, self.masks, self.start = lanes, masks, tile.b
+        self.at = _addresses(lanes, tile.b, tile.b_columns, len(masks))
+
+    def vectors(self, k_at: ir.Value, _: ir.Value) -> list[ir.Value]:
+        """The vectors of a step."""
+        builder, offset = self.lanes.builder, load_int64(self.lanes.builder, k_at, 1)
+        pairs = zip(self.at, self.masks, strict=True)
+        return [self.lanes.load(builder.add(at, offset), mask) for at, mask in pairs]
+
+
+class _Panel:
+    """B packed: the vectors of a step lie side by side and are whole."""
+
+    def __init__(self, lanes: Lanes, vectors: int, tile: Tile):
+        self.lanes, self.count, self.start = lanes, vectors, tile.b
+        self.stride = vectors * lanes.count * lanes.bytes
+
+    def vectors(self, _: ir.Value, b_at: ir.Value) -> list[ir.Value]:
+        """The vectors of a step."""
+        builder, size = self.lanes.builder, self.lanes.count * self.lanes.bytes
+        return [self.lanes.load_all(builder.add(b_at, int64(v * size))) for v in range(self.count)]
 
 
 def _masks(lanes: Lanes, tile: Tile, vectors: int) -> list[ir.Value]:
@@ -130,7 +193,7 @@ def _masks(lanes: Lanes, tile: Tile, vectors: int) -> list[ir.Value]:
 # ---- dot -----------------------------------------------------------------------------------------
 
 
-def _emit_dot(lanes: Lanes, rows: int, columns: int, tile: Tile) -> None:
+def _emit_dot(lanes: Lanes, rows: int, columns: int, _: str, tile: Tile) -> None:
     builder = lanes.builder
     a_at = _addresses(lanes, tile.a, tile.a_rows, rows)
     b_at = _addresses(lanes, tile.b, tile.b_columns, columns)
@@ -221,17 +284,20 @@ def _store_number(lanes, vector, lane, row, column, width, tile) -> None:
 _EMITTERS = {"outer": _emit_outer, "scattered": _emit_scattered, "dot": _emit_dot}
 
 
-@machine_instruction(literals=5)
-def emit_tile(builder, form, dtype, lanes, rows, columns, arguments):
+@machine_instruction(literals=6)
+def emit_tile(builder, form, dtype, lanes, rows, columns, packed, arguments):
     """The code of one tile; all but `arguments`, the tuple of a `Tile`, are literals."""
-    _EMITTERS[form](Lanes(builder, dtype, lanes), rows, columns, Tile(*arguments))
+    _EMITTERS[form](Lanes(builder, dtype, lanes), rows, columns, packed, Tile(*arguments))
 
 
-def tile_function(form: str, dtype: str, lanes: int, rows: int, columns: int) -> Callable:
+def tile_function(
+    form: str, dtype: str, lanes: int, rows: int, columns: int, packed: str
+) -> Callable:
     """The Python function of one tile shape, over int64 words alone."""
 
     def tile(steps, k_table, a, a_rows, b, b_columns, widths, c, c_rows, c_columns, valid, adds):
         reads = (steps, k_table, a, a_rows, b, b_columns, widths)
-        emit_tile(form, dtype, lanes, rows, columns, (*reads, c, c_rows, c_columns, valid, adds))
+        writes = (c, c_rows, c_columns, valid, adds)
+        emit_tile(form, dtype, lanes, rows, columns, packed, (*reads, *writes))
 
     return tile

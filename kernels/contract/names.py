@@ -9,12 +9,14 @@ from dataclasses import dataclass
 class KernelName:
     """One function of the engine: its role and the constants baked into it."""
 
-    role: str  # macro | reduce | copy | transpose | outer | scattered | dot
+    role: str  # macro | pack | reduce | copy | transpose | outer | scattered | dot
     dtype: str = ""
     lanes: int = 0
     rows: int = 0
     columns: int = 0
+    packed: str = ""  # operands that lie in panels: '' | a | b | ab
 
     def __str__(self) -> str:
         tile = f"_{self.rows}x{self.columns}" if self.rows else ""
-        return f"contract_{self.role}" + (f"_{self.dtype}" if self.dtype else "") + tile
+        packed = f"_{self.packed}" if self.packed else ""
+        return f"contract_{self.role}" + (f"_{self.dtype}" if self.dtype else "") + tile + packed

@@ -47,6 +47,17 @@ class Form:
     columns: int  # of a tile: vectors, or single columns for dot
     pack_a: str = ""
     pack_b: str = ""
+    shared: str = ""  # operands packed whole, before: '' | a | b | ab
+
+    @property
+    def size(self) -> tuple[int, int, str]:
+        """What makes one tile another kernel than the next."""
+        return self.rows, self.columns, self.packed
+
+    @property
+    def packed(self) -> str:
+        """The operands that tiles read from panels."""
+        return "a" * bool(self.pack_a) + "b" * bool(self.pack_b)
 
 
 def normal_form(

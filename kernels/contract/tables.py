@@ -23,6 +23,7 @@ from .names import KernelName
 from .problem import Form, Problem
 
 ALIGNMENT = 64  # of scratch: a cache line
+PART_BYTES = 128 << 10  # of panels: some 10 us
 
 Values = dict[str, Any]  # slot name -> symbolic slot, table or number
 
@@ -32,18 +33,23 @@ def aligned(count: int) -> int:
     return -(-count // ALIGNMENT) * ALIGNMENT
 
 
-def operand_slots(problem: Problem, blocks: Blocks, partial_bytes: int) -> Values:
+def operand_slots(
+    problem: Problem, blocks: Blocks, partial_bytes: int, packings: Packings
+) -> Values:
     """Where the operands and the result begin, for each problem of the batch."""
-    first, second = problem.names
+    starts: dict[str, tuple[str, Any]] = {}
     tables = [offsets(problem.batch, operand) for operand in range(3)]
     target: tuple[str, object] = ("ptr", "C")
     if blocks.splits > 1:
         results = size(problem.rows) * size(problem.columns) * problem.item
         tables[2] = np.arange(len(tables[0]), dtype=np.int64) * results
         target = ("scratch", 0)
-    return {
-        "a": ("ptr", first),
-        "b": ("ptr", second),
+    for index, (side, name) in enumerate(zip("ab", problem.names, strict=True)):
+        packing, starts[side] = packings.get(side), ("ptr", name)
+        if packing and packing.at is not None:
+            starts[side] = ("scratch", packing.at)
+            tables[index] = np.arange(len(tables[index]), dtype=np.int64) * packing.batch_bytes
+    return starts | {
         "c": target,
         "batches": np.stack(tables, axis=1),
         "splits": blocks.splits,
@@ -58,12 +64,10 @@ def step_slots(problem: Problem, form: Form, blocks: Blocks) -> Values:
         sides = [vector_offsets(problem.steps, item, lanes, operand) for operand in range(2)]
         sides.append(vector_widths(run(problem.steps, item), size(problem.steps), lanes))
     else:
-        in_block = np.arange(size(problem.steps), dtype=np.int64) % blocks.block
-        rows = (form.rows * problem.item, panel_row(problem, form))
-        packers = (form.pack_a, form.pack_b)
+        none = np.zeros(1 if form.packed == "ab" else size(problem.steps), np.int64)
         sides = [
-            in_block * row if packer else offsets(problem.steps, operand)
-            for operand, (packer, row) in enumerate(zip(packers, rows, strict=True))
+            none if side in form.packed else offsets(problem.steps, operand)
+            for operand, side in enumerate("ab")
         ]
     return {
         "k_table": np.stack(sides, axis=1),
@@ -133,72 +137,149 @@ def _vector_columns(problem: Problem, form: Form, partial: bool):
     return b_columns, vector_widths(length, count, lanes), c_columns, 1
 
 
-def packer_slots(problem: Problem, form: Form, blocks: Blocks) -> Values:
-    """Both packers' slots and the packing space of a chunk."""
-    a, b = _row_panels(problem, form, blocks), _column_panels(problem, form, blocks)
-    # the transposing packer writes whole squares: up to lanes - 1 rows past the last panel
-    spill = problem.lanes * b.row_bytes
-    a_bytes = aligned(blocks.row_block * a.group_bytes) if form.pack_a else 0
-    b_bytes = aligned(blocks.column_block * b.group_bytes + spill) if form.pack_b else 0
-    sizes = {"b_pack_at": a_bytes, "chunk_bytes": a_bytes + b_bytes}
-    return _packer("a", form.pack_a, problem, a) | _packer("b", form.pack_b, problem, b) | sizes
-
-
 @dataclass(frozen=True)
-class _Panels:
-    """Where an operand is packed to, and from: `starts` and `items` as its packer wants them."""
+class Packing:
+    """How an operand is packed: its packer, that one's tables, and the panels.
 
+    ``at``: where in scratch the whole operand is packed to, by a kernel of its own; None where the
+    macro-kernel packs what it needs.
+    """
+
+    packer: KernelName
+    steps: np.ndarray
+    starts: object
+    items: object
     row_bytes: int
     group_bytes: int
-    starts: object = 0
-    items: object = 0
+    groups: int
+    blocks: int
+    at: int | None = None
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of all panels of a block of k."""
+        return self.groups * self.group_bytes
+
+    @property
+    def batch_bytes(self) -> int:
+        """Bytes of the panels of one problem of the batch."""
+        return self.blocks * self.block_bytes
 
 
-def _panel_bytes(block: int, row_bytes: int, vector_bytes: int) -> int:
-    """Distance of panels: room for a vector written past the end, and an odd number of cache lines,
-    or the same row of all panels would share a cache set."""
-    return (-(-(block * row_bytes + vector_bytes) // ALIGNMENT) | 1) * ALIGNMENT
+Packings = dict[str, Packing]
 
 
-def _packer(side: str, packer: str, problem: Problem, panels: _Panels) -> Values:
-    apart = problem.lanes if packer == "transpose" else 1
-    steps = offsets(project(problem.steps, "ab".index(side)))[::apart]
-    function = ("function", KernelName(packer, problem.dtype, problem.lanes))
-    slots = {
-        f"pack_{side}": function,
-        f"{side}_pack_k": steps,
-        f"{side}_pack_starts": panels.starts,
-        f"{side}_pack_items": panels.items,
-        f"{side}_pack_row": panels.row_bytes,
-        f"{side}_group_bytes": panels.group_bytes,
+def packings_of(problem: Problem, form: Form, blocks: Blocks) -> Packings:
+    """How the operands that are packed are packed; a Packing's place is not decided yet."""
+    found = {}
+    if form.pack_a:
+        found["a"] = _row_panels(problem, form, blocks)
+    if form.pack_b:
+        found["b"] = _column_panels(problem, form, blocks)
+    return found
+
+
+def packer_slots(problem: Problem, blocks: Blocks, packings: Packings) -> Values:
+    """The macro-kernel's slots of both packers, and the packing space of a chunk."""
+    slots: Values = {}
+    space = {"a": 0, "b": 0}
+    for side, most in (("a", blocks.row_block), ("b", blocks.column_block)):
+        packing = packings.get(side)
+        names = ("pack_@ @_pack_k @_pack_starts @_pack_items @_pack_row @_group_bytes "
+                 "@_block_bytes").replace("@", side).split()  # fmt: skip
+        slots |= dict.fromkeys(names, 0)
+        if packing is None:
+            continue
+        slots[f"{side}_group_bytes"] = packing.group_bytes
+        if packing.at is not None:
+            slots[f"{side}_block_bytes"] = packing.block_bytes
+            continue
+        values = (packing.packer, packing.steps, packing.starts, packing.items, packing.row_bytes)
+        slots |= dict(zip(names, (("function", values[0]), *values[1:]), strict=False))
+        space[side] = aligned(min(most, packing.groups) * packing.group_bytes)
+    return slots | {"b_pack_at": space["a"], "chunk_bytes": sum(space.values())}
+
+
+def pack_slots(problem: Problem, blocks: Blocks, side: str, packing: Packing) -> Values:
+    """The slots of the kernel that packs a whole operand.
+
+    A part of it is ``PART_BYTES`` of panels, and a stretch of its source: whole rows of k where
+    they are copied, columns over a whole block of k where they are transposed.
+    """
+    operand = "ab".index(side)
+    group_part, step_part = packing.groups, blocks.block
+    if packing.packer.role == "copy":
+        fit = PART_BYTES // (packing.groups * packing.row_bytes)
+        step_part = min(step_part, max(problem.lanes, fit))
+    else:
+        group_part = min(group_part, max(1, PART_BYTES // packing.group_bytes))
+    return {
+        "packer": ("function", packing.packer),
+        "source": ("ptr", problem.names[operand]),
+        "panels": ("scratch", packing.at),
+        "batches": offsets(problem.batch, operand),
+        "steps": blocks.steps,
+        "steps_block": blocks.block,
+        "blocks": packing.blocks,
+        "groups": packing.groups,
+        "group_part": group_part,
+        "group_parts": -(-packing.groups // group_part),
+        "step_part": step_part,
+        "step_parts": -(-blocks.block // step_part),
+        "k_table": packing.steps,
+        "starts": packing.starts,
+        "items": packing.items,
+        "row_bytes": packing.row_bytes,
+        "group_bytes": packing.group_bytes,
+        "block_bytes": packing.block_bytes,
+        "batch_bytes": packing.batch_bytes,
     }
-    return slots if packer else dict.fromkeys(slots, 0)
 
 
-def _row_panels(problem: Problem, form: Form, blocks: Blocks) -> _Panels:
+def _panel_bytes(problem: Problem, blocks: Blocks, row_bytes: int) -> int:
+    """Distance of panels: room for whole vectors of k, as the transposing packer writes them, and
+    for a vector past the end; and an odd number of cache lines, or the same row of all panels
+    would share a cache set."""
+    steps = -(-blocks.block // problem.lanes) * problem.lanes
+    size = steps * row_bytes + problem.lanes * problem.item
+    return (-(-size // ALIGNMENT) | 1) * ALIGNMENT
+
+
+def _row_panels(problem: Problem, form: Form, blocks: Blocks) -> Packing:
     row = form.rows * problem.item
-    group = _panel_bytes(blocks.block, row, problem.lanes * problem.item)
-    if not form.pack_a:
-        return _Panels(row, group)
-    rows = project(problem.rows, 0)
-    return _Panels(row, group, *stretches(rows, size(rows), form.rows, 1, group, problem.item))
+    return _panels(problem, blocks, 0, form.pack_a, row, size(problem.rows), form.rows, 1)
 
 
-def _column_panels(problem: Problem, form: Form, blocks: Blocks) -> _Panels:
-    item, lanes, row = problem.item, problem.lanes, panel_row(problem, form)
-    group = _panel_bytes(blocks.block, row, problem.lanes * problem.item)
-    columns = project(problem.columns, 0)
-    count = size(columns)
-    length = count if form.tile == "scattered" else run(column_walk(problem, form), item)
-    if form.pack_b == "copy":
-        tables = stretches(columns, length, lanes, form.columns, group, item)
-        return _Panels(row, group, *tables)
-    if form.pack_b == "transpose":
-        starts, widths = (
-            vector_starts(length, count, lanes),
-            vector_widths(length, count, lanes),
-        )
-        lane = np.minimum(np.arange(lanes, dtype=np.int64), widths[:, None] - 1)
-        table = offsets(columns)[starts[:, None] + lane].ravel()
-        return _Panels(row, group, 0, padded(table, form.columns * lanes))
-    return _Panels(row, group)
+def _column_panels(problem: Problem, form: Form, blocks: Blocks) -> Packing:
+    count = size(problem.columns)
+    walk = column_walk(problem, form)
+    length = count if form.tile == "scattered" else run(walk, problem.item)
+    slots = (problem.lanes, form.columns)
+    return _panels(problem, blocks, 1, form.pack_b, panel_row(problem, form), length, *slots)
+
+
+def _panels(
+    problem: Problem, blocks: Blocks, operand: int, packer: str, row: int, length: int,
+    width: int, slots: int,
+) -> Packing:  # fmt: skip
+    """The Packing of an operand whose walk begins a new slot, of ``width`` numbers, after every
+    ``length`` of them; ``slots`` of those are a panel."""
+    dims = project((problem.rows, problem.columns)[operand], 0)
+    count, item, lanes = size(dims), problem.item, problem.lanes
+    group = _panel_bytes(problem, blocks, row)
+    steps = offsets(project(problem.steps, operand))
+    starts: object
+    items: object
+    if packer == "copy":
+        name = KernelName("copy", problem.dtype, lanes)
+        starts, items = stretches(dims, length, width, slots, group, item)
+        groups = len(starts) - 1
+    else:
+        name = KernelName("transpose", problem.dtype, lanes, width)
+        steps = steps[::lanes]
+        first, widths = vector_starts(length, count, width), vector_widths(length, count, width)
+        lane = np.minimum(np.arange(width, dtype=np.int64), widths[:, None] - 1)
+        starts, items = 0, padded(offsets(dims)[first[:, None] + lane].ravel(), slots * width)
+        groups = len(items) // (slots * width)
+    blocks_of_k = max(1, -(-blocks.steps // blocks.block))
+    return Packing(name, steps, starts, items, row, group, groups, blocks_of_k)
