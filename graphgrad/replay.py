@@ -76,9 +76,9 @@ class _Writer:
         self.names[name] = value
         return name
 
-    def check(self, condition: str) -> None:
+    def check(self, condition: str, indent: int = 0) -> None:
         """Go on only if ``condition`` holds."""
-        self.lines.append(f"if not ({condition}): return MISS")
+        self.lines.append(f"{'    ' * indent}if not ({condition}): return MISS")
 
     def _modes(self) -> None:
         entry = self.entry
@@ -107,10 +107,24 @@ class _Writer:
 
     def _plain(self, array: str, like: np.ndarray) -> None:
         """Row-major memory of the traced shape and type."""
+        self.check(self._is_plain(array, like))
+
+    def _still_plain(self, array: str, like: np.ndarray) -> None:
+        """The same for what the trace captured: an array that is still the same object is known.
+
+        Asking for shape and strides makes two tuples, which is most of the cost of a small call.
+        """
+        known = self.name("known", [None])
+        self.lines.append(f"if {array} is not {known}[0]:")
+        self.check(self._is_plain(array, like), indent=1)
+        self.lines.append(f"    {known}[0] = {array}")
+
+    def _is_plain(self, array: str, like: np.ndarray) -> str:
         strides = tuple(n * like.itemsize for n in row_major(like.shape))
-        self.check(
+        dtype = self.name("dtype", like.dtype)
+        return (
             f"{array}.shape == {like.shape} and {array}.strides == {strides} "
-            f"and {array}.dtype is {self.name('dtype', like.dtype)}"
+            f"and {array}.dtype is {dtype}"
         )
 
     def _apart(self) -> None:
@@ -136,7 +150,7 @@ class _Writer:
             self.check(f"{owner}._grad is not None")
             owner += "._grad"
         self.lines.append(f"c{number} = {owner}._array")
-        self._plain(f"c{number}", source.like)
+        self._still_plain(f"c{number}", source.like)
         return f"c{number}"
 
     def _owner(self, source: Any) -> str:
@@ -153,7 +167,11 @@ class _Writer:
             value = "None" if number is None else f"wrap(y[{number}])"
             self.lines.append(f"{self._owner(source)}._grad = {value}")
         single = entry.result_shape is None and entry.way is None
-        if single and entry.results[0].kind == "output" and not entry.results[0].value:
-            self.lines.append(f"return wrap(y[{entry.results[0].number}])")
-        else:
+        if not single or entry.results[0].kind != "output":
             self.lines.append("return entry.returned(args, y)")
+            return
+        self.lines.append(f"result = wrap(y[{entry.results[0].number}])")
+        if entry.results[0].value:
+            edge = self.name("edge", (entry.broken, 0))
+            self.lines.append(f"result._needs, result._edge = True, {edge}")
+        self.lines.append("return result")
