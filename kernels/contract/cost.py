@@ -37,7 +37,8 @@ TRANSPOSE_CYCLES = 8  # one vector of the transposing packer
 PACK_STEP_CYCLES = 10  # one step of k of the copying packer
 UNALIGNED_LOADS = 1.6  # a vector load that may straddle two cache lines
 FAR_CYCLES = 0.7  # a vector of B in place, read again from the second-level cache
-LINE_CYCLES = 1.5  # a number of A in place on a cache line of its own
+IN_PLACE_CYCLES = 0.3  # tables and pointers of A in place
+LINE_CYCLES = 4  # a cache line of A in place that is not the next one
 
 LINE = 64  # bytes of a cache line
 NEAR_STRIDE = 256  # bytes from one step of k to the next that the first-level cache still likes
@@ -65,12 +66,14 @@ class _Facts:
     overlap_a: bool  # A is read through windows: packed whole it would be far larger than it is
     overlap_b: bool
     a_stride: int  # of the innermost step, in A
+    a_inner: int  # steps at that stride
     b_stride: int  # of the innermost step, in B
 
     @classmethod
     def of(cls, problem: Problem) -> _Facts:
         item = problem.item
         _, a_stride, b_stride = problem.steps[-1] if problem.steps else (1, 0, 0)
+        walk_a = project(problem.steps, 0)
         return cls(
             lanes=problem.lanes,
             batch=size(problem.batch),
@@ -87,6 +90,7 @@ class _Facts:
             overlap_a=overlaps(project(problem.rows, 0) + project(problem.steps, 0), item),
             overlap_b=overlaps(project(problem.columns, 0) + project(problem.steps, 1), item),
             a_stride=abs(a_stride),
+            a_inner=walk_a[-1][0] if walk_a else 1,
             b_stride=abs(b_stride),
         )
 
@@ -141,9 +145,15 @@ def _shared(f: _Facts, pack_a: str, pack_b: str) -> str:
     return "a" * bool(share_a) + "b" * bool(share_b)
 
 
-def _scattered_a(f: _Facts) -> bool:
-    """Whether A lies on a cache line of its own for every step, and those lines are many."""
-    return f.a_stride >= LINE and f.steps > LINE_STEPS
+def _lines_of_a(f: _Facts, rows: int) -> float:
+    """Cache lines that a step of a tile takes from A in place, where they do not follow each other.
+
+    0 where A is read along lines, or its lines are so few that they stay near.
+    """
+    along = min(f.a_inner, max(1, LINE // max(f.a_stride, 1)))
+    if f.steps <= LINE_STEPS or along * f.a_stride >= LINE > f.a_stride:
+        return 0.0
+    return (1 if f.run_a > 1 else rows) / along
 
 
 def _slots(f: _Facts, form: Form) -> int:
@@ -161,8 +171,8 @@ def _outer_cycles(f: _Facts, form: Form) -> float:
     far = f.b_stride > NEAR_STRIDE and f.steps > NEAR_STEPS
     if far and row_groups > 1 and not form.pack_b:
         step += vectors * FAR_CYCLES
-    if _scattered_a(f) and not form.pack_a:
-        step += LINE_CYCLES * (1 if f.run_a > 1 else rows)
+    if not form.pack_a:
+        step += IN_PLACE_CYCLES + LINE_CYCLES * _lines_of_a(f, rows)
     store = SCATTER_CYCLES * f.lanes if form.tile == "scattered" else STORE_CYCLES
     visits = max(1, -(-f.steps // BLOCK_STEPS))
     tile = f.steps * step + visits * (TILE_CYCLES + rows * vectors * store)
