@@ -48,12 +48,14 @@ def test_imports_are_timed_once_however_deep():
 
 
 def test_memory_is_compared_with_the_plan_and_with_pytorch():
-    rows = [MemoryRow("net", {"compiled": 110_000_000, "torch": 220_000_000}, 100_000_000)]
-    text = str(Memory(1, rows, []))
-    assert "| net            | 110.0 MB | 220.0 MB |           0.50 | 100.0 MB |" in text
-    assert "1.10" in text
-    alone = str(Memory(1, [MemoryRow("net", {"compiled": 5}, 5)], ["torch"]))
-    assert "compiled/torch" not in alone and "torch is not installed" in alone
+    growth = {"compiled": 110_000_000, "torch": 220_000_000}
+    since = {"compiled": 120_000_000, "torch": 330_000_000}
+    text = str(Memory(1, [MemoryRow("net", growth, since, 100_000_000)], []))
+    cells = [cell.strip() for cell in text.splitlines()[2].split("|")[1:-1]]
+    megabytes = ["110.0 MB", "220.0 MB", "100.0 MB", "1.10", "120.0 MB", "330.0 MB"]
+    assert cells == ["net", *megabytes]
+    alone = str(Memory(1, [MemoryRow("net", {"compiled": 5}, {"compiled": 5}, 5)], ["torch"]))
+    assert "| torch" not in alone and "torch is not installed" in alone
 
 
 def test_scaling_is_time_over_time():
