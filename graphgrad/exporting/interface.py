@@ -11,6 +11,7 @@ face.returned(outputs)         # the text of what is returned
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -43,7 +44,8 @@ class Interface:
         self.grads: dict[int, tuple[str, Any]] = {}
         self.arguments: list[str] = []
         self._groups: list[tuple[Any, list[Any]]] = []
-        self._owners = self._tensor_names()
+        self._owners: dict[int, str] = {}
+        self._name_tensors()
         self._leaves: dict[int, str] = {}
         self.signature = self._parameters()
         self.inputs = [self._input(i, s) for i, s in enumerate(entry.sources)]
@@ -117,7 +119,7 @@ class Interface:
             return self._leaves[source.argument]
         if source.kind == "number":
             return self._number(source.number, node)
-        name = self._owner(source, node)
+        name = self._owner(source)
         if source.kind == "grad":
             return self.keep(f"{name}.grad", source.owner(())._grad._array)
         return self.keep(name, source.tensor._array)
@@ -132,23 +134,41 @@ class Interface:
         self.state[unique] = array
         return f"state[{quoted(unique)}]"
 
-    def _owner(self, source: Any, node: Node | None = None) -> str:
+    def _owner(self, source: Any) -> str:
+        """The name of the tensor that is read, or whose gradient is."""
         if source.tensor is None:
             return self._leaves[source.argument]
-        known = self._owners.get(id(source.tensor))
-        return known or (node.attrs["name"] if node is not None else "") or "tensor"
+        return self._owners.setdefault(id(source.tensor), self._unlike("tensor"))
 
-    def _tensor_names(self) -> dict[int, str]:
-        """What the user calls the tensors that the function reaches."""
+    def _unlike(self, name: str) -> str:
+        """A name that no other tensor has."""
+        taken = set(self._owners.values())
+        numbered = (f"{name} {i}" for i in itertools.count(2))
+        return next(n for n in itertools.chain([name], numbered) if n not in taken)
+
+    def _name_tensors(self) -> None:
+        """What the user calls the tensors that the trace reached; every name is given once."""
         from graphgrad.viz.compiled import tensor_names
 
-        names = tensor_names(self.function)
-        names.setdefault(id(default_generator.state), "random state")
-        return names
+        known = {id(default_generator.state): "random state", **tensor_names(self.function)}
+        pairs = list(zip(self.entry.sources, self.entry.graph.inputs, strict=True))
+        for source, node in pairs:
+            if source.kind == "tensor":
+                # Parameters of modules that the function reaches have their names in the graph.
+                name = known.get(id(source.tensor)) or node.attrs["name"] or ""
+                if name:
+                    self._owners[id(source.tensor)] = self._unlike(name)
+        parts = [getattr(s.number, "parts", None) for s, _ in pairs]
+        for optimizer in {id(p[1]): p[1] for p in parts if p is not None}.values():
+            for p, kept in optimizer.state.items():
+                owner = self._owners.get(id(p), "parameter")
+                for name, t in kept.items():
+                    self._owners.pop(id(t), None)
+                    self._owners[id(t)] = self._unlike(f"{owner} {name}")
 
     def _number(self, read: Any, node: Node) -> str:
         """A number that an optimizer gives each step, computed as the optimizer computes it."""
-        number, group, steps = getattr(read, "parts", (None, None, None))
+        number, _, group, steps = getattr(read, "parts", (None,) * 4)
         if number is None or type(group) is not dict:
             raise NotImplementedError(
                 f"a number that {self._called()} reads at each call has no source to export; an "

@@ -127,13 +127,14 @@ class Update:
     def _reader(self, name: str, p: Tensor) -> Callable[[], float]:
         """Reads one number at each call of the compiled step; ``parts`` is for who reads it so."""
         number, group, steps = self.optimizer.numbers[name], self.group, None
+        optimizer = self.optimizer
 
         def read() -> float:
             return number(group, 0.0 if steps is None else float(steps._array))
 
         if "step" in self.names:
             steps = self.optimizer.state[p]["step"]
-        read.name, read.parts = name, (number, group, steps)  # type: ignore[attr-defined]
+        read.name, read.parts = name, (number, optimizer, group, steps)  # type: ignore[attr-defined]
         return read
 
 
