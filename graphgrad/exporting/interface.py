@@ -62,19 +62,15 @@ class Interface:
         if hasattr(type(called), "named_parameters"):
             called = called.forward
         bound = inspect.signature(called).bind(*args, **kwargs)
-        parts, star = [], False
+        parts: list[str] = []
+        kinds = inspect.Parameter
         for name, value in bound.arguments.items():
             kind = bound.signature.parameters[name].kind
             local = self.names.fresh(name)
-            if kind is inspect.Parameter.VAR_POSITIONAL:
-                parts.append(f"*{local}")
-            elif kind is inspect.Parameter.VAR_KEYWORD:
-                parts.append(f"**{local}")
-            elif kind is inspect.Parameter.KEYWORD_ONLY and not star:
-                parts += ["*", local] if not any(p[0] == "*" for p in parts) else [local]
-                star = True
-            else:
-                parts.append(local)
+            if kind is kinds.KEYWORD_ONLY and not any(p.startswith("*") for p in parts):
+                parts.append("*")
+            stars = {kinds.VAR_POSITIONAL: "*", kinds.VAR_KEYWORD: "**"}.get(kind, "")
+            parts.append(stars + local)
             for leaf, path in _paths(value, local):
                 self._argument(leaf.number, path, leaves[leaf.number])
         return ", ".join(parts)

@@ -171,6 +171,11 @@ def contained(batch: Any, scale: float = 2.0, *, flag: bool, rest: Any) -> Any:
     return [x * scale if flag else x, y.t()], rest
 
 
+def special(x: Any) -> Any:
+    y = gg.maximum(x, gg.zeros(6)), F.relu(x), gg.exp(x), F.softmax(x[:3], 0), gg.sigmoid(x)
+    return *y, x.amax(), x.amin(), gg.sign(x), gg.isnan(x), x.fmod(2.0), gg.log1p(x.abs())
+
+
 def noisy(x: Any) -> Any:
     return F.dropout(x, 0.5) + gg.randn(4, 8)
 
@@ -199,11 +204,12 @@ CASES: dict[str, Callable[[], Case]] = {
     "contained": lambda: Case(
         contained, ({"x": floats(3, 4), "y": (floats(2, 3),)}, 1.5), {"flag": True, "rest": [1]}
     ),
+    "special": lambda: Case(special, (np.float32([1, -np.inf, 0.5, np.inf, np.nan, -0.0]),)),
     "noisy": lambda: Case(noisy, (floats(4, 8),), calls=3),
     "complex": lambda: Case(lambda x: ((x * 1j) * (x + 2j)).real, (floats(8),)),
 }
 # Small enough for plain Python, which is how a debugger sees kernels.
-STEPPED = ["golden", "softmax", "arithmetic", "indexed", "scanned", "contained", "noisy"]
+STEPPED = ["golden", "softmax", "special", "arithmetic", "indexed", "scanned", "contained", "noisy"]
 
 
 def as_tensors(value: Any) -> Any:
@@ -331,6 +337,24 @@ def test_options_of_the_optimizer_can_be_changed(tmp_path):
     assert module.step() is None
     np.testing.assert_allclose(module.state["w"], 0.75)
     np.testing.assert_allclose(module.grads["w"], 1)
+
+
+def test_tensors_are_called_what_the_program_calls_them(tmp_path):
+    models = [nn.Linear(2, 2), nn.Linear(2, 2)]
+    parameters = [p for model in models for p in model.parameters()]
+    optimizer = gg.optim.Adam(parameters, lr=0.1)
+
+    def outputs(x):
+        return models[1](models[0](x))
+
+    step = training(models, optimizer, lambda _, x: outputs(x).sum())
+    module = load(gg.export(step, tmp_path / "adam.py", gg.ones(1, 2)))
+    names = {"weight", "bias", "weight 2", "bias 2"}
+    assert set(module.grads) == names
+    moments = {f"{n} {kept}" for n in names for kept in ("exp_avg", "exp_avg_sq", "step")}
+    assert set(module.state) == names | moments
+    module.step(np.ones((1, 2), np.float32))
+    assert module.state["bias 2 step"] == 1
 
 
 def test_arguments_written_in_place_are_written(tmp_path):
