@@ -293,7 +293,7 @@ def test_results_do_not_depend_on_the_order_of_chunks(shape):
     ]
     for c, order in zip(results, orders, strict=True):
         planned = contract(a, b, c, (0, 1, 1, 1), order)
-    assert planned.kernels[0].extent > 1
+    assert any(call.extent > call.grain for call in planned.kernels)
     assert all((c == results[0]).all() for c in results)
 
 
