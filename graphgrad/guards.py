@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dis
 import functools
+import keyword
 import re
 import sys
 import types
@@ -23,6 +24,14 @@ from typing import Any
 from graphgrad.errors import is_ours
 
 _SCALARS = (bool, int, float, complex, str, bytes, type(None))
+# What reading a place raises when it is no longer there; a guard that cannot be read does not hold.
+_GONE = "(AttributeError, LookupError, TypeError, ValueError)"
+# Tables of a module that a call does not read, or only for a hook, whose registration is noticed.
+_NOT_CALLED = frozenset(
+    "_state_dict_hooks _state_dict_pre_hooks "
+    "_load_state_dict_pre_hooks _load_state_dict_post_hooks "
+    "_non_persistent_buffers_set _with_kwargs _always_called".split()
+)
 _LARGEST_CONTAINER = 64
 _DEEPEST = 12
 _LIBRARY = tuple({p for p in (sys.prefix, sys.base_prefix) if p})
@@ -116,7 +125,7 @@ class Watch:
         used = function.__globals__
         for name in sorted(_global_names(function.__code__)):
             if name in used:
-                self._slot(f"{self._hold(used)}.get({name!r})", used[name], name, depth)
+                self._slot(f"{self._hold(used)}[{name!r}]", used[name], name, depth)
         for i, default in enumerate(function.__defaults__ or ()):
             holder = self._hold(function)
             self._slot(f"{holder}.__defaults__[{i}]", default, f"{path} default {i}", depth)
@@ -127,7 +136,9 @@ class Watch:
         self.modules.append(module)
         own = is_ours(getattr(sys.modules[type(module).__module__], "__file__", None) or "")
         for name, value in module.__dict__.items():
-            expression = f"{holder}.__dict__.get({name!r})"
+            expression = _attribute(holder, module, name)
+            if name in _NOT_CALLED:
+                continue
             if name in ("_parameters", "_buffers", "_modules"):
                 self._members(module.__dict__[name], f"{holder}.{name}", path, depth)
             elif name.endswith("_hooks"):
@@ -139,42 +150,41 @@ class Watch:
             self._value(forward, f"{path}.forward", depth + 1)
 
     def _members(self, members: dict[str, Any], holder: str, path: str, depth: int) -> None:
-        self._check(f"len({holder}) == {len(members)}", f"the members of {path}")
+        self._check(_length(holder, members), f"the members of {path}")
         for name, value in members.items():
-            self._slot(f"{holder}.get({name!r})", value, f"{path}.{name}", depth)
+            self._slot(f"{holder}[{name!r}]", value, f"{path}.{name}", depth)
 
     def _mapping(self, value: Any, expression: str, path: str, depth: int) -> None:
         """Hooks: how many, and which functions."""
         if not isinstance(value, dict):
             return
-        self._check(f"len({expression}) == {len(value)}", f"{path} (a hook was added or removed)")
+        self._check(_length(expression, value), f"{path} (a hook was added or removed)")
         for key, hook in value.items():
             held = self._hold(hook)
-            self._check(f"{expression}.get({key!r}) is {held}", path)
+            self._check(f"{expression}[{key!r}] is {held}", path)
             self._value(hook, path, depth + 1)
 
     def _container(self, value: Any, path: str, depth: int) -> None:
         holder = self._hold(value)
         if len(value) > _LARGEST_CONTAINER:
             return
-        self._check(f"len({holder}) == {len(value)}", f"the length of {path}")
+        self._check(_length(holder, value), f"the length of {path}")
         if isinstance(value, (set, frozenset)):
             self._check(f"{holder} == {self._hold(frozenset(value))}", path)
             return
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for key, item in list(items):
             if isinstance(value, dict) and not isinstance(key, _SCALARS):
-                self._slot(f"{holder}.get({self._hold(key)})", item, f"{path}[…]", depth)
+                self._slot(f"{holder}[{self._hold(key)}]", item, f"{path}[…]", depth)
             else:
-                got = f".get({key!r})" if isinstance(value, dict) else f"[{key!r}]"
-                self._slot(f"{holder}{got}", item, f"{path}[{key!r}]", depth)
+                self._slot(f"{holder}[{key!r}]", item, f"{path}[{key!r}]", depth)
 
     def _object(self, value: Any, path: str, depth: int) -> None:
         """A user's object: the attributes that reached code mentions."""
         holder = self._hold(value)
         for name, item in list(vars(value).items()):
             if name in self._names:
-                self._slot(f"{holder}.__dict__.get({name!r})", item, f"{path}.{name}", depth)
+                self._slot(_attribute(holder, value, name), item, f"{path}.{name}", depth)
 
     def _custom(self, value: Any, path: str, depth: int) -> None:
         """An object that says itself what a trace depends on: (expression suffix, value) pairs."""
@@ -224,7 +234,10 @@ class Watch:
         holds = " and ".join(f"({c})" for c in checks) or "True"
         rows = ", ".join(f"(lambda: {c})" for c in checks)
         arguments = ", ".join(f"{n}={n}" for n in scope)
-        source = f"def holds({arguments}):\n    return {holds}\nrows = [{rows}]\n"
+        source = (
+            f"def holds({arguments}):\n    try:\n        return {holds}\n"
+            f"    except {_GONE}:\n        return False\nrows = [{rows}]\n"
+        )
         exec(compile(source, "<guards>", "exec"), scope)
         return _Guard(scope["holds"], scope["rows"], self.texts)
 
@@ -249,6 +262,18 @@ class _Guard:
             except (AttributeError, LookupError, TypeError, ValueError) as error:
                 return f"{text} ({type(error).__name__})"
         return None
+
+
+def _attribute(holder: str, value: Any, name: str) -> str:
+    """Python text for an instance's own attribute; the plain spelling is several times faster."""
+    if name.isidentifier() and not hasattr(type(value), name) and not keyword.iskeyword(name):
+        return f"{holder}.{name}"
+    return f"{holder}.__dict__[{name!r}]"
+
+
+def _length(expression: str, value: Any) -> str:
+    """Python text for "as many items as ``value`` has"."""
+    return f"len({expression}) == {len(value)}" if value else f"not {expression}"
 
 
 def _renamed(expression: str, names: dict[str, str]) -> str:
