@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,7 @@ class Emitter:
         self.builder = ProgramBuilder(len(graph.inputs), len(own), arena_bytes)
         self.launches = Launches(self.builder)
         self.interpreted: list[tuple[Region, str]] = []
+        self.kept: dict[Step, Slot] = {}
 
     def emit_graph(self, draft: Draft) -> Scope:
         """The rows of the whole program."""
@@ -110,15 +111,31 @@ class Emitter:
             region = step.region
             self._step(step, {region.inputs[0]: source, region.outputs[0]: target}.__getitem__)
 
+    def keep(self, draft: Draft, outer: Scope, slot_of: SlotOf) -> None:
+        """Rows before a loop over a draft: what its steps need once."""
+        for step in draft.steps:
+            if step.kept is not None:
+                self.kept[step] = outer.slot(step.kept)
+                for call in (call for call in step.calls if call.once):
+                    self._call(call, step, slot_of, once=True)
+        self.launches.flush()
+
     def _step(self, step: Step, slot_of: SlotOf) -> None:
         if step.reason:
             self._host(step, slot_of)
         for call in step.calls:
-            kernel = self.kernels[kernel_key(call)]
-            slots = [self._slot(slot, slot_of, call) for slot in call.slots]
-            self.launches.call(kernel, slots, call, step.region, slot_of)
+            if step.kept is None or not call.once:
+                self._call(call, step, slot_of)
 
-    def _slot(self, slot: tuple[Any, ...], slot_of: SlotOf, call: Any) -> Slot:
+    def _call(self, call: Any, step: Step, slot_of: SlotOf, once: bool = False) -> None:
+        kernel, region = self.kernels[kernel_key(call)], step.region
+        slots = [self._slot(slot, slot_of, call, step) for slot in call.slots]
+        if once:
+            read = (slot[1] for slot in call.slots if slot[0] == "ptr")
+            region = replace(region, inputs=tuple(read), outputs=())
+        self.launches.call(kernel, slots, call, region, slot_of)
+
+    def _slot(self, slot: tuple[Any, ...], slot_of: SlotOf, call: Any, step: Step) -> Slot:
         kind = slot[0]
         if kind == "ptr":
             base = slot_of(slot[1])
@@ -129,6 +146,8 @@ class Emitter:
             return _number(slot[1])
         if kind == "error":
             return self.builder.error
+        if kind == "kept":
+            return shifted(self.kept[step], slot[1])
         if kind == "scratch":
             return self.builder.scratch(call.scratch_bytes) + slot[1]
         return slot[1]

@@ -9,7 +9,7 @@ region's output: permutes and reshapes that follow the product inside the region
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,16 +30,22 @@ class ContractCall:
     extent: int
     grain: int
     scratch_bytes: int
+    kept_bytes: int = 0
+    once: bool = False  # before the loop that the region is in: it fills what is kept
 
 
-def lower_contraction(region: Region) -> tuple[ContractCall, ...]:
-    """Kernel calls of a contraction; NotImplementedError for dtypes without micro-kernels."""
+def lower_contraction(region: Region, fixed: Container[Node] = ()) -> tuple[ContractCall, ...]:
+    """Kernel calls of a contraction; NotImplementedError for dtypes without micro-kernels.
+
+    ``fixed`` are values that stay the same while the region runs many times.
+    """
     (dot,) = (x for x in region.nodes if x.op.name == "dot_general")
     (target,) = region.outputs
     a, b = (_view(x, region) for x in dot.inputs)
     strides = result_strides(dot, target)
     operands = _operands(dot, a.strides, b.strides, strides)
-    plan = plan_contraction(dot.dtype.name, *operands)
+    same = "".join(name for name, x in zip("AB", (a, b), strict=True) if x.base in fixed)
+    plan = plan_contraction(dot.dtype.name, *operands, same)
     item = dot.dtype.itemsize
     pointers = {
         "A": ("ptr", a.base, a.offset * item),
@@ -53,6 +59,8 @@ def lower_contraction(region: Region) -> tuple[ContractCall, ...]:
             call.extent,
             call.grain,
             plan.scratch_bytes,
+            plan.kept_bytes,
+            call.once,
         )
         for call in plan.kernels
     )

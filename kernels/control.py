@@ -42,6 +42,16 @@ def _start_carries(emitter: Emitter, step: Step, scope: Scope, carries: Sequence
     emitter.launches.flush()
 
 
+def _keep(emitter: Emitter, draft: Draft, scope: Scope, constants: Sequence[Node]) -> None:
+    """Rows before a loop: what its body needs of operands that stay the same."""
+    inner = draft.plan.graph.inputs
+    slots = {
+        x: scope.value(operand)
+        for x, operand in zip(inner[len(inner) - len(constants) :], constants, strict=True)
+    }
+    emitter.keep(draft, scope, slots.__getitem__)
+
+
 def _emit_scan(emitter: Emitter, step: Step, scope: Scope) -> None:
     node: Node = step.node
     count, sequences, length, reverse = (
@@ -53,6 +63,8 @@ def _emit_scan(emitter: Emitter, step: Step, scope: Scope) -> None:
     for k, roll in step.rolls.items():
         starts[k] = shifted(scope.slot(roll.place), length * rows[k] if reverse else 0)
     _start_carries(emitter, step, scope, starts)
+    constants = node.inputs[count + sequences :]
+    _keep(emitter, step.inner[0], scope, constants)
     with emitter.builder.loop(length, "scan") as loop:
 
         def element(whole: Any, shape: tuple[int, ...], itemsize: int) -> Slot:
@@ -95,8 +107,11 @@ def _emit_while(emitter: Emitter, step: Step, scope: Scope) -> None:
     test, body = step.inner
     carries = _results(step, scope)
     block, cell = scope.slot(step.block_place), scope.slot(step.temporaries[TEST_CELL])
-    fixed = [scope.value(x) for x in node.inputs[node.attrs["carries"] :]]
+    constants = node.inputs[node.attrs["carries"] :]
+    fixed = [scope.value(x) for x in constants]
     _start_carries(emitter, step, scope, carries)
+    for draft in step.inner:
+        _keep(emitter, draft, scope, constants)
 
     def condition() -> Slot:
         _inner(emitter, test, [*carries, *fixed], [cell], block)

@@ -9,7 +9,7 @@ Nothing is compiled yet: ``Context.keys`` collects what all steps need, to be co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,7 +39,8 @@ class Step:
 
     Control flow has its first ``starts`` (copies of operands into carries), a ``block`` of the
     arena for the inner drafts, ``rolls`` (see Roll), and ``temporaries``, places of results that
-    nobody reads.
+    nobody reads. ``kept`` is where, outside of the loop, a contraction finds an operand that stays
+    the same at every step: packed once, before the loop.
     """
 
     region: Region
@@ -50,6 +51,12 @@ class Step:
     rolls: dict[int, Roll] = field(default_factory=dict)
     block: Place | None = None
     temporaries: dict[int, Place] = field(default_factory=dict)
+    kept: Place | None = None
+
+    @property
+    def kept_bytes(self) -> int:
+        """How much of memory a step of a loop keeps for the next."""
+        return max((getattr(call, "kept_bytes", 0) for call in self.calls), default=0)
 
     @property
     def node(self) -> Node:
@@ -107,10 +114,15 @@ class Context:
     planner: Planner
     keys: dict[Any, None] = field(default_factory=dict)
 
-    def step(self, region: Region, inplace: Mapping[Node, Node] | None = None) -> Step:
+    def step(
+        self,
+        region: Region,
+        inplace: Mapping[Node, Node] | None = None,
+        fixed: Container[Node] = (),
+    ) -> Step:
         """Kernel calls of a loop or contraction, or why it must be interpreted."""
         try:
-            calls = tuple(_lower(region, dict(inplace or {})))
+            calls = tuple(_lower(region, dict(inplace or {}), fixed))
         except NotImplementedError as error:
             return Step(region, reason=str(error))
         for call in calls:
@@ -134,13 +146,13 @@ def kernel_keys(call: Any) -> list[Any]:
     return [kernel_key(call), *(s[1] for s in call.slots if s[0] == "function")]
 
 
-def _lower(region: Region, inplace: dict[Node, Node]) -> Iterable[Any]:
+def _lower(region: Region, inplace: dict[Node, Node], fixed: Container[Node]) -> Iterable[Any]:
     if region.kind == HOST:
         raise NotImplementedError(f"{region.name} is a host call")
     if region.kind == CONTRACT:
         from .contract_build import lower_contraction
 
-        return lower_contraction(region)
+        return lower_contraction(region, fixed)
     from .reuse import lowered
 
     return lowered(region, inplace)
@@ -152,20 +164,27 @@ def draft_plan(
     aliases: Mapping[int, int],
     donated: Iterable[int] = (),
     commit: bool = False,
+    fixed: Container[Node] = (),
 ) -> Draft:
-    """Places, kernels and inner drafts of a plan."""
+    """Places, kernels and inner drafts of a plan; ``fixed`` inputs stay the same in a loop."""
     assignment = context.planner.assign(plan, aliases, donated, commit)
-    steps = [_step(i, region, assignment, context) for i, region in enumerate(plan)]
+    steps = [_step(i, region, assignment, context, fixed) for i, region in enumerate(plan)]
     copies = [Copy(context.copy(x), source, to) for x, source, to in assignment.copies]
     draft = Draft(plan, assignment, steps, copies, [literal(x) for x in assignment.constants])
     draft.offsets, draft.arena_bytes = context.planner.offsets(assignment.lifetimes)
     return draft
 
 
-def _step(number: int, region: Region, assignment: Assignment, context: Context) -> Step:
+def _step(
+    number: int,
+    region: Region,
+    assignment: Assignment,
+    context: Context,
+    fixed: Container[Node],
+) -> Step:
     if region.kind == CONTROL:
         return _control_step(number, region, assignment, context)
-    return context.step(region, assignment.inplace.get(region))
+    return context.step(region, assignment.inplace.get(region), fixed)
 
 
 def _control_step(number: int, region: Region, assignment: Assignment, context: Context) -> Step:
@@ -179,6 +198,9 @@ def _control_step(number: int, region: Region, assignment: Assignment, context: 
         return Place("arena", len(assignment.lifetimes) - 1)
 
     step.block = reserve(max(draft.arena_bytes for draft in step.inner))
+    for inner in (x for draft in step.inner for x in draft.steps):
+        if inner.kept_bytes:
+            inner.kept = reserve(inner.kept_bytes)
     placed = {x.attrs["index"] for x in region.outputs} | step.rolled
     for index, (shape, dtype) in enumerate(node.results):
         if index not in placed:
@@ -200,12 +222,14 @@ def _inner_drafts(step: Step, context: Context) -> Iterable[Draft]:
         yield _inner(attrs["then"], (), context)
         yield _inner(attrs["otherwise"], (), context)
         return
+    first = attrs["carries"] + attrs.get("sequences", 0)
     if node.op.name == "while_loop":
-        yield _inner(attrs["test"], (), context)
+        yield _inner(attrs["test"], (), context, first)
     yield _inner(
         written_by_body(step),
         [k for k in range(attrs["carries"]) if k not in step.rolls],
         context,
+        first,
     )
 
 
@@ -217,7 +241,14 @@ def written_by_body(step: Step) -> Graph:
     return Graph(body.inputs, outputs, body.name)
 
 
-def _inner(graph: Graph, carries: Iterable[int], context: Context) -> Draft:
-    """A body writes a new carry over the old one, as a program does with mutated inputs."""
+def _inner(
+    graph: Graph, carries: Iterable[int], context: Context, constants: int | None = None
+) -> Draft:
+    """A body writes a new carry over the old one, as a program does with mutated inputs.
+
+    Inputs from number ``constants`` on are the same at every step of the loop.
+    """
     aliases = {k: k for k in carries}
-    return draft_plan(context.planner.plan(graph, aliases, True), context, aliases)
+    plan = context.planner.plan(graph, aliases, True)
+    fixed = () if constants is None else graph.inputs[constants:]
+    return draft_plan(plan, context, aliases, fixed=frozenset(fixed))

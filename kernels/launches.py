@@ -60,7 +60,7 @@ class Launches:
     ) -> None:
         """Append a call, together with those waiting if it may run beside them."""
         # Chunks of one launch share scratch by their number, so calls that need it stay alone.
-        alone = call.scratch_bytes > 0 or any(slot[0] == "error" for slot in call.slots)
+        alone = call.scratch_bytes > 0 or any(s[0] in ("error", "kept") for s in call.slots)
         launch = _Launch(kernel, slots, call.extent, call.grain, region)
         reads = [_span(slot_of(x), x) for x in region.inputs]
         writes = [_span(slot_of(y), y) for y in region.outputs]

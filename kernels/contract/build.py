@@ -33,6 +33,7 @@ class KernelCall:
     ("ptr", "A" | "B" | "C")    address of an operand's element with all indices 0
     ("table", ndarray)          address of constant int64 data
     ("scratch", offset)         address inside the plan's scratch
+    ("kept", offset)            address inside what the plan keeps from one product to the next
     ("function", KernelName)    machine address of a kernel
     ("int", value)
     """
@@ -41,28 +42,40 @@ class KernelCall:
     slots: tuple[tuple[str, Any], ...]
     extent: int
     grain: int
+    once: bool = False  # not for every product, if there are several with the same operand
 
 
 @dataclass(frozen=True)
 class ContractionPlan:
-    """Kernel calls to run in order, their shared scratch (64-byte aligned), and the useful work."""
+    """Kernel calls to run in order, their shared scratch (64-byte aligned), and the useful work.
+
+    ``kept_bytes``: memory, aligned as scratch is, that calls marked ``once`` fill.
+    """
 
     kernels: tuple[KernelCall, ...]
     scratch_bytes: int
     flops: int
     form: Form | None = field(default=None, compare=False)
+    kept_bytes: int = 0
 
 
-def build(problem: Problem, form: Form, results: int, reduced: int) -> ContractionPlan:
+def build(
+    problem: Problem, form: Form, results: int, reduced: int, fixed: str = ""
+) -> ContractionPlan:
     """The plan of `results` sums of `reduced` products each."""
     flops = 2 * results * reduced
     blocks = blocks_of(problem, form, reduced, flops)
     partial_bytes = aligned(results * problem.item) if blocks.splits > 1 else 0
-    panels_at = partial_bytes * blocks.splits
+    panels_at, kept_bytes = partial_bytes * blocks.splits, 0
     packings = packings_of(problem, form, blocks)
     for side in form.shared:
-        packing = packings[side] = replace(packings[side], at=panels_at)
-        panels_at += aligned(size(problem.batch) * packing.batch_bytes)
+        panel_bytes = aligned(size(problem.batch) * packings[side].batch_bytes)
+        if side in problem.sides(fixed):
+            packings[side] = replace(packings[side], at=("kept", kept_bytes))
+            kept_bytes += panel_bytes
+        else:
+            packings[side] = replace(packings[side], at=("scratch", panels_at))
+            panels_at += panel_bytes
     vector = (problem.dtype, problem.lanes)
     values = (
         operand_slots(problem, blocks, partial_bytes, packings)
@@ -80,7 +93,7 @@ def build(problem: Problem, form: Form, results: int, reduced: int) -> Contracti
     if blocks.splits > 1:
         calls.append(_reduction(problem, blocks, partial_bytes))
     panel_bytes = -(-extent // grain) * values["chunk_bytes"]
-    return ContractionPlan(tuple(calls), panels_at + panel_bytes, flops, form)
+    return ContractionPlan(tuple(calls), panels_at + panel_bytes, flops, form, kept_bytes)
 
 
 def _packing(problem: Problem, blocks: Blocks, side: str, packing: Packing) -> KernelCall:
@@ -88,7 +101,8 @@ def _packing(problem: Problem, blocks: Blocks, side: str, packing: Packing) -> K
     values = pack_slots(problem, blocks, side, packing)
     parts = values["group_parts"] * values["step_parts"]
     extent = size(problem.batch) * packing.blocks * parts
-    return _call(KernelName("pack"), PACK, values, extent, 1)
+    call = _call(KernelName("pack"), PACK, values, extent, 1)
+    return replace(call, once=values["panels"][0] == "kept")
 
 
 def _reduction(problem: Problem, blocks: Blocks, partial_bytes: int) -> KernelCall:

@@ -35,6 +35,7 @@ DOT_STORE_CYCLES = 8  # adding up the lanes of one accumulator and storing it
 STRETCH_CYCLES = 4  # one stretch of the copying packer
 TRANSPOSE_CYCLES = 8  # one vector of the transposing packer
 PACK_STEP_CYCLES = 10  # one step of k of the copying packer
+SELDOM = 1 / 64  # of the cycles of packing once what many products read
 UNALIGNED_LOADS = 1.6  # a vector load that may straddle two cache lines
 FAR_CYCLES = 0.7  # a vector of B in place, read again from the second-level cache
 IN_PLACE_CYCLES = 0.3  # tables and pointers of A in place
@@ -99,25 +100,30 @@ class _Facts:
         return points // length * -(-length // self.lanes)
 
 
-def choose(problem: Problem) -> tuple[Problem, Form]:
-    """The cheaper orientation of the product and its cheapest form."""
+def choose(problem: Problem, fixed: str = "") -> tuple[Problem, Form]:
+    """The cheaper orientation of the product and its cheapest form.
+
+    Operands named in ``fixed`` are packed once for many products: whole, and almost for nothing.
+    """
     candidates = [
         (cycles, index, oriented, form)
         for index, oriented in enumerate((problem, problem.swapped()))
-        for form, cycles in _forms(_Facts.of(oriented))
+        for form, cycles in _forms(_Facts.of(oriented), oriented.sides(fixed))
     ]
     _, _, oriented, form = min(candidates, key=lambda candidate: candidate[:2])
     return oriented, form
 
 
-def _forms(f: _Facts) -> Iterator[tuple[Form, float]]:
+def _forms(f: _Facts, fixed: str = "") -> Iterator[tuple[Form, float]]:
     registers = host().vector_registers
     contiguous = f.run_c > 1 or f.columns == 1
     tile = "outer" if contiguous else "scattered"
     for rows, vectors in OUTER_TILES[registers]:
         for pack_a, pack_b in product(_row_packers(f, rows), _packers(f)):
-            form = Form(tile, rows, vectors, pack_a, pack_b, _shared(f, pack_a, pack_b))
-            yield form, f.batch * (_outer_cycles(f, form) + _packing_cycles(f, form))
+            shared = _shared(f, pack_a, pack_b, fixed)
+            form = Form(tile, rows, vectors, pack_a, pack_b, shared)
+            packing = _packing_cycles(f, form, fixed)
+            yield form, f.batch * (_outer_cycles(f, form) + packing)
     if f.run_k > 1 or f.steps == 1:
         for rows, columns in DOT_TILES[registers]:
             if columns <= f.lanes:
@@ -138,10 +144,11 @@ def _row_packers(f: _Facts, rows: int) -> list[str]:
     return [""] + ["copy"] * whole + ["transpose"] * (whole and along_k)
 
 
-def _shared(f: _Facts, pack_a: str, pack_b: str) -> str:
-    """Which operands are packed whole, before: those that several macro-tiles would pack again."""
+def _shared(f: _Facts, pack_a: str, pack_b: str, fixed: str) -> str:
+    """Which operands are packed whole, before: those that several macro-tiles would pack again,
+    or several products."""
     share_a = pack_a and not f.overlap_a
-    share_b = pack_b and not f.overlap_b and f.rows > FEWEST_ROWS
+    share_b = pack_b and not f.overlap_b and (f.rows > FEWEST_ROWS or "b" in fixed)
     return "a" * bool(share_a) + "b" * bool(share_b)
 
 
@@ -179,20 +186,30 @@ def _outer_cycles(f: _Facts, form: Form) -> float:
     return row_groups * column_groups * tile
 
 
-def _packing_cycles(f: _Facts, form: Form) -> float:
-    cycles, slots = 0.0, _slots(f, form)
+def _packing_cycles(f: _Facts, form: Form, fixed: str) -> float:
+    weights = {side: SELDOM if side in fixed and side in form.shared else 1 for side in "ab"}
+    a, b = _row_packing_cycles(f, form), _column_packing_cycles(f, form)
+    return weights["a"] * a + weights["b"] * b
+
+
+def _row_packing_cycles(f: _Facts, form: Form) -> float:
     if form.pack_a == "copy":
         stretches = f.rows / min(f.run_a, form.rows)
-        cycles += f.steps * (stretches * STRETCH_CYCLES + PACK_STEP_CYCLES)
+        return f.steps * (stretches * STRETCH_CYCLES + PACK_STEP_CYCLES)
     if form.pack_a == "transpose":
         blocks = -(-f.rows // form.rows) * -(-f.steps // f.lanes)
-        cycles += blocks * (form.rows * TRANSPOSE_CYCLES + 20)
+        return blocks * (form.rows * TRANSPOSE_CYCLES + 20)
+    return 0.0
+
+
+def _column_packing_cycles(f: _Facts, form: Form) -> float:
+    slots = _slots(f, form)
     if form.pack_b == "copy":
         stretches = max(slots, f.columns / f.run_b * -(-f.run_b // f.lanes))
-        cycles += f.steps * (stretches * STRETCH_CYCLES + PACK_STEP_CYCLES)
+        return f.steps * (stretches * STRETCH_CYCLES + PACK_STEP_CYCLES)
     if form.pack_b == "transpose":
-        cycles += slots * -(-f.steps // f.lanes) * (f.lanes * TRANSPOSE_CYCLES + 20)
-    return cycles
+        return slots * -(-f.steps // f.lanes) * (f.lanes * TRANSPOSE_CYCLES + 20)
+    return 0.0
 
 
 def _dot_cycles(f: _Facts, rows: int, columns: int) -> float:

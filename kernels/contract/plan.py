@@ -45,9 +45,13 @@ class Operand:
 
 
 @lru_cache(maxsize=1024)
-def plan_contraction(dtype: str, a: Operand, b: Operand, c: Operand) -> ContractionPlan:
+def plan_contraction(
+    dtype: str, a: Operand, b: Operand, c: Operand, fixed: str = ""
+) -> ContractionPlan:
     """The plan of C = A B (C is overwritten and must not overlap A or B).
 
+    ``fixed`` names the operands, A or B, that are the same in many such products, as in the steps
+    of a loop: packing them is a part of the plan that runs once.
     Empty batch, rows or columns: no kernels; no steps of k: zeros. Raises ValueError when extents
     disagree, NotImplementedError for a dtype other than float32 and float64.
     """
@@ -61,8 +65,8 @@ def plan_contraction(dtype: str, a: Operand, b: Operand, c: Operand) -> Contract
     if results == 0:
         return ContractionPlan((), 0, 0)
     reduced = size(steps)
-    problem, form = choose(normal_form(dtype, batch, rows, columns, steps if reduced else []))
-    return build(problem, form, results, reduced)
+    normal = normal_form(dtype, batch, rows, columns, steps if reduced else [])
+    return build(*choose(normal, fixed), results, reduced, fixed)
 
 
 def _zipped(what: str, item: int, *groups: Dims) -> list[tuple[int, ...]]:

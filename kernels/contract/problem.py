@@ -30,6 +30,10 @@ class Problem:
         """Numbers in a vector."""
         return host().lanes(self.dtype)
 
+    def sides(self, names: str) -> str:
+        """The sides, a or b, on which operands of some names are."""
+        return "".join(side for side, name in zip("ab", self.names, strict=True) if name in names)
+
     def swapped(self) -> Problem:
         """The transposed product: C' = B' A'."""
         batch: list[Dim] = [(extent, b, a, c) for extent, a, b, c in self.batch]

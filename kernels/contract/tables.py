@@ -47,7 +47,7 @@ def operand_slots(
     for index, (side, name) in enumerate(zip("ab", problem.names, strict=True)):
         packing, starts[side] = packings.get(side), ("ptr", name)
         if packing and packing.at is not None:
-            starts[side] = ("scratch", packing.at)
+            starts[side] = packing.at
             tables[index] = np.arange(len(tables[index]), dtype=np.int64) * packing.batch_bytes
     return starts | {
         "c": target,
@@ -141,8 +141,8 @@ def _vector_columns(problem: Problem, form: Form, partial: bool):
 class Packing:
     """How an operand is packed: its packer, that one's tables, and the panels.
 
-    ``at``: where in scratch the whole operand is packed to, by a kernel of its own; None where the
-    macro-kernel packs what it needs.
+    ``at``: the slot of where the whole operand is packed to, by a kernel of its own; None where
+    the macro-kernel packs what it needs.
     """
 
     packer: KernelName
@@ -153,7 +153,7 @@ class Packing:
     group_bytes: int
     groups: int
     blocks: int
-    at: int | None = None
+    at: tuple[str, int] | None = None
 
     @property
     def block_bytes(self) -> int:
@@ -216,7 +216,7 @@ def pack_slots(problem: Problem, blocks: Blocks, side: str, packing: Packing) ->
     return {
         "packer": ("function", packing.packer),
         "source": ("ptr", problem.names[operand]),
-        "panels": ("scratch", packing.at),
+        "panels": packing.at,
         "batches": offsets(problem.batch, operand),
         "steps": blocks.steps,
         "steps_block": blocks.block,

@@ -148,6 +148,56 @@ def test_a_long_scan_is_the_program_of_a_short_one():
     assert len(short.program.program.rows) == len(long.program.program.rows)
 
 
+def packing(executable):
+    """(rows that pack before the first loop, rows that pack in or after it)."""
+    names = executable.program.program.names
+    loop = next(i for i, name in enumerate(names) if name in ("scan", "while"))
+    where = [i for i, name in enumerate(names) if name.startswith("pack_operand")]
+    return sum(i < loop for i in where), sum(i > loop for i in where)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("length", [0, 1, 5])
+def test_what_stays_the_same_in_a_loop_is_packed_before_it(length, reverse):
+    graph = lstm(length, reverse, batch=32, hidden=96)
+    executable = check(graph)
+    assert packing(executable) == (1, 0)
+    # Packed at every call: the weights may be others by then.
+    arrays = arrays_for(graph, seed=1)
+    for left, right in zip(executable(arrays), interpret.run(graph, arrays), strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-5)
+
+
+def test_what_an_inner_loop_keeps_is_packed_before_that_loop():
+    operands = [tensor(32, 96), tensor(32, 96), tensor(3, 32, 96), tensor(96, 96)]
+    h, c, x, w = (tensor(*s) for s in ((32, 96), (32, 96), (4, 32, 96), (96, 96)))
+    attrs = {"carries": 2, "sequences": 1, "reverse": False}
+    inner = node("scan", h, c, x, w, body=lstm_body(32, 96), length=4, **attrs)
+    outs = [node("result", inner, index=i) for i in (0, 1, 2)]
+    scaled = node("mul", w, node("scalar", value=0.5, dtype=F))
+    again = node("scan", *outs[:2], x, scaled, body=lstm_body(32, 96), length=4, **attrs)
+    outs = [*(node("result", again, index=i) for i in (0, 1)), outs[2]]
+    body = Graph([h, c, x, w], outs)
+    operands[2] = tensor(3, 4, 32, 96)
+    scan = node("scan", *operands, body=body, length=3, **attrs)
+    executable = check(Graph(operands, [node("result", scan, index=i) for i in range(3)]))
+    assert packing(executable) == (0, 2)
+
+
+def test_a_while_loop_packs_before_it_too():
+    n, x, w, limit = tensor(), tensor(32, 96), tensor(96, 96), tensor()
+    test = Graph([n, x, w, limit], [node("lt", n, limit)])
+    more = node("add", n, node("scalar", value=1.0, dtype=F))
+    body = Graph([n, x, w, limit], [more, node("tanh", matmul(x, w))])
+    operands = [tensor(), tensor(32, 96), tensor(96, 96), tensor()]
+    loop = node("while_loop", *operands, test=test, body=body, carries=2)
+    graph = Graph(operands, [node("result", loop, index=i) for i in (0, 1)])
+    values = arrays_for(graph)
+    values[0], values[3] = np.array(0, np.float32), np.array(5, np.float32)
+    values[2] *= 0.1
+    assert packing(check(graph, values)) == (1, 0)
+
+
 def test_a_scan_inside_a_scan():
     c, row = tensor(), tensor(3)
     inner_c, inner_x = tensor(), tensor()
