@@ -155,14 +155,15 @@ def _scan(x: Node, cotangents: Sequence[Node | None]) -> list[Node | None]:
     n_seq, length = x.attrs["sequences"], x.attrs["length"]
     inputs = body.inputs
     is_float = [i.dtype.is_differentiable for i in inputs]
-    steps = _reverse_body(body, n_carry, n_seq, is_float)
+    read = [k < n_carry or g is not None for k, g in enumerate(cotangents)]
+    steps = _reverse_body(body, n_carry, n_seq, is_float, read)
     history = _history(x, body, n_carry)
     sequences = x.inputs[n_carry : n_carry + n_seq]
     constants = x.inputs[n_carry + n_seq :]
     cots = [
         g if g is not None else lang.full(s, 0, d)
-        for g, (s, d) in zip(cotangents, x.results, strict=True)
-        if d.is_differentiable
+        for g, (s, d), wanted in zip(cotangents, x.results, read, strict=True)
+        if d.is_differentiable and wanted
     ]
     n_float_carry = sum(is_float[:n_carry])
     init = cots[:n_float_carry]
@@ -197,11 +198,16 @@ def _history(x: Node, body: Graph, n_carry: int) -> list[Node]:
     return [lang.result(again, len(body.outputs) + i) for i in range(n_carry)]
 
 
-def _reverse_body(body: Graph, n_carry: int, n_seq: int, is_float: list[bool]) -> Graph:
-    """(d carry, sums | carry, x, d y | constants) -> (d carry, sums | d x)."""
+def _reverse_body(
+    body: Graph, n_carry: int, n_seq: int, is_float: list[bool], read: list[bool]
+) -> Graph:
+    """(d carry, sums | carry, x, d y | constants) -> (d carry, sums | d x), y those ``read``."""
     fresh = [ir.like(i) for i in body.inputs]
     outs = ir.inline(body, fresh)
-    d_out = [ir.like(y, role="cotangent") if y.dtype.is_differentiable else None for y in outs]
+    d_out = [
+        ir.like(y, role="cotangent") if y.dtype.is_differentiable and wanted else None
+        for y, wanted in zip(outs, read, strict=True)
+    ]
     grads = vjp_nodes(outs, d_out, fresh)
     full = [
         (g if g is not None else lang.full(i.shape, 0, i.dtype)) if f else None

@@ -71,7 +71,7 @@ class Inlined:
         taken, stack = 0, [(user, False) for user in self.users[x]]
         while stack:
             user, picked = stack.pop()
-            if user in self.outputs:
+            if user in self.outputs and not (picked and user.op.kind == "elementwise"):
                 return False
             if user.op.name in VIEWS:
                 picked = picked or user.op.name in PICKS
@@ -79,6 +79,8 @@ class Inlined:
                     return False
                 taken += user.size if user.op.name in PICKS else 0
                 stack.extend((u, picked) for u in self.users[user])
+            elif not picked and user.op.name in CHEAP and user.shape == x.shape:
+                stack.extend((u, False) for u in self.users[user])
             elif not picked or user.op.kind not in ("elementwise", "reduce"):
                 return False
         return 2 * taken <= 3 * x.size

@@ -1,96 +1,34 @@
 """Loops that do less: what differentiation leaves in scans and need not be done at every step.
 
-Three rewrites, in this order:
+Four rewrites, in this order:
 
     merge_scans      two scans over the same operands, with the same carries, are one scan
-    save_products    products a backward scan would compute again are handed over by the forward one
+    save_values      what a backward scan would compute again at a price is handed over by the
+                     forward one: products, sums, sigmoids
     sum_afterwards   a carry that only adds up products becomes one product after the loop
+    take_in          what is the same at every step, or cheap, is not written before the loop
 
 An LSTM's train step goes from five products a time step to two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from graphgrad import ir, lang
 from graphgrad.ir import Graph, Node, attr_key
 from graphgrad.passes.cse import cse
+from graphgrad.passes.cut import DEAR
+from graphgrad.passes.inward import take_in
+from graphgrad.passes.loop import Loop, Replacement, replace_scans, scans_of
 
 
 def shorten_scans(graph: Graph) -> Graph:
-    """Apply the three rewrites; see the module."""
+    """Apply the four rewrites; see the module."""
     if not any(x.op.name == "scan" for x in graph.nodes):
         return graph
-    return sum_afterwards(save_products(merge_scans(graph)))
-
-
-@dataclass(frozen=True, eq=False)
-class _Loop:
-    """A scan taken apart. ``stacks`` are the body's outputs after the carries."""
-
-    carries: tuple[Node, ...]
-    sequences: tuple[Node, ...]
-    constants: tuple[Node, ...]
-    body: Graph
-    length: int
-    reverse: bool
-
-    @staticmethod
-    def of(x: Node, inputs: Sequence[Node] | None = None) -> _Loop:
-        operands = x.inputs if inputs is None else tuple(inputs)
-        a = x.attrs
-        n, m = a["carries"], a["carries"] + a["sequences"]
-        parts = operands[:n], operands[n:m], operands[m:]
-        return _Loop(*parts, a["body"], a["length"], a["reverse"])
-
-    def inner(self, operand: Node) -> Node | None:
-        """The body's input that stands for a sequence or constant operand."""
-        outer = (*self.sequences, *self.constants)
-        if operand not in outer:
-            return None
-        return self.body.inputs[len(self.carries) + outer.index(operand)]
-
-    def node(self, origins: Any) -> Node:
-        return ir.node(
-            "scan",
-            *self.carries,
-            *self.sequences,
-            *self.constants,
-            origins=origins,
-            body=self.body,
-            carries=len(self.carries),
-            sequences=len(self.sequences),
-            length=self.length,
-            reverse=self.reverse,
-        )
-
-
-# A scan's replacement: built over new operands, it gives the new node of each old result.
-Replacement = Callable[[_Loop, Any], Callable[[int], Node]]
-
-
-def _replace(graph: Graph, replacements: dict[Node, Replacement]) -> Graph:
-    """Rebuild a graph with some scans replaced."""
-    new: dict[Node, Node] = {x: x for x in graph.inputs}
-    results: dict[Node, Callable[[int], Node]] = {}
-    for x in graph.nodes:
-        if x in new:
-            continue
-        if x in replacements:
-            loop = _Loop.of(x, [new[i] for i in x.inputs])
-            results[x] = replacements[x](loop, x.origins)
-        elif x.op.name == "result" and x.inputs[0] in results:
-            new[x] = results[x.inputs[0]](x.attrs["index"])
-        else:
-            new[x] = x.with_inputs([new[i] for i in x.inputs])
-    return Graph(graph.inputs, [new[y] for y in graph.outputs], graph.name)
-
-
-def _scans(graph: Graph) -> list[Node]:
-    return [x for x in graph.nodes if x.op.name == "scan"]
+    return take_in(sum_afterwards(save_values(merge_scans(graph))))
 
 
 # ------------------------------------------------------------------------------------------ merging
@@ -103,7 +41,7 @@ def merge_scans(graph: Graph) -> Graph:
     after   s = scan(f, h, xs) -> (h', ys, history)
     """
     alike: dict[Any, list[Node]] = {}
-    for x in _scans(graph):
+    for x in scans_of(graph):
         attrs = tuple(x.attrs[k] for k in ("carries", "sequences", "length", "reverse"))
         body = x.attrs["body"]
         carries = Graph(body.inputs, body.outputs[: attrs[0]]).key()
@@ -116,7 +54,7 @@ def merge_scans(graph: Graph) -> Graph:
             built: list[Node] = []
             for x, index in zip(same, indices, strict=True):
                 replacements[x] = _joint_replacement(body, index, built)
-    return _replace(graph, replacements) if replacements else graph
+    return replace_scans(graph, replacements) if replacements else graph
 
 
 def _joint_body(same: list[Node]) -> tuple[Graph, list[list[int]]] | None:
@@ -134,10 +72,10 @@ def _joint_body(same: list[Node]) -> tuple[Graph, list[list[int]]] | None:
 
 
 def _joint_replacement(body: Graph, index: list[int], built: list[Node]) -> Replacement:
-    def build(loop: _Loop, origins: Any) -> Callable[[int], Node]:
+    def build(loop: Loop, origins: Any) -> Callable[[int], Node]:
         if not built:
             parts = loop.carries, loop.sequences, loop.constants
-            built.append(_Loop(*parts, body, loop.length, loop.reverse).node(origins))
+            built.append(Loop(*parts, body, loop.length, loop.reverse).node(origins))
         return lambda i: lang.result(built[0], index[i])
 
     return build
@@ -146,23 +84,23 @@ def _joint_replacement(body: Graph, index: list[int], built: list[Node]) -> Repl
 # ----------------------------------------------------------------------------- saving what is known
 
 
-def save_products(graph: Graph) -> Graph:
-    """Hand products of a forward scan over to the backward scan that would repeat them.
+def save_values(graph: Graph) -> Graph:
+    """Hand dear values of a forward scan over to the backward scan that would repeat them.
 
-    before  hs = scan(f, h, xs) -> hs;        scan(b, g, hs, xs)      b computes hs[t] @ w again
-    after   hs, z = scan(f, h, xs) -> hs, z;  scan(b, g, hs, xs, z)   z[t] = hs[t] @ w
+    before  hs = scan(f, h, xs) -> hs;        scan(b, g, hs, xs)      b has tanh(hs[t] @ w) again
+    after   hs, z = scan(f, h, xs) -> hs, z;  scan(b, g, hs, xs, z)   z[t] = tanh(hs[t] @ w)
     """
-    for backward in reversed(_scans(graph)):
+    for backward in reversed(scans_of(graph)):
         sources = [i.inputs[0] for i in backward.inputs if i.op.name == "result"]
         for forward in dict.fromkeys(s for s in sources if s.op.name == "scan"):
-            known = _known_products(_Loop.of(forward), _Loop.of(backward), forward)
+            known = _known_values(Loop.of(forward), Loop.of(backward), forward)
             if known:
-                return save_products(_handed_over(graph, forward, backward, known))
+                return save_values(_handed_over(graph, forward, backward, known))
     return graph
 
 
-def _known_products(forward: _Loop, backward: _Loop, node: Node) -> dict[Node, Node]:
-    """Products in the backward body, and the equal nodes of the forward body."""
+def _known_values(forward: Loop, backward: Loop, node: Node) -> dict[Node, Node]:
+    """Dear values the backward body needs, and the equal nodes of the forward body."""
     if forward.length != backward.length:
         return {}
     outer = (*backward.sequences, *backward.constants)
@@ -179,7 +117,23 @@ def _known_products(forward: _Loop, backward: _Loop, node: Node) -> dict[Node, N
             found = table.get((x.op.name, tuple(same[i] for i in x.inputs), attr_key(x)))
             if found is not None:
                 same[x] = found
-    return {x: y for x, y in same.items() if x.op.name == "dot_general"}
+    dear: dict[Node, Node] = {}
+    seen, stack = set(same) - set(backward.body.nodes), list(backward.body.outputs)
+    while stack:
+        x = stack.pop()
+        if x in seen:
+            continue
+        seen.add(x)
+        if x in same and _is_inner(x) and _is_dear(x):
+            dear[x] = same[x]
+        else:
+            stack.extend(x.inputs)
+    return dear
+
+
+def _is_dear(x: Node) -> bool:
+    """Whether reading a value costs less than computing it again."""
+    return x.op.kind in ("contract", "reduce") or x.op.name in DEAR
 
 
 def _is_inner(x: Node) -> bool:
@@ -191,13 +145,13 @@ def _handed_over(graph: Graph, forward: Node, backward: Node, known: dict[Node, 
     first = len(forward.attrs["body"].outputs)
     new_forward: list[Node] = []
 
-    def build_forward(loop: _Loop, origins: Any) -> Callable[[int], Node]:
+    def build_forward(loop: Loop, origins: Any) -> Callable[[int], Node]:
         body = Graph(loop.body.inputs, [*loop.body.outputs, *saved], loop.body.name)
         parts = loop.carries, loop.sequences, loop.constants
-        new_forward.append(_Loop(*parts, body, loop.length, loop.reverse).node(origins))
+        new_forward.append(Loop(*parts, body, loop.length, loop.reverse).node(origins))
         return lambda i: lang.result(new_forward[0], i)
 
-    def build_backward(loop: _Loop, origins: Any) -> Callable[[int], Node]:
+    def build_backward(loop: Loop, origins: Any) -> Callable[[int], Node]:
         body, split = loop.body, len(loop.carries) + len(loop.sequences)
         given = {y: ir.like(y) for y in saved}
         inputs = [*body.inputs[:split], *given.values(), *body.inputs[split:]]
@@ -205,10 +159,10 @@ def _handed_over(graph: Graph, forward: Node, backward: Node, known: dict[Node, 
         more = tuple(lang.result(new_forward[0], first + i) for i in range(len(saved)))
         parts = loop.carries, loop.sequences + more, loop.constants
         inner = Graph(inputs, outputs, body.name)
-        y = _Loop(*parts, inner, loop.length, loop.reverse).node(origins)
+        y = Loop(*parts, inner, loop.length, loop.reverse).node(origins)
         return lambda i: lang.result(y, i)
 
-    return _replace(graph, {forward: build_forward, backward: build_backward})
+    return replace_scans(graph, {forward: build_forward, backward: build_backward})
 
 
 def _substituted(body: Graph, given: dict[Node, Node]) -> list[Node]:
@@ -230,14 +184,14 @@ def sum_afterwards(graph: Graph) -> Graph:
     after   gs = scan(… -> g);  dw = dw + gsᵀ @ hs        contracted over time as well
     """
     replacements: dict[Node, Replacement] = {}
-    for x in _scans(graph):
-        terms = _added_terms(_Loop.of(x))
+    for x in scans_of(graph):
+        terms = _added_terms(Loop.of(x))
         if terms:
             replacements[x] = _late_sums(terms)
-    return _replace(graph, replacements) if replacements else graph
+    return replace_scans(graph, replacements) if replacements else graph
 
 
-def _added_terms(loop: _Loop) -> dict[int, Node]:
+def _added_terms(loop: Loop) -> dict[int, Node]:
     """For each carry that is only added to: the product or sum it grows by."""
     users = loop.body.users()
     terms: dict[int, Node] = {}
@@ -266,7 +220,7 @@ def _is_sum(term: Node, body: Graph) -> bool:
 
 
 def _late_sums(terms: dict[int, Node]) -> Replacement:
-    def build(loop: _Loop, origins: Any) -> Callable[[int], Node]:
+    def build(loop: Loop, origins: Any) -> Callable[[int], Node]:
         count = len(loop.carries)
         kept = [k for k in range(count) if k not in terms]
         stacks = list(loop.body.outputs[count:])
@@ -278,7 +232,7 @@ def _late_sums(terms: dict[int, Node]) -> Replacement:
         inputs = [*(loop.body.inputs[k] for k in kept), *loop.body.inputs[count:]]
         body = Graph(inputs, outputs, loop.body.name)
         parts = tuple(loop.carries[k] for k in kept), loop.sequences, loop.constants
-        scan = _Loop(*parts, body, loop.length, loop.reverse).node(origins)
+        scan = Loop(*parts, body, loop.length, loop.reverse).node(origins)
 
         def whole(y: Node) -> Node:
             if y in inner_sequences:
