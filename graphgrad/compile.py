@@ -24,6 +24,7 @@ from graphgrad.ir import Graph
 from graphgrad.passes.cse import cse
 from graphgrad.passes.dce import dce
 from graphgrad.passes.fold import fold
+from graphgrad.passes.quotients import share_quotients
 from graphgrad.passes.scans import shorten_scans
 from graphgrad.passes.simplify import simplify
 from graphgrad.regions import Plan
@@ -36,6 +37,7 @@ PIPELINE: tuple[Pass, ...] = (
     cse,  #            before scans: loops can only be joined when their operands are the same nodes
     shorten_scans,  #  before simplify: it moves work out of loops, which leaves sums with zeros
     simplify,  #       before fold: rules move literals next to each other
+    share_quotients,  # after simplify: broadcast divisors have lost their expands
     fold,  #           before cse: equal results of different literal expressions merge
     cse,  #            last rewrite: it compares what the others brought into one form
     dce,  #            merging and folding leave results of control flow that nobody reads

@@ -273,6 +273,26 @@ def rewrite(graph: Graph, rule: Callable[[Node], Node | None]) -> Graph:
     return Graph(graph.inputs, [new[y] for y in graph.outputs], graph.name)
 
 
+def replace(graph: Graph, rule: Callable[[Node], Node | None]) -> Graph:
+    """Rebuild bottom-up: ``rule`` sees the graph's own nodes, which it may look up by identity.
+
+    What it returns is built over nodes of the old graph; None keeps a node.
+    """
+    new: dict[Node, Node] = {x: x for x in graph.inputs}
+    for x in graph.nodes:
+        if x not in new:
+            replaced = rule(x)
+            new[x] = _rebuilt(x if replaced is None else replaced, new)
+    return Graph(graph.inputs, [new[y] for y in graph.outputs], graph.name)
+
+
+def _rebuilt(x: Node, new: dict[Node, Node]) -> Node:
+    """``x`` over replaced operands; what a rule made is walked down to known nodes."""
+    if x in new:
+        return new[x]
+    return x.with_inputs([_rebuilt(y, new) for y in x.inputs])
+
+
 def inline(graph: Graph, operands: Sequence[Any], apply: Callable[..., Any] = node) -> list[Any]:
     """Replay a graph's nodes over ``operands``; ``apply`` decides what they become."""
     value: dict[Node, Any] = dict(zip(graph.inputs, operands, strict=True))

@@ -147,7 +147,8 @@ class Cut:
     def _pays(self, x: Node, sources: Iterable[Node], reads: set[Node]) -> bool:
         """Whether a reader of ``x`` reads no more when it computes ``x`` itself."""
         new = [y for y in sources if y not in reads]
-        return sum(y.nbytes for y in new) <= x.nbytes and len(reads) + len(new) <= MAX_BUFFERS
+        large = [y for y in new if SMALL * y.nbytes > x.nbytes]
+        return sum(y.nbytes for y in large) <= x.nbytes and len(reads) + len(new) <= MAX_BUFFERS
 
     def _way_to(
         self, x: Node, written: Container[Node], weights: Mapping[str, int]

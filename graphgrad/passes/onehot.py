@@ -26,8 +26,7 @@ def one_hot(graph: Graph) -> Graph:
             return _compared(x)
         return None
 
-    # The rule looks nodes up by identity: it must see them before their operands are rebuilt.
-    return _rewritten(graph, rule)
+    return ir.replace(graph, rule)
 
 
 def _picked(x: Node) -> tuple[Node, int, int]:
@@ -50,20 +49,3 @@ def _compared(x: Node) -> Node:
     hit = ir.node("eq", place, lang.cast(index, dtypes.int32), origins=x.origins)
     zero = lang.scalar(0, x.dtype)
     return ir.node("where", hit, source, zero, origins=x.origins)
-
-
-def _rewritten(graph: Graph, rule) -> Graph:
-    new: dict[Node, Node] = {x: x for x in graph.inputs}
-    for x in graph.nodes:
-        if x not in new:
-            replaced = rule(x)
-            moved = x if replaced is None else replaced
-            new[x] = _rebuilt(moved, new)
-    return Graph(graph.inputs, [new[y] for y in graph.outputs], graph.name)
-
-
-def _rebuilt(x: Node, new: dict[Node, Node]) -> Node:
-    """``x`` over rewritten operands; nodes the rule made are walked down to known ones."""
-    if x in new:
-        return new[x]
-    return x.with_inputs([_rebuilt(y, new) for y in x.inputs])

@@ -155,6 +155,17 @@ def test_masks_are_computed_where_they_are_used():
     assert all(mask not in r.outputs for r in plan(y, again))
 
 
+def test_a_value_is_computed_again_from_one_of_its_size_and_one_number_a_row():
+    x, w, v = x_(256, 64), x_(64, 64), x_(64, 64)
+    product = node("dot_general", x, w, contract=((1,), (0,)), batch=((), ()))
+    mean = node("reshape", node("sum", product, axes=(1,)), shape=(256, 1))
+    centred = node("sub", product, mean)
+    y = node("dot_general", node("exp", centred), v, contract=((1,), (0,)), batch=((), ()))
+    made = plan(node("mul", y, centred))
+    assert all(centred not in region.outputs for region in made)
+    assert {product, y} < set(made.regions[-1].inputs)
+
+
 def test_concat_computes_its_parts():
     x = x_(4, 4)
     y = node("concat", node("exp", x), node("neg", x), axis=0)

@@ -15,6 +15,7 @@ from graphgrad.dtypes import bool_, float32, float64, int64
 from graphgrad.passes.cse import cse
 from graphgrad.passes.dce import dce
 from graphgrad.passes.fold import fold
+from graphgrad.passes.quotients import share_quotients
 from graphgrad.passes.simplify import simplify
 
 
@@ -171,6 +172,47 @@ def test_data_gradient_of_a_convolution_is_a_convolution(geometry):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
 
 
+# ---------------------------------------------------------------------------------------- quotients
+
+
+def _softmax(x, top, guarded):
+    e = L.exp(SUB(x, top))
+    total = L.reshape(L.sum_(e, (1,)), (x.shape[0], 1))
+    return L.div(e, L.where(L.eq(total, 0.0), 1.0, total) if guarded else total)
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+def test_gradient_of_softmax_reads_only_its_result(guarded):
+    x, top = x_of(5, 40), x_of(5, 1, name="top")
+    y = _softmax(x, top, guarded)
+    g = ir.like(y, "g")
+    graph = cse(ir.Graph([x, top, g], [y, *autodiff.vjp_nodes([y], [g], [x])]))
+    plain = simplify(graph)
+    shared = cse(dce(share_quotients(plain).verify()))
+    users = shared.users()
+    (e,) = [n for n in shared.nodes if n.op.name == "exp"]
+    assert sorted(user.op.name for user in users[e]) == ["div", "sum"]
+    assert ops(shared).count("div") == 1 < ops(plain).count("div")
+    arrays = [np.random.default_rng(0).normal(size=i.shape) for i in graph.inputs]
+    for a, b in zip(interpret.run(plain, arrays), interpret.run(shared, arrays), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda x, s: ADD(MUL(L.div(x, s), L.exp(x)), L.div(L.exp(x), s)),  # a mere product
+        lambda x, s: MUL(ADD(L.exp(x), 1.0), L.div(x, s)),  # no division would fall away
+        lambda x, s: ADD(
+            MUL(ADD(L.div(L.sin(x), s), L.cos(x)), x), L.div(x, s)
+        ),  # one term is large
+    ],
+)
+def test_products_that_gain_nothing_are_left(build):
+    graph = cse(ir.Graph(inputs := [x_of(5, 40), x_of(5, 1, name="s")], [build(*inputs)]))
+    assert share_quotients(graph).key() == graph.key()
+
+
 # ------------------------------------------------------------------------------------ random graphs
 
 STEPS = st.lists(
@@ -230,7 +272,7 @@ def test_passes_keep_the_meaning(steps):
     graph = _grow(steps)
     arrays = [np.random.default_rng(0).normal(size=x.shape) for x in graph.inputs]
     before = interpret.run(graph, arrays)
-    for function in (dce, simplify, fold, cse, simplify, dce):
+    for function in (dce, simplify, share_quotients, fold, cse, simplify, dce):
         graph = function(graph).verify()
     for a, b in zip(before, interpret.run(graph, arrays), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
@@ -243,6 +285,6 @@ def test_twenty_thousand_nodes_in_seconds():
     graph = ir.Graph([x], [y])
     assert len(graph) > 20_000
     start = time.perf_counter()
-    for function in (dce, simplify, fold, cse, dce):
+    for function in (dce, simplify, share_quotients, fold, cse, dce):
         graph = function(graph)
     assert time.perf_counter() - start < 5
