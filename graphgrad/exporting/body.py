@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import linecache
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,10 +41,15 @@ LISTED = 24  # nodes in a kernel's docstring
 class ExportContext(Context):
     """Lowers loops only, and only to kernels that have a form without pointers."""
 
-    def step(self, region: Region, inplace: Mapping[Node, Node] | None = None) -> Step:
+    def step(
+        self,
+        region: Region,
+        inplace: Mapping[Node, Node] | None = None,
+        fixed: Container[Node] = (),
+    ) -> Step:
         if region.kind != LOOP or any(x.op.kind == "sort" for x in region.nodes):
             return Step(region, reason="NumPy")
-        step = super().step(region, inplace)
+        step = super().step(region, inplace, fixed)
         try:
             for call in step.calls:
                 Kernel.of([call])
