@@ -91,7 +91,8 @@ class Scope:
     def _named(self, x: Node, place: Place) -> str:
         if place.kind == CONSTANT:
             return self.body.constant(x)
-        return self.at(place, x.shape, x.dtype.name, x.op.name)
+        made_by = x.inputs[0] if x.op.name == "result" else x
+        return self.at(place, x.shape, x.dtype.name, made_by.op.name)
 
     def at(self, place: Place, shape: tuple[int, ...], dtype: str, base: str) -> str:
         """The expression for a place; one in the arena gets a name."""
@@ -126,6 +127,8 @@ class Body:
         self.nbytes = self.scratch_bytes = 0
         self._rows: list[str | _Call] = []
         self._indent = 1
+        # What the lines above say they compute, and how far they are indented.
+        self._commented: tuple[Any, ...] = ()
         self._constant_names: dict[Any, str] = {}
         self._scratch: dict[tuple[int, str], str] = {}
         self._kernels: dict[str, Kernel] = {}
@@ -139,15 +142,17 @@ class Body:
         return name
 
     def constant(self, x: Node) -> str:
-        """The text of a literal: a number, or the name of an array."""
-        if x.op.name == "scalar":
-            return scalar(x)
+        """The name of a literal's array: kernels read memory, numbers too."""
         value = array_of(x)
         key = (value.dtype.str, value.shape, value.tobytes())
         if key not in self._constant_names:
             self._constant_names[key] = self.names.fresh("constant")
             self.constants[self._constant_names[key]] = value
         return self._constant_names[key]
+
+    def literal(self, x: Node) -> str:
+        """A literal in a NumPy statement: a number as such."""
+        return scalar(x) if x.op.name == "scalar" else self.constant(x)
 
     def add(self, line: str) -> None:
         """One more line."""
@@ -185,7 +190,7 @@ class Body:
         if step.inner:
             self._flow[step.node.op.name](self, step, scope)
         elif step.reason:
-            args = (scope.value, scope.value, self.names, self.functions, self.constant)
+            args = (scope.value, scope.value, self.names, self.functions, self.literal)
             for line in statements(region, *args):
                 self.add(line)
         scratch = max((c.scratch_bytes for c in step.calls), default=0)
@@ -198,7 +203,11 @@ class Body:
         lines = dict.fromkeys(
             f"{o}: {linecache.getline(o.file, o.line).strip()}".rstrip(": ") for o in origins
         )
-        self.add("")
+        if (self._indent, *lines) == self._commented:
+            return
+        self._commented = (self._indent, *lines)
+        if not (self._rows and str(self._rows[-1]).endswith(":")):
+            self.add("")
         for line in list(lines)[:MOST_LINES]:
             self.add(f"# {line}"[: 96 - 4 * self._indent])
         if len(lines) > MOST_LINES:
@@ -286,7 +295,8 @@ class Body:
         for i, place in step.temporaries.items():
             if i != TEST_CELL:
                 shape, dtype = node.results[i]
-                written[i] = scope.at(place, shape, dtype.name, "unread")
+                base = "carry" if i < node.attrs.get("carries", 0) else "unread"
+                written[i] = scope.at(place, shape, dtype.name, base)
         written |= dict.fromkeys(step.rolled)
         return [written[i] for i in range(len(node.results))]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pprint
 from collections.abc import Sequence
 
+import numpy as np
+
 from .body import SMALL, Body
 from .helpers import helper_texts
 from .interface import Interface
@@ -92,8 +94,9 @@ class Module:
         self.kernels: Sequence[Kernel] = body.kernels()
         # Before anything else is asked of the body: these lines name memory and constants.
         self.calls = body.lines()
-        self.stored = {k: v for k, v in body.constants.items() if v.size > SMALL}
-        self.small = {k: v for k, v in body.constants.items() if v.size <= SMALL}
+        constants = body.constants.items()
+        self.small = {k: v for k, v in constants if v.size <= SMALL and np.isfinite(v).all()}
+        self.stored = {k: v for k, v in constants if k not in self.small}
         self.grads = {
             name: target for target, name in face.grads.values() if target.startswith("grads[")
         }

@@ -12,13 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import exportable
 import numpy as np
 import pytest
 
 import graphgrad as gg
 from graphgrad import nn
-from graphgrad.cli import main
 from graphgrad.examples.lenet import LeNet5
 from graphgrad.nn import functional as F
 from graphgrad.tree import flatten
@@ -181,7 +179,6 @@ def noisy(x: Any) -> Any:
 
 
 CASES: dict[str, Callable[[], Case]] = {
-    "golden": lambda: Case(exportable.activated, (floats(4, 8),)),
     "lenet": lambda: Case(LeNet5(), (floats(4, 1, 28, 28),)),
     "lenet_step": lenet_step,
     "lstm_step": lstm_step,
@@ -209,7 +206,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "complex": lambda: Case(lambda x: ((x * 1j) * (x + 2j)).real, (floats(8),)),
 }
 # Small enough for plain Python, which is how a debugger sees kernels.
-STEPPED = ["golden", "softmax", "special", "arithmetic", "indexed", "scanned", "contained", "noisy"]
+STEPPED = ["softmax", "special", "arithmetic", "indexed", "scanned", "contained", "noisy"]
 
 
 def as_tensors(value: Any) -> Any:
@@ -296,11 +293,6 @@ def load(path: pathlib.Path) -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def test_the_source_is_readable(golden, tmp_path):
-    path = gg.export(exportable.activated, tmp_path / "exported.py", *exportable.example())
-    golden("exported.py", path.read_text())
 
 
 def test_state_is_saved_and_loaded(tmp_path):
@@ -392,53 +384,3 @@ def test_an_index_out_of_range_is_an_error_and_changes_nothing(tmp_path):
         module.lookup(np.ones((4, 2), np.float32), np.array([0, 4]))
     assert module.state["count"][0] == 0
     np.testing.assert_array_equal(module.lookup(floats(4, 2), np.array([3, 0]))[1], floats(4, 2)[0])
-
-
-def largest(x: Any) -> Any:
-    return x.scatter_reduce(0, gg.zeros(3, 3).long(), x, "amax")
-
-
-def accumulate() -> Any:
-    w = nn.Parameter(gg.ones(3))
-
-    def step():
-        loss = (w * 2).sum()
-        loss.backward()
-        return loss
-
-    return step
-
-
-@pytest.mark.parametrize(
-    "function, args, error, words",
-    [
-        (largest, (gg.eye(3),), NotImplementedError, r"custom_call at .* calls a Python function"),
-        (lambda m, x: m(x), (nn.Linear(2, 2), gg.ones(2)), NotImplementedError, "m is a Linear"),
-        (accumulate(), (), NotImplementedError, "begin with zero_grad"),
-        (lambda x: x + 1, (), ValueError, "was never called: call it first"),
-    ],
-    ids=["host", "module", "accumulate", "no trace"],
-)
-def test_what_cannot_be_exported_says_why(function, args, error, words, tmp_path):
-    with pytest.raises(error, match=words):
-        gg.export(function, tmp_path / "refused.py", *args)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_paths_that_do_not_do(tmp_path):
-    for name in ("step.txt", "my-step.py"):
-        with pytest.raises(ValueError, match="is no name for a Python module"):
-            gg.export(exportable.activated, tmp_path / name, *exportable.example())
-    with pytest.raises(OSError):
-        gg.export(exportable.activated, tmp_path / "none" / "f.py", *exportable.example())
-
-
-def test_on_the_command_line(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(pathlib.Path(__file__).parent)
-    target = "exportable:activated"
-    path = tmp_path / "activated.py"
-    assert main(["export", target, "--example", f"{target[:-9]}example", "-o", str(path)]) == 0
-    assert f"{target} written to {path}" in capsys.readouterr().out
-    assert load(path).activated(floats(4, 8))["gram"].shape == (4, 4)
-    assert main(["export", target, "-o", str(path)]) == 2
-    assert "was never called" in capsys.readouterr().err
