@@ -34,7 +34,7 @@ from graphgrad.views import VIEWS, obstacle, path
 
 MAX_NODES = 96  # keeps kernels readable and LLVM quick
 MAX_BUFFERS = 40
-MAX_STAGES = 5
+MAX_STAGES = 9  # walks over a row in the cache: cheaper than what a cut writes and reads again
 FEW_ROWS = 32  # with fewer rows, a long reduction is cut into chunks: a single pass
 LONG = 65536
 LARGE = 1024  # elements of a value that two regions should not both read

@@ -22,6 +22,12 @@ from .operands import WORD, Table, Unsupported, is_static, store, truth, word
 
 TABLE = WORD.as_pointer()
 
+# Arithmetic of a loop body with chains of some hundred cycles, like those of two exponentials: the
+# processor finds work in the next iteration only where two are interleaved (gelu and its gradient:
+# 1.3 ns an element before, 0.8 after). LLVM counts registers and would not.
+LONG_BODY = 48
+_FREE = frozenset({"load", "store", "alloca", "getelementptr", "bitcast", "br"})
+
 
 def translate(function: Callable, symbol: str, words_only: bool = False) -> str:
     """LLVM's text of a module whose function `symbol` is `function`, with C linkage.
@@ -191,12 +197,15 @@ class _Body(Expressions):
         counter = builder.phi(WORD)
         counter.add_incoming(start, before)
         builder.cbranch(builder.icmp_signed("<", counter, stop), body, after)
+        outside = len(builder.function.blocks)
         with self.loop(body, latch, after):
             self.assign(statement.target, Value(builder, "int64", counter))
             self.statements(statement.body)
         builder.position_at_end(latch)
         counter.add_incoming(builder.add(counter, step, flags=["nsw"]), latch)
-        builder.branch(head)
+        again = builder.branch(head)
+        if _is_long([body, *builder.function.blocks[outside:]]):
+            again.set_metadata("llvm.loop", _interleaved(builder.module, 2))
         builder.position_at_end(after)
 
     def _range(self, call: ast.expr) -> tuple[ir.Value, ...]:
@@ -231,6 +240,22 @@ class _Body(Expressions):
 
     def nothing(self, statement: ast.stmt) -> None:
         """`pass`."""
+
+
+def _is_long(blocks: Sequence[ir.Block]) -> bool:
+    """Whether a loop body is much arithmetic, and no loop."""
+    body = [x for block in blocks for x in block.instructions]
+    if any(x.opname == "phi" for x in body):
+        return False
+    return sum(x.opname not in _FREE for x in body) >= LONG_BODY
+
+
+def _interleaved(module: ir.Module, count: int) -> ir.MDValue:
+    """The identity of a loop, whose vectors are to be computed ``count`` at a time."""
+    wish = module.add_metadata(["llvm.loop.interleave.count", ir.IntType(32)(count)])
+    loop = ir.MDValue(module, (), name=str(len(module.metadata)))
+    loop.operands = (loop, wish)
+    return loop
 
 
 _STATEMENTS: dict[type, Callable[[_Body, Any], None]] = {

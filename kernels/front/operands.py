@@ -12,6 +12,7 @@ Types are numba's: small integers are computed as int64, nothing mixes with floa
 from __future__ import annotations
 
 import functools
+import operator
 import weakref
 from dataclasses import dataclass
 from typing import Any
@@ -210,6 +211,16 @@ def _known_divisor(divisor: Any) -> bool:
 _DIVISIONS = {"//": _floor_divide, "%": _modulo}
 
 
+_COMPARISONS = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+
+
 def compare(builder: ir.IRBuilder, op: str, left: Any, right: Any) -> Value:
     """`left op right` as a bool."""
     if isinstance(left, tuple) and isinstance(right, tuple) and op in ("==", "!="):
@@ -218,6 +229,9 @@ def compare(builder: ir.IRBuilder, op: str, left: Any, right: Any) -> Value:
     x, y = number(builder, left), number(builder, right)
     if x.is_float and type(right) is int:
         y = x.like(right)
+    if x.dtype == y.dtype and not x.is_float:
+        # As wide as they are: int64 would halve the vectors of an int32 loop twice.
+        return _COMPARISONS[op](x, y)
     x, y = _matched(x, y)
     if not x.is_float:
         return Value(builder, "bool", builder.icmp_signed(op, x.ir, y.ir))

@@ -61,7 +61,7 @@ def _tile_width(schedule: Schedule) -> int:
     """
     ordered = not any(v.op == "reduce" for v in schedule.reduces)
     width = min(ORDERED_TILE if ordered else TILE, schedule.tile.size)
-    if schedule.stages > 1:
+    if schedule.walks > 1:
         rows = _product(schedule.inner)
         width = min(width, max(16, TILE_BYTES // (4 * rows) // 16 * 16))
     return width

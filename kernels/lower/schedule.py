@@ -144,6 +144,12 @@ class Schedule:
         return 1 + max(s.stage for s in self.stores)
 
     @property
+    def walks(self) -> int:
+        """In how many of the passes the inner loops run."""
+        full = {s.stage for s in self.stores if self.is_full(s.axes)}
+        return len(full.union(v.args[0].stage for v in self.reduces))
+
+    @property
     def across(self) -> list[Loop]:
         """The parallel loops inside one iteration."""
         return [loop for loop in (self.beside, self.tile) if loop is not None]

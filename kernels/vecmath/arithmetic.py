@@ -34,11 +34,11 @@ def rsqrt(x: Value) -> Value:
     return 1 / sqrt(x)
 
 
-def llvm(name: str):
-    """The function that is LLVM's `llvm.NAME`."""
+def llvm(name: str, *flags: str):
+    """The function that is LLVM's `llvm.NAME`, computed with these fast-math flags."""
 
     def body(x: Value, *others: Value) -> Value:
-        return x.intrinsic(name, *others)
+        return x.intrinsic(name, *others, flags=flags)
 
     return body
 

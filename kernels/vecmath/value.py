@@ -21,8 +21,12 @@ from ..layout import ALIAS_DOMAIN
 FLAGS = ("afn",)
 
 
-class NoFlags(ir.instructions.FastMathFlags):
+class OwnFlags(ir.instructions.FastMathFlags):
     """The flags of our calls, to which numba adds its own otherwise: fma(x, c, -x·c) would be 0."""
+
+    def __init__(self, flags: Sequence[str]) -> None:
+        super().__init__()
+        self.update(flags)
 
     def add(self, name: str) -> None:
         pass
@@ -182,7 +186,7 @@ class Value:
 
     # ---- LLVM's own functions
 
-    def intrinsic(self, name: str, *others) -> Value:
+    def intrinsic(self, name: str, *others, flags: Sequence[str] = ()) -> Value:
         """LLVM's `llvm.NAME` of this number and `others`, all of one type."""
         values = [self, *(self.like(other) for other in others)]
         kind = LLVM_TYPES[self.dtype]
@@ -191,7 +195,7 @@ class Value:
         module, full_name = self.builder.module, f"llvm.{name}.{suffix}"
         function = module.globals.get(full_name) or ir.Function(module, signature, full_name)
         call = self.builder.call(function, [value.ir for value in values])
-        call.fastmath = NoFlags()
+        call.fastmath = OwnFlags(flags)
         return self._new(call)
 
     def divide_integers(self, other: Value) -> Value:

@@ -116,8 +116,9 @@ def _functions(path: pathlib.Path) -> list[tuple[str, str]]:
     return [(re.search(r"def (\w+)\(args", s).group(1), s) for s in sources]
 
 
+NO_KERNELS = ("exported", "test_kernel_sources")
 KERNELS = [
-    *(pair for path in sorted(GOLDEN.glob("*.py")) if "test" not in path.name
+    *(pair for path in sorted(GOLDEN.glob("*.py")) if path.stem not in NO_KERNELS
       for pair in _functions(path)),
     *((name, SOURCE) for name in ("axpy", "mix", "spread", "tick", "fail", "nothing")),
 ]  # fmt: skip
@@ -135,6 +136,37 @@ def test_generated_kernels_are_in_the_language(name, source):
         found = re.findall(r"<(\d+) x (?:float|double|i64|i32)>", str(module))
         widths.append(max(map(int, found), default=1))
     assert widths[0] >= widths[1]
+
+
+LOOP = """
+from graphgrad.kernels.abi import f32
+from graphgrad.kernels.vecmath import erf_f32, exp_f32
+import numpy as np
+
+
+def kernel(args, start, stop, chunk):
+    x, y = f32(args, 0), f32(args, 1)
+    least = np.int32(start)
+    for i in range(args[2]):
+        value = x[i]
+        kept = value if least >= np.int32(i) else np.float32(0.0)
+        y[i] = {}
+"""
+
+
+def test_positions_are_compared_as_wide_as_they_are():
+    text = front.translate(function_of(LOOP.format("kept"), "kernel"), "kernel")
+    assert re.search(r"icmp sge i32", text)
+
+
+@pytest.mark.parametrize("value, asked", [("kept * kept", 0), ("erf_f32(kept) * exp_f32(kept)", 1)])
+def test_long_bodies_are_interleaved(value, asked):
+    """The chains of one iteration leave the processor idle; LLVM has to be asked."""
+    text = front.translate(function_of(LOOP.format(value), "kernel"), "kernel")
+    assert text.count("llvm.loop.interleave.count") == asked
+    module = codegen.llvm.parse_assembly(text)
+    codegen.optimise(module, "kernel")
+    assert "x float>" in str(module)
 
 
 def test_outside_of_the_language_numba_takes_over(tmp_path, monkeypatch):

@@ -242,6 +242,17 @@ def test_a_loss_and_column_sums_share_one_pass():
     assert len(plan.regions) == 2
 
 
+@pytest.mark.parametrize("again, narrow", [(False, False), (True, True)])
+def test_tiles_of_columns_are_narrow_if_walked_again(again, narrow):
+    """Columns walked once are summed over wide tiles, whatever is made of the sums."""
+    x = ir.input((4096, 2048), dtypes.float32)
+    total = node("exp", node("sum", x, axes=(0,)))
+    y = node("sum", node("mul", x, total), axes=(0,)) if again else total
+    (region,) = fuse(Graph([x], [y]))
+    call, *_ = lower_region(region)
+    assert ("int", 16 if narrow else 512) in call.slots
+
+
 def test_transposes_in_blocks():
     def build(x, y):
         return node("add", node("permute", x, axes=(1, 0)), y)

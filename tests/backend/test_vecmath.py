@@ -2,6 +2,7 @@
 
 import math
 import re
+import timeit
 from concurrent.futures import ThreadPoolExecutor
 
 import llvmlite.binding as llvm
@@ -261,6 +262,22 @@ def test_zeros_keep_their_sign(op, dtype):
     x = np.array([0.0, -0.0], dtype)
     expected = np.signbit(x) ^ (op == "neg")
     np.testing.assert_array_equal(np.signbit(result(op, x)), expected)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("op, x", [("exp", -np.inf), ("exp2", -np.inf), ("sigmoid", -1e4)])
+def test_vanishing_costs_no_more(op, x, dtype):
+    """A product that rounds to 0 takes some processors a hundred cycles: none is computed."""
+    function = applied(op, dtype)
+
+    def seconds(x):
+        operand, out = np.full(1 << 14, x, dtype), np.empty(1 << 14, dtype)
+        function(operand, out)
+        return min(timeit.repeat(lambda: function(operand, out), number=10, repeat=7)), out
+
+    (slow, zeros), (usual, _) = seconds(x), seconds(-1.0)
+    assert not zeros.any()
+    assert slow < 3 * usual
 
 
 # ---- integers

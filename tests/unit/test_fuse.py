@@ -124,6 +124,15 @@ def test_softmax_and_its_loss_are_one_region():
     assert region.outputs == (region.outputs[0], region.outputs[1])
 
 
+def test_as_many_passes_over_a_row_as_it_takes():
+    """Softmax of a layer norm and its gradient: seven reductions, each waiting for the last."""
+    x = y = x_(64, 128)
+    for _ in range(7):
+        y = node("sub", y, keep(node("sum", node("exp", y), axes=(1,))))
+    (region,) = plan(y)
+    assert region.inputs == (x,)
+
+
 def test_reductions_over_different_axes_are_apart():
     x = node("exp", x_(8, 16))
     rows, columns = node("sum", x, axes=(1,)), node("sum", x, axes=(0,))
