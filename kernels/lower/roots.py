@@ -1,15 +1,18 @@
 """Operations that write strided parts of their result: each is a few stores of their own loops.
 
 concat writes every operand into its slice, pad fills the border and copies the inside, slice_update
-copies and overwrites a block, window_sum adds one window position after the other, scatter writes
+copies and overwrites a block, window_sum adds up the windows an element lies in, scatter writes
 where an index says, cumulative operations run along their axis. What operands are computed from is
 fused into these stores.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import starmap
 
 from graphgrad import ir as graph_ir
 from graphgrad.axes import Axis, all_leaves, fresh, leaves
@@ -17,14 +20,15 @@ from graphgrad.ir import Node
 from graphgrad.regions import Region
 from graphgrad.views import VIEWS, row_major
 
-from .affine import dot
+from .affine import Affine, dot
 from .call import KernelCall
 from .loops import lower_stores
 from .nests import Frame, indices
 from .schedule import Store
-from .values import Index, Trace, positions
+from .values import Index, Trace, Value, positions, total
 
 MAX_WINDOW = 256
+MAX_TERMS, MAX_CALLS = 32, 32  # of a window_sum in one pass: windows' elements, and loop nests
 
 
 class Root:
@@ -67,10 +71,13 @@ class Root:
         """Write a number to a block of the result."""
         if 0 in shape:
             return []
-        scalar = graph_ir.node("scalar", value=value, dtype=self.x.dtype, origins=())
         where = [i + a for i, a in zip(indices(fresh(tuple(shape))), start, strict=True)]
-        number = self.trace.make("scalar", self.x.dtype, (), scalar)
-        return self.call([Store(self.target, dot(where, self.strides), number)])
+        return self.call([Store(self.target, dot(where, self.strides), self.number(value))])
+
+    def number(self, value: float) -> Value:
+        """A number of the result's type, as an argument."""
+        scalar = graph_ir.node("scalar", value=value, dtype=self.x.dtype, origins=())
+        return self.trace.make("scalar", self.x.dtype, (), scalar)
 
 
 def _concat(root: Root) -> list[KernelCall]:
@@ -139,13 +146,87 @@ def _slice_update(root: Root) -> list[KernelCall]:
 
 
 def _window_sum(root: Root) -> list[KernelCall]:
+    """Every element of the result once, from all windows it lies in, where these are few."""
+    x, (y,) = root.x, root.x.inputs
+    if math.prod(x.attrs["size"]) > MAX_WINDOW:
+        raise NotImplementedError(f"window_sum over windows of {x.attrs['size']} elements")
+    along = list(starmap(_stretches, _window_rows(x, y)))
+    few = math.prod(x.attrs["size"]) <= MAX_TERMS and math.prod(map(len, along)) <= MAX_CALLS
+    plain = all(n is x or n.op.kind == "elementwise" for n in root.region.nodes)
+    if not (few and plain and x.size and y.size):
+        return _windows_one_by_one(root)
+    calls = []
+    for stretches in itertools.product(*along):
+        calls += root.call(list(_sums(root, stretches)))
+    return calls
+
+
+def _window_rows(x: Node, y: Node) -> list[tuple[int, ...]]:
+    """(windows, size, stride, dilation, extent) of each axis that windows slide along."""
+    a = x.attrs
+    windows = [y.shape[axis] for axis in a["axes"]]
+    extents = [x.shape[axis] for axis in a["axes"]]
+    return list(zip(windows, a["size"], a["stride"], a["dilation"], extents, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Elements ``stride·(first + i) + r`` of an axis, i < ``count``, for some remainders r.
+
+    ``taps`` lists, by remainder, the places in the windows they are at, and by how much the number
+    of that window is less than ``first + i``.
+    """
+
+    first: int
+    count: int
+    stride: int
+    taps: dict[int, list[tuple[int, int]]]
+
+
+def _stretches(windows: int, size: int, stride: int, dilation: int, extent: int) -> list[Stretch]:
+    """An axis cut where a window begins or ends to reach its elements."""
+    places = [(k, *divmod(k * dilation, stride)) for k in range(size)]
+    counts = [-(-(extent - r) // stride) for r in range(stride)]
+    cuts = {0, *counts}.union(*({shift, windows + shift} for _, shift, _ in places))
+    ends = sorted(cut for cut in cuts if cut <= counts[0])
+    found = []
+    for first, end in itertools.pairwise(ends):
+        taps: dict[int, list[tuple[int, int]]] = {r: [] for r in range(stride) if first < counts[r]}
+        for k, shift, r in places:
+            if r in taps and 0 <= first - shift < windows:
+                taps[r].append((k, shift))
+        found.append(Stretch(first, end - first, stride, taps))
+    return found
+
+
+def _sums(root: Root, stretches: Sequence[Stretch]) -> Iterator[Store]:
+    """A store for every combination of remainders, all in the same loops."""
+    x, (y,), axes = root.x, root.x.inputs, root.x.attrs["axes"]
+    shape = list(x.shape)
+    for axis, part in zip(axes, stretches, strict=True):
+        shape[axis] = part.count
+    here = indices(fresh(tuple(shape)))
+    for rests in itertools.product(*(part.taps for part in stretches)):
+        where, terms = list(here), []
+        for axis, part, r in zip(axes, stretches, rests, strict=True):
+            where[axis] = (here[axis] + part.first) * part.stride + r
+        choices = [part.taps[r] for part, r in zip(stretches, rests, strict=True)]
+        for taps in itertools.product(*choices):
+            index = list(here)
+            for axis, part, (_, shift) in zip(axes, stretches, taps, strict=True):
+                index[axis] = here[axis] + (part.first - shift)
+            inside = [Affine((), k) for k, _ in taps]
+            terms.append(root.trace.at(y, (*index, *inside)))
+        value = total(root.trace, "add", terms) if terms else root.number(0)
+        yield Store(root.target, dot(where, root.strides), value)
+
+
+def _windows_one_by_one(root: Root) -> list[KernelCall]:
     """One pass per position inside the window; a single one where windows do not overlap."""
     x, (y,) = root.x, root.x.inputs
     a, dims = x.attrs, root.frame.domain(x)
     count = len(a["axes"])
     inside = all_leaves(dims[len(dims) - count :])
-    if math.prod(a["size"]) > MAX_WINDOW:
-        raise NotImplementedError(f"window_sum over windows of {a['size']} elements")
     rows = list(zip(a["size"], a["stride"], a["dilation"], strict=True))
     apart = all(s >= d * (k - 1) + 1 for k, s, d in rows)
     stores = []

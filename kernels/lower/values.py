@@ -299,8 +299,8 @@ def _unrolled(t: Trace, x: Node, axes: Sequence[Axis]) -> Value:
             places.append(t.make("index", dtypes.int64, (), place))
     t.fixed = outside
     if x.op.name in _FOLDS:
-        return _tree(t, _fold(x), operands)
-    best = _tree(t, _EXTREMUM[x.op.name], operands)
+        return total(t, _fold(x), operands)
+    best = total(t, _EXTREMUM[x.op.name], operands)
     result = t.nowhere
     for operand, place in zip(reversed(operands), reversed(places), strict=True):
         result = t.make("where", dtypes.int64, [_hits(t, operand, best), place, result])
@@ -313,7 +313,8 @@ def positions(axes: Sequence[Axis]) -> Iterator[dict[Axis, Affine]]:
         yield {a: Affine((), p) for a, p in zip(axes, position, strict=True)}
 
 
-def _tree(t: Trace, op: str, values: list[Value]) -> Value:
+def total(t: Trace, op: str, values: list[Value]) -> Value:
+    """Values folded in pairs."""
     while len(values) > 1:
         odd = values[len(values) // 2 * 2 :]
         pairs = zip(values[::2], values[1::2], strict=False)

@@ -261,6 +261,32 @@ def test_transposes_in_blocks():
     check_graph(lambda x: node("permute", x, axes=(0, 2, 1)), floats(3, 130, 65))
 
 
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize(
+    "size, stride, dilation, extent",
+    [
+        ((3, 3), (2, 2), (1, 1), (13, 12)),  # strided convolution: even, and odd with a gap
+        ((3, 3), (1, 1), (1, 1), (7, 8)),
+        ((2, 2), (2, 2), (1, 1), (8, 6)),  # windows side by side
+        ((2, 3), (3, 4), (1, 1), (11, 13)),  # gaps between windows
+        ((3, 2), (2, 1), (2, 3), (14, 9)),
+        ((1, 5), (1, 2), (1, 2), (3, 15)),
+        ((3, 3), (2, 2), (1, 1), (3, 3)),  # a single window
+        ((5, 7), (1, 1), (1, 1), (9, 9)),  # more terms than are written out
+    ],
+)
+def test_windows_are_summed(size, stride, dilation, extent, fused):
+    rows = zip(size, stride, dilation, extent, strict=True)
+    windows = [(n - d * (k - 1) - 1) // s + 1 for k, s, d, n in rows]
+    attrs = {"size": size, "stride": stride, "dilation": dilation, "extent": extent}
+
+    def build(y):
+        y = node("neg", node("exp", y)) if fused else y
+        return node("window_sum", y, axes=(1, 3), **attrs)
+
+    check_graph(build, floats(2, windows[0], 5, windows[1], *size))
+
+
 def test_max_pool_is_unrolled():
     attrs = {"axes": (2, 3), "size": (2, 2), "stride": (2, 2), "dilation": (1, 1)}
 
