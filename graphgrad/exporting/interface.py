@@ -30,6 +30,12 @@ from .text import quoted
 _STATIC = (bool, int, float, complex, str, bytes, type(None))
 
 
+_STARS: dict[Any, str] = {
+    inspect.Parameter.VAR_POSITIONAL: "*",
+    inspect.Parameter.VAR_KEYWORD: "**",
+}
+
+
 class Interface:
     """Arguments, state and results of one trace of ``function``."""
 
@@ -69,8 +75,7 @@ class Interface:
             local = self.names.fresh(name)
             if kind is kinds.KEYWORD_ONLY and not any(p.startswith("*") for p in parts):
                 parts.append("*")
-            stars = {kinds.VAR_POSITIONAL: "*", kinds.VAR_KEYWORD: "**"}.get(kind, "")
-            parts.append(stars + local)
+            parts.append(_STARS.get(kind, "") + local)
             for leaf, path in _paths(value, local):
                 self._argument(leaf.number, path, leaves[leaf.number])
         return ", ".join(parts)

@@ -69,12 +69,14 @@ def _terms_times(x: Node, terms: tuple[Node, ...], s: Node, depth: int) -> Node 
     products = [_times(term, s, depth + 1) for term in terms]
     if all(product is None for product in products):
         return None
-    for i, term in enumerate(terms):
-        if products[i] is None:
+    scaled: list[Node] = []
+    for term, product in zip(terms, products, strict=True):
+        if product is None:
             if term.size > s.size:
                 return None
-            products[i] = term if _is_zero(term) else lang.mul(term, s)
-    return x.with_inputs([*x.inputs[: -len(terms)], *products])
+            product = term if _is_zero(term) else lang.mul(term, s)
+        scaled.append(product)
+    return x.with_inputs([*x.inputs[: -len(terms)], *scaled])
 
 
 def _total_times(x: Node, s: Node, depth: int) -> Node | None:
