@@ -156,6 +156,9 @@ class Executable:
         return self.program.explain()
 
     def _build(self) -> Any:
+        from graphgrad.kernels.entry import prepare
+
+        prepare()  # first: LLVM works while the plan is made
         from graphgrad.kernels.build import build
 
         return build(self.plan, _planner(), self.aliases, self.donated)

@@ -3,6 +3,7 @@
     kernel = load_kernel("add_relu", source)                  # source defines add_relu(args, ...)
     kernel = load_template("graphgrad.kernels.engine:execute")    # written by hand, see `recipes`
     kernels = compile_many([("add_relu", source), recipe, ...])   # many at once, on all cores
+    begin([recipe, ...])                                      # the same, and do not wait
     stats.compiled, stats.loaded                              # what this process did
 
 The cache folder (`config.cache_dir`) holds NAME_KEY.py, the source of a generated kernel, to be
@@ -22,16 +23,14 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-import llvmlite.binding as llvm
-
 from graphgrad.config import config
 
 from . import codegen, loader
+from .jobs import Job, cores, share
 from .layout import KERNEL_TYPE
 from .recipes import Recipe, from_source, from_template, key_of
 
 FORMAT = b"graphgrad-kernel-1"
-POOL_FROM = 8  # a worker starts in about half a second, the time of 8 kernels
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +53,16 @@ class Stats:
 
 
 stats = Stats()
-_kernels: dict[str, Kernel] = {}
-_lock = threading.RLock()
+_stats_lock = threading.Lock()
+
+
+def _count(compiled: int = 0, loaded: int = 0) -> None:
+    with _stats_lock:
+        stats.compiled += compiled
+        stats.loaded += loaded
+
+
+_jobs: dict[str, Job[Kernel]] = {}
 
 
 # ---- kernels -------------------------------------------------------------------------------------
@@ -73,28 +80,36 @@ def load_template(where: str, *arguments: str | int) -> Kernel:
 
 def load(recipe: Recipe) -> Kernel:
     """The kernel of any recipe."""
-    with _lock:
-        kernel = _kernels.get(recipe.key)
-        if kernel is None:
-            kernel = _kernels[recipe.key] = _load(recipe)
-    return kernel
+    return _job(recipe).result()
 
 
 def compile_many(wanted: Iterable[Recipe | tuple[str, str]]) -> list[Kernel]:
     """`load` of every recipe or (name, source), those to be compiled shared out to all cores."""
     recipes = [item if isinstance(item, Recipe) else from_source(*item) for item in wanted]
-    missing = {
-        recipe.key: (recipe, _source_path(recipe))
-        for recipe in recipes
-        if recipe.key not in _kernels and not _object_path(recipe.name, recipe.key).exists()
-    }
-    if len(missing) >= POOL_FROM and not interpreting():
-        from .pool import compile_in_pool
-
-        for key, object_code in compile_in_pool(missing):
-            with _lock:
-                _kernels[key] = _fresh(*missing[key], object_code)
+    begin(recipes, helpers=cores() - 1)
     return [load(recipe) for recipe in recipes]
+
+
+def begin(recipes: Iterable[Recipe], helpers: int = 1) -> None:
+    """Have what is in no cache compiled by other threads, if there are cores for them."""
+    if cores() > 1 and not interpreting():
+        missing = [r for r in recipes if not _object_path(r.name, r.key).exists()]
+        share(map(_job, missing), helpers)
+
+
+def _job(recipe: Recipe) -> Job[Kernel]:
+    job = _jobs.get(recipe.key)
+    return job or _jobs.setdefault(recipe.key, Job(functools.partial(_make, recipe)))
+
+
+def _forget_unfinished() -> None:
+    """In a child made by fork: the threads that were at work are not here."""
+    for key in [key for key, job in _jobs.items() if not job.is_done]:
+        del _jobs[key]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_unfinished)
 
 
 def load_ir(name: str, text: str) -> bytes:
@@ -102,16 +117,11 @@ def load_ir(name: str, text: str) -> bytes:
     key = key_of(name, text)
     object_code = _read_object(_object_path(name, key))
     if object_code is None:
-        object_code = codegen.object_code(llvm.parse_assembly(text))
+        object_code = codegen.object_code(codegen.parse(text))
         _save(name, key, object_code)
     else:
-        stats.loaded += 1
+        _count(loaded=1)
     return object_code
-
-
-def compile_recipe(recipe: Recipe, path: str) -> bytes:
-    """Translate and run LLVM; returns the object code."""
-    return codegen.object_code(codegen.kernel_module(recipe.function(path), recipe.name))
 
 
 def interpreting() -> bool:
@@ -119,21 +129,17 @@ def interpreting() -> bool:
     return os.environ.get("NUMBA_DISABLE_JIT", "0") != "0"
 
 
-def _load(recipe: Recipe) -> Kernel:
+def _make(recipe: Recipe) -> Kernel:
     path = _source_path(recipe)
     if interpreting():
         return _interpreted(recipe, path)
     object_code = _read_object(_object_path(recipe.name, recipe.key))
     if object_code is None:
-        return _fresh(recipe, path, compile_recipe(recipe, path))
-    stats.loaded += 1
+        object_code = codegen.compile_kernel(recipe.function(path), recipe.name)
+        _save(recipe.name, recipe.key, object_code)
+        return _linked(recipe.name, object_code, path, True)
+    _count(loaded=1)
     return _linked(recipe.name, object_code, path, False)
-
-
-def _fresh(recipe: Recipe, path: str, object_code: bytes) -> Kernel:
-    """The kernel of object code that was compiled just now; saved for the next process."""
-    _save(recipe.name, recipe.key, object_code)
-    return _linked(recipe.name, object_code, path, True)
 
 
 def _linked(name: str, object_code: bytes, path: str, compiled: bool) -> Kernel:
@@ -188,7 +194,7 @@ def _read_object(path: pathlib.Path) -> bytes | None:
 def _save(name: str, key: str, object_code: bytes) -> None:
     checksum = hashlib.sha256(object_code).hexdigest().encode()
     _write(_object_path(name, key), b"\n".join([FORMAT, checksum, object_code]))
-    stats.compiled += 1
+    _count(compiled=1)
 
 
 _temporary = itertools.count()

@@ -8,7 +8,9 @@ an ELF object with one exported symbol. Such an object needs none of this to run
     object_code(module), assembly(module)        # what to save, what to read
 """
 
+import ctypes
 import functools
+import threading
 from collections.abc import Callable
 
 import llvmlite.binding as llvm
@@ -25,15 +27,30 @@ def host() -> tuple[str, str]:
     return llvm.get_host_cpu_name(), flags
 
 
-@functools.cache
 def target_machine() -> llvm.TargetMachine:
-    """The target machine objects are emitted with and linked for."""
+    """This thread's target machine: what objects are emitted with and linked for."""
+    if not hasattr(_local, "machine"):
+        _initialise()
+        cpu, features = host()
+        target = llvm.Target.from_triple(llvm.get_process_triple())
+        _local.machine = target.create_target_machine(
+            cpu=cpu, features=features, opt=3, reloc="pic", codemodel="small"
+        )
+    return _local.machine
+
+
+_local = threading.local()
+
+
+@functools.cache
+def _initialise() -> None:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    cpu, features = host()
-    return llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(
-        cpu=cpu, features=features, opt=3, reloc="pic", codemodel="small"
-    )
+
+
+def parse(text: str) -> llvm.ModuleRef:
+    """A module of LLVM assembly, in a context of its own: threads may work at several at once."""
+    return llvm.parse_assembly(text, llvm.create_context())
 
 
 def optimise(module: llvm.ModuleRef, exported: str) -> None:
@@ -45,12 +62,31 @@ def optimise(module: llvm.ModuleRef, exported: str) -> None:
     options.loop_vectorization = options.slp_vectorization = True
     options.loop_interleaving = options.loop_unrolling = True
     builder = llvm.create_pass_builder(target_machine(), options)
-    builder.getModulePassManager().run(module, builder)
+    _unlocked("LLVMPY_RunNewModulePassManager")(builder.getModulePassManager(), module, builder)
 
 
 def object_code(module: llvm.ModuleRef) -> bytes:
     """The ELF object of an optimised module."""
-    return target_machine().emit_object(module)
+    with llvm.ffi.OutputString() as error:
+        emit = _unlocked("LLVMPY_TargetMachineEmitToMemory")
+        buffer = emit(target_machine(), module, 1, error)
+        if not buffer:
+            raise RuntimeError(str(error))
+    library = llvm.ffi.lib
+    try:
+        start = library.LLVMPY_GetBufferStart(buffer)
+        return ctypes.string_at(start, library.LLVMPY_GetBufferSize(buffer))
+    finally:
+        library.LLVMPY_DisposeMemoryBuffer(buffer)
+
+
+def _unlocked(name: str) -> Callable:
+    """A function of LLVM without llvmlite's lock, which lets one thread compile at a time.
+
+    Ours may run side by side: every module has its own context, every thread its target machine.
+    """
+    function = getattr(llvm.ffi.lib, name)
+    return getattr(function, "_cfn", function)
 
 
 def assembly(module: llvm.ModuleRef) -> str:
@@ -71,6 +107,11 @@ def kernel_module(function: Callable, symbol: str) -> llvm.ModuleRef:
         from . import numba_front
 
         text = numba_front.translate(function, symbol)
-    module = llvm.parse_assembly(text)
+    module = parse(text)
     optimise(module, symbol)
     return module
+
+
+def compile_kernel(function: Callable, symbol: str) -> bytes:
+    """The object code of `kernel_module(function, symbol)`."""
+    return object_code(kernel_module(function, symbol))

@@ -15,6 +15,7 @@ import numpy as np
 
 from . import cache, loader
 from . import layout as at
+from .recipes import from_template
 
 METH_FASTCALL = 0x80
 
@@ -167,6 +168,13 @@ def _word(value: np.ndarray | float | int) -> int:
     raise TypeError(
         f"a value for a program must be a plain numpy.ndarray, float or int, not {value!r}"
     )
+
+
+@functools.cache
+def prepare() -> None:
+    """Have what every program needs compiled meanwhile, on a machine that runs its first one."""
+    runtime = (f"{__package__}.engine:work", f"{__package__}.engine:execute")
+    cache.begin(map(from_template, runtime))
 
 
 @functools.cache

@@ -19,6 +19,7 @@ from graphgrad.config import config
 
 from . import cache
 from . import layout as at
+from .jobs import cores
 from .memory import new_block
 
 SPINS = 5_000  # pauses, some 100 microseconds: the gap between two steps, not more
@@ -30,11 +31,6 @@ SYSTEM_CALLS = {
     at.BROADCAST: "pthread_cond_broadcast",
     at.YIELD: "sched_yield",
 }
-
-
-def cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Team:

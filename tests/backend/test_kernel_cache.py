@@ -100,7 +100,7 @@ def test_a_folder_that_cannot_be_written_is_reported_once(tmp_path, monkeypatch)
     assert len(caught) == 1
 
 
-def test_many_kernels_compile_in_a_pool_under_a_script_without_main_guard(tmp_path):
+def test_many_kernels_compile_on_all_cores(tmp_path):
     code = f"""
     from graphgrad.kernels import cache
     print("script runs")
@@ -108,6 +108,7 @@ def test_many_kernels_compile_in_a_pool_under_a_script_without_main_guard(tmp_pa
     sources = [("wide", text.replace("+", "+ %d +" % n)) for n in range(10)]
     kernels = cache.compile_many(sources)
     assert len({{k.address for k in kernels}}) == 10 and cache.stats.compiled == 10
+    assert [k.address for k in cache.compile_many(sources)] == [k.address for k in kernels]
     """
     process = run_python(code, tmp_path / "cache")
     assert (process.stdout, process.stderr) == ("script runs\n", "")

@@ -111,3 +111,95 @@ def test_no_compiler_is_needed(tmp_path):
     """Kernels come from LLVM inside Python: an empty PATH changes nothing."""
     compiled, _, _ = run(TRAIN, tmp_path, PATH=str(tmp_path))
     assert int(compiled) > 10
+
+
+SHAPES = """
+import graphgrad as gg
+from graphgrad import nn, optim
+from graphgrad.kernels import cache
+
+gg.manual_seed(0)
+
+def trainer(model, optimizer, loss_of):
+    @gg.compile
+    def step(x, y):
+        optimizer.zero_grad()
+        loss = loss_of(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+    return step
+
+def perceptron():
+    net = nn.Sequential(nn.Linear(20, 48), nn.ReLU(), nn.Linear(48, 10))
+    optimizer = optim.Adam(net.parameters(), lr=1e-3)
+    step = trainer(net, optimizer, nn.functional.cross_entropy)
+    for batch, rate in [(64, 1e-3), (48, 1e-3), (80, 1e-4), (64, 0.1)]:
+        optimizer.param_groups[0]["lr"] = rate
+        yield step(gg.randn(batch, 20), gg.randint(0, 10, (batch,)))
+
+def recurrent():
+    net = nn.LSTM(16, 32)
+    optimizer = optim.Adam(net.parameters())
+    step = trainer(net, optimizer, lambda y, target: (y[0] - target).square().mean())
+    for steps in (16, 24, 11):
+        yield step(gg.randn(steps, 4, 16), gg.randn(steps, 4, 32))
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True, dropout=0.0)
+        self.head = nn.Linear(32, 11)
+    def forward(self, x):
+        return self.head(self.encoder(x)).flatten(0, 1)
+
+def transformer():
+    net = Block()
+    step = trainer(net, optim.AdamW(net.parameters()), nn.functional.cross_entropy)
+    for batch, length in [(4, 16), (4, 24), (6, 16)]:
+        yield step(gg.randn(batch, length, 32), gg.randint(0, 11, (batch * length,)))
+
+known = None
+for loss in %s():
+    assert loss.isfinite()
+    if known is not None:
+        print(*(cache._jobs[key].result().name for key in cache._jobs.keys() - known), sep=",")
+    known = set(cache._jobs)
+assert cache.stats.compiled > 5
+"""
+
+
+@pytest.mark.parametrize("model", ["perceptron", "recurrent", "transformer"])
+def test_new_shapes_and_rates_compile_nothing(model, tmp_path):
+    """Shapes of one order of magnitude: products of another size may choose another tile."""
+    assert run(SHAPES % model, tmp_path, GRAPHGRAD_TIER="compiled") == []
+
+
+LONG_LOOP = """
+import graphgrad as gg
+from graphgrad import nn
+from graphgrad.kernels import cache
+
+net = nn.LSTM(64, 128)
+
+@gg.compile
+def gradient(x):
+    net.zero_grad()
+    loss = net(x)[0].square().mean()
+    loss.backward()
+    return loss
+
+for steps in (8, 512, 64, 300):
+    before = set(cache._jobs)
+    gradient(gg.randn(steps, 32, 64))
+    print(*sorted(cache._jobs[key].result().name for key in cache._jobs.keys() - before), sep=",")
+"""
+
+
+def test_a_long_loop_has_the_kernels_of_a_short_one(tmp_path):
+    """512 steps have the kernels of 8, but for sums over all steps, which long ones split."""
+    lines = " ".join(run(LONG_LOOP, tmp_path, GRAPHGRAD_TIER="compiled")).split()
+    assert "contract" in lines[0] and "sigmoid" in lines[0]
+    assert len(lines) == 2, "64 and 300 steps need nothing new"
+    for name in lines[1].split(","):
+        assert name.endswith(("_parts", "_combine")) or name.startswith("reduce_kernel")
