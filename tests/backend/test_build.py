@@ -4,8 +4,10 @@ import threading
 
 import numpy as np
 import pytest
+from graphgrad.kernels import layout as at
 
-from graphgrad import dtypes, interpret, ir
+from graphgrad import dtypes, interpret, ir, lang
+from graphgrad.autodiff import vjp_nodes
 from graphgrad.compile import Executable, compile_graph
 from graphgrad.config import config
 from graphgrad.errors import VerificationError
@@ -146,6 +148,34 @@ def test_a_long_scan_is_the_program_of_a_short_one():
     short, long = check(lstm(8)), check(lstm(512))
     assert short.explain().kernels == long.explain().kernels
     assert len(short.program.program.rows) == len(long.program.program.rows)
+
+
+def lstm_gradient(length):
+    forward = lstm(length, batch=32, hidden=96)
+    loss = lang.sum_(forward.outputs[2], (0, 1, 2))
+    grads = vjp_nodes([loss], [lang.scalar(1.0, F)], forward.inputs)
+    return Graph(forward.inputs, [loss, *grads])
+
+
+def kernels_in_loops(executable):
+    """The kernels of each loop's rows, in their order."""
+    program = executable.program.program
+    loops = [(i, row[at.AUX1]) for i, row in enumerate(program.rows) if row[0] == at.LOOP]
+    return [program.names[i + 1 : i + 1 + count] for i, count in loops]
+
+
+def test_a_long_gradient_runs_the_kernels_of_a_short_one_at_every_step():
+    found = []
+    for length in (8, 512):
+        graph = lstm_gradient(length)
+        values = [0.1 * x for x in arrays_for(graph)]
+        executable = Executable(graph)
+        expected = interpret.run(graph, values)
+        for left, right in zip(executable(values), expected, strict=True):
+            np.testing.assert_allclose(left, right, rtol=1e-3, atol=1e-3 * np.abs(right).max())
+        found.append(kernels_in_loops(executable))
+    short, long = found
+    assert short == long and [sum("contract" in x for x in rows) for rows in long] == [1, 1]
 
 
 def packing(executable):
