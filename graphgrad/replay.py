@@ -7,6 +7,7 @@ The text is kept in ``source`` for the curious: ``print(compiled.replay.source)`
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ from graphgrad.tensor.state import state
 from graphgrad.views import row_major
 
 MISS = object()
+# How a number is packed into eight bytes of its own.
+_FORMS = {np.dtype(np.float32): "f4x", np.dtype(np.float64): "d"}
 
 
 def replay_of(entry: Any) -> Callable[[Sequence[Any]], Any] | None:
@@ -34,17 +37,24 @@ class _Writer:
     """Collects lines, and the objects that their names stand for."""
 
     def __init__(self, entry: Any, program: Any) -> None:
-        self.entry = entry
+        self.entry, self.program = entry, program
         self.lines: list[str] = []
+        # Python text for each result of the program.
+        self.results: list[str] = []
+        # Run-time numbers: (how it is packed, text), lines for those that are not, lines before.
+        self.packed: list[tuple[str, str]] = []
+        self.others: list[str] = []
+        self.looks: dict[str, None] = {}
+        self.memory = bytearray(8 * len(entry.sources))
         self.names: dict[str, Any] = {
             "MISS": MISS,
+            "StructError": struct.error,
             "Tensor": Tensor,
             "config": config,
             "dtypes": dtypes,
             "entry": entry,
             "holds": entry.guard.holds,
-            "ndarray": np.ndarray,
-            "program": program,
+            "run": program.runner.__call__,
             "state": state,
             "wrap": wrap,
         }
@@ -55,13 +65,15 @@ class _Writer:
             self._argument(i, expected)
         self._apart()
         for tensor, _, needs in self.entry.captured:
-            self.check(f"{self.name('t', tensor)}._needs is {needs}")
+            self.check(f"{self.known('t', tensor)}._needs is {needs}")
         for source, was_none in self.entry.grads_read:
             self.check(f"({self._owner(source)}._grad is None) is {was_none}")
         operands = [self._source(i, s) for i, s in enumerate(self.entry.sources)]
         self.check("holds()")
+        self._write_numbers()
         self.lines += [f"{self._owner(s)}._grad = None" for s in self.entry.replaced()]
-        self.lines += ["entry.calls += 1", f"y = program([{', '.join(operands)}])"]
+        self.lines.append("entry.calls += 1")
+        self._run(operands)
         self._effects()
         body = "\n".join(f"    {line}" for line in self.lines)
         source = f"def replay(args):\n{body}\n"
@@ -75,6 +87,13 @@ class _Writer:
         name = f"{prefix}_{len(self.names)}"
         self.names[name] = value
         return name
+
+    def known(self, prefix: str, value: Any) -> str:
+        """The name that an object already has, or a new one."""
+        for name, other in self.names.items():
+            if other is value and name.startswith(prefix):
+                return name
+        return self.name(prefix, value)
 
     def check(self, condition: str, indent: int = 0) -> None:
         """Go on only if ``condition`` holds."""
@@ -121,7 +140,7 @@ class _Writer:
 
     def _is_plain(self, array: str, like: np.ndarray) -> str:
         strides = tuple(n * like.itemsize for n in row_major(like.shape))
-        dtype = self.name("dtype", like.dtype)
+        dtype = self.known("dtype", like.dtype)
         return (
             f"{array}.shape == {like.shape} and {array}.strides == {strides} "
             f"and {array}.dtype is {dtype}"
@@ -139,12 +158,7 @@ class _Writer:
         if source.kind == "argument":
             return f"a{source.argument}"
         if source.kind in ("number", "float"):
-            cell = self.name("cell", source.cell)
-            read = f"x{source.argument}"
-            if source.number is not None:
-                read = f"{self.name('number', source.number)}()"
-            self.lines.append(f"{cell}[()] = {read}")
-            return cell
+            return self._number(source)
         owner = self._owner(source)
         if source.kind == "grad":
             self.check(f"{owner}._grad is not None")
@@ -154,9 +168,61 @@ class _Writer:
         return f"c{number}"
 
     def _owner(self, source: Any) -> str:
-        return f"x{source.argument}" if source.tensor is None else self.name("t", source.tensor)
+        return f"x{source.argument}" if source.tensor is None else self.known("t", source.tensor)
+
+    # ------------------------------------------------------------------------------------- numbers
+
+    def _number(self, source: Any) -> str:
+        """The array that takes a run-time number, once it is known that the trace fits."""
+        text, form = self._read(source), _FORMS.get(source.cell.dtype)
+        if form is None:
+            name = self.name("cell", source.cell)
+            self.others.append(f"{name}[()] = {text}")
+            return name
+        cell = np.ndarray((), source.cell.dtype, self.memory, 8 * len(self.packed))
+        self.packed.append((form, text))
+        return self.name("cell", cell)
+
+    def _write_numbers(self) -> None:
+        """All at once. What numpy would round to infinity is left to the general path."""
+        self.lines += [*self.looks, *self.others]
+        if self.packed:
+            forms, texts = zip(*self.packed, strict=True)
+            pack = self.name("pack", struct.Struct("=" + "".join(forms)).pack_into)
+            memory = self.name("memory", self.memory)
+            self.lines.append(f"try: {pack}({memory}, 0, {', '.join(texts)})")
+            self.lines.append("except (OverflowError, StructError): return MISS")
+
+    def _read(self, source: Any) -> str:
+        """Python text for a number now. Those of an optimizer share a look at the steps taken."""
+        if source.number is None:
+            return f"x{source.argument}"
+        parts = getattr(source.number, "parts", None)
+        if parts is None:
+            return f"{self.name('number', source.number)}()"
+        number, _, group, steps = parts
+        taken = "0.0"
+        if steps is not None:
+            tensor = self.known("t", steps)
+            taken = f"steps_of_{tensor}"
+            self.looks[f"{taken} = {tensor}._array.item()"] = None
+        return f"{self.known('number', number)}({self.known('group', group)}, {taken})"
 
     # ------------------------------------------------------------------------------------- effects
+
+    def _run(self, operands: list[str]) -> None:
+        """The program, over its inputs and new arrays for the results that replace no input."""
+        buffers = list(operands)
+        for i, row in enumerate(self.program.results):
+            if isinstance(row, int):
+                self.results.append(operands[row])
+                continue
+            new, shape, dtype = row
+            made = f"{self.known('empty', new)}({shape}, {self.known('dtype', dtype)})"
+            self.lines.append(f"y{i} = {made}")
+            self.results.append(f"y{i}")
+            buffers.append(f"y{i}")
+        self.lines.append(f"run({', '.join(buffers)})")
 
     def _effects(self) -> None:
         entry = self.entry
@@ -164,13 +230,13 @@ class _Writer:
             grad = "._grad" if source.kind == "grad" else ""
             self.lines.append(f"{self._owner(source)}{grad}._storage.version += 1")
         for source, number in entry.grads:
-            value = "None" if number is None else f"wrap(y[{number}])"
+            value = "None" if number is None else f"wrap({self.results[number]})"
             self.lines.append(f"{self._owner(source)}._grad = {value}")
         single = entry.result_shape is None and entry.way is None
         if not single or entry.results[0].kind != "output":
-            self.lines.append("return entry.returned(args, y)")
+            self.lines.append(f"return entry.returned(args, [{', '.join(self.results)}])")
             return
-        self.lines.append(f"result = wrap(y[{entry.results[0].number}])")
+        self.lines.append(f"result = wrap({self.results[entry.results[0].number]})")
         if entry.results[0].value:
             edge = self.name("edge", (entry.broken, 0))
             self.lines.append(f"result._needs, result._edge = True, {edge}")

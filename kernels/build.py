@@ -204,7 +204,7 @@ class Compiled:
         values: Scope,
     ) -> None:
         self.plan, self.program, self.values = plan, program, values
-        self.runner = Runner(program)
+        self.runner = Runner(program, self._explain_failure)
         self.aliases = tuple(sorted(aliases.items()))
         own = [plan.graph.outputs[position] for position in emitter.own_outputs]
         # The allocator is faster than the free list while memory need not come from the system.
@@ -218,17 +218,20 @@ class Compiled:
     def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Run on C-contiguous arrays of the inputs' types."""
         outputs = [new(shape, dtype) for new, shape, dtype in self._new]
-        try:
-            self.runner(*arrays, *outputs)
-        except KernelError as error:
-            self._explain_failure(error, arrays)
+        self.runner(*arrays, *outputs)
         for position, source in self.aliases:
             outputs.insert(position, arrays[source])
         return outputs
 
-    def _explain_failure(self, error: KernelError, arrays: Sequence[np.ndarray]) -> None:
+    @property
+    def results(self) -> list[Any]:
+        """Of each output the input it is written into, or (how to make it, its shape, dtype)."""
+        into, own = dict(self.aliases), iter(self._new)
+        return [into[p] if p in into else next(own) for p in range(len(self.plan.graph.outputs))]
+
+    def _explain_failure(self, error: KernelError, buffers: Sequence[np.ndarray]) -> None:
         """Raise what the interpreter raises: inputs are unchanged, so it finds the same error."""
-        raise_as_interpreted(self.plan.graph, arrays)
+        raise_as_interpreted(self.plan.graph, buffers[: len(self.plan.graph.inputs)])
         # A row that can fail is never grouped with others.
         (region,) = self.row_regions[error.row]
         where = ", ".join(str(x.origin) for x in region.nodes if x.origin.code)

@@ -8,16 +8,23 @@ meet. Nothing checks the arrays: their shapes, dtypes and contiguity are the cal
 """
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from graphgrad.config import config
 
 from . import layout as at
 from .entry import enter, enter_briefly
 from .layout import DONE, FAILED
-from .memory import array_at, borrow, give_back
+from .memory import Block, array_at, borrow, give_back, new_block, size_class
 from .program import HostCall, Program
-from .threads import team_cell
+from .threads import team_cell, teams
+
+# An arena up to this size belongs to a context: lending it would cost more than its memory.
+SMALL_ARENA = 1 << 14
 
 
 class KernelError(RuntimeError):
@@ -33,12 +40,15 @@ def _address(array: np.ndarray) -> int:
 
 
 class Context:
-    """The words of one call: slots, bases, error words, loop stack; the arena is lent per call."""
+    """The words of one call: slots, bases, error words, loop stack. Large arenas are lent to it."""
 
-    __slots__ = ("address", "args", "bases", "error", "program", "stack", "words")
+    __slots__ = ("address", "arena", "args", "bases", "error", "program", "stack", "words")
 
     def __init__(self, program: Program) -> None:
         self.program = program
+        self.arena: Block | None = None
+        if program.arena_bytes <= SMALL_ARENA:
+            self.arena = new_block(size_class(program.arena_bytes))
         self.words = np.zeros(at.CONTEXT_WORDS, np.int64)
         self.args = program.args.copy()
         self.error = np.zeros(2, np.int64)
@@ -101,10 +111,12 @@ class Timing:
 class Runner:
     """Runs one Program; keeps the contexts of finished runs for the next ones."""
 
-    __slots__ = ("_arena_bytes", "_enter", "_idle", "program")
+    __slots__ = ("_arena_bytes", "_enter", "_failed", "_idle", "program")
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, failed: Callable[..., None] | None = None) -> None:
+        """``failed(error, buffers)`` may raise another error than the KernelError."""
         self.program = program
+        self._failed = failed
         self._idle: list[Context] = []
         self._arena_bytes = program.arena_bytes
         self._enter = enter_briefly() if program.brief else enter()
@@ -114,24 +126,30 @@ class Runner:
 
         Raises KernelError if a kernel reported one, and what a host call raises.
         """
-        team_cell()
+        if config.threads != teams.setting:
+            team_cell()
         context = self._idle.pop() if self._idle else Context(self.program)
-        arena = borrow(self._arena_bytes)
+        own = context.arena
+        arena = borrow(self._arena_bytes) if own is None else own
         try:
             result = self._enter(context.address, arena.address, *buffers)
             while result != DONE:
-                result = self._proceed(context, result)
+                result = self._proceed(context, result, buffers)
         except BaseException:
             context.reset()
             raise
         finally:
-            give_back(arena)
+            if own is None:
+                give_back(arena)
             self._idle.append(context)
 
-    def _proceed(self, context: Context, result: int) -> int:
+    def _proceed(self, context: Context, result: int, buffers: Sequence[Any]) -> int:
         """Go on after a HOST row; raise after a failure."""
         if result == FAILED:
-            raise context.failure()
+            error = context.failure()
+            if self._failed is not None:
+                self._failed(error, buffers)
+            raise error
         context.serve(result)
         return self._enter(context.address)
 

@@ -96,19 +96,19 @@ class _Teams:
         self.forget()
 
 
-_teams = _Teams()
+teams = _Teams()
 _forked = False
 
 
 def _after_fork() -> None:
     global _forked
     _forked = True
-    _teams.forget()
+    teams.forget()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-atexit.register(_teams.stop)
+atexit.register(teams.stop)
 
 
 def team_cell() -> int:
@@ -116,21 +116,21 @@ def team_cell() -> int:
 
     Follows `config.threads`: ask again before every run (40 ns).
     """
-    if config.threads != _teams.setting:
+    if config.threads != teams.setting:
         _choose_team()
-    return _teams.address
+    return teams.address
 
 
 def _choose_team() -> None:
-    with _teams.lock:
+    with teams.lock:
         setting = config.threads
         size = setting or cores()
         # Windows has other primitives to sleep on, a child made by fork has no threads, and kernels
         # that run in plain Python have the interpreter's lock.
         if size > 1 and not (_forked or sys.platform == "win32" or cache.interpreting()):
-            if size not in _teams.by_size:
-                _teams.by_size[size] = Team(size)
-            _teams.cell[0] = _teams.by_size[size].memory.address
+            if size not in teams.by_size:
+                teams.by_size[size] = Team(size)
+            teams.cell[0] = teams.by_size[size].memory.address
         else:
-            _teams.cell[0] = 0
-        _teams.setting = setting
+            teams.cell[0] = 0
+        teams.setting = setting

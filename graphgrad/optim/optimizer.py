@@ -110,13 +110,20 @@ class Optimizer:
         """Which switches are on."""
         return {name: bool(group[name]) for name in self.switches}
 
-    def __graphgrad_guards__(self) -> list[tuple[str, Any]]:
+    def __graphgrad_guards__(self) -> list[tuple[Any, ...]]:
         """What a compiled step depends on: groups, their sizes and switches; numbers are inputs."""
-        rows: list[tuple[str, Any]] = [(".param_groups.__len__()", len(self.param_groups))]
+        count = len(self.param_groups)
+        rows: list[tuple[Any, ...]] = [
+            (".param_groups", f"len({{}}.param_groups) == {count}", self)
+        ]
         for i, group in enumerate(self.param_groups):
             here = f".param_groups[{i}]"
-            rows.append((f"{here}['params'].__len__()", len(group["params"])))
-            rows += [(f"{here}[{name!r}] == 0", not group[name]) for name in self.switches]
+            rows.append((here, f"{{}}.param_groups[{i}] is {{}}", self, group))
+            size = len(group["params"])
+            rows.append((f"{here}['params']", f"len({{}}['params']) == {size}", group))
+            for name in self.switches:
+                negated = "" if group[name] else "not "
+                rows.append((f"{here}[{name!r}]", f"{negated}{{}}[{name!r}]", group))
         return rows
 
     def start(self, group: Group, parameter: Tensor, name: str) -> Tensor:

@@ -422,3 +422,61 @@ def test_attributes_are_no_globals():
     step = object()
     train(gg.ones(1, 2))
     assert gg.explain(train).traces == 1
+
+
+def _layer_and_step(make):
+    net = gg.nn.Linear(3, 2)
+    optimizer = make(net.parameters())
+    x = gg.ones(4, 3)
+
+    def step():
+        optimizer.zero_grad()
+        loss = net(x).square().sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return net, optimizer, gg.compile(step)
+
+
+def test_a_replaced_parameter_group_is_noticed():
+    net, optimizer, step = _layer_and_step(lambda p: gg.optim.SGD(p, lr=0.1))
+    for _ in range(3):
+        step()
+    optimizer.param_groups[0] = dict(optimizer.param_groups[0], lr=0.0)
+    before = net.weight.detach().numpy().copy()
+    step()
+    assert step.retraces == ["optimizer.param_groups[0]"]
+    np.testing.assert_array_equal(net.weight.detach().numpy(), before)
+
+
+def test_a_module_that_got_another_dict_is_noticed():
+    net, _, step = _layer_and_step(lambda p: gg.optim.SGD(p, lr=0.0))
+    for _ in range(3):
+        first = step()
+    net.__dict__ = dict(net.__dict__)
+    net.register_forward_hook(lambda module, args, out: out * 2)
+    assert_close(step(), 4 * first)
+
+
+def test_numbers_of_an_optimizer_follow_its_groups_and_steps():
+    def run(compiled):
+        gg.manual_seed(0)
+        net, optimizer, step = _layer_and_step(lambda p: gg.optim.Adam(p, lr=0.1))
+        step = step if compiled else step.__wrapped__
+        for i in range(6):
+            optimizer.param_groups[0].update(lr=0.1 / (i + 1), betas=(0.5 + 0.05 * i, 0.9))
+            step()
+        return net.weight.detach().numpy()
+
+    np.testing.assert_allclose(run(True), run(False), rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_a_learning_rate_beyond_float32_is_infinite():
+    net, optimizer, step = _layer_and_step(lambda p: gg.optim.SGD(p, lr=0.1))
+    for _ in range(3):
+        step()
+    optimizer.param_groups[0]["lr"] = 1e39
+    step()
+    assert len(step.entries) == 1 and not np.isfinite(net.weight.detach().numpy()).any()
