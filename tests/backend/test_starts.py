@@ -65,7 +65,7 @@ def test_import_is_quick_and_light():
     code = (
         "import time; t = time.perf_counter(); import numpy; n = time.perf_counter() - t\n"
         "t = time.perf_counter(); import graphgrad; own = time.perf_counter() - t\n"
-        "import sys; print(own + n, 'numba' in sys.modules, 'networkx' in sys.modules)"
+        "import sys; print(own / n, 'numba' in sys.modules, 'networkx' in sys.modules)"
     )
     runs = [
         subprocess.run(
@@ -73,7 +73,8 @@ def test_import_is_quick_and_light():
         ).stdout.split()
         for _ in range(5)
     ]
-    assert min(float(r[0]) for r in runs) < 0.3
+    # 0.21 s where NumPy takes 0.06; in multiples of NumPy's, since machines and their load differ.
+    assert min(float(r[0]) for r in runs) < 6
     assert runs[0][1:] == ["False", "False"]
 
 
