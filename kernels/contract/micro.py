@@ -96,14 +96,35 @@ def _emit_outer(lanes: Lanes, rows: int, vectors: int, packed: str, tile: Tile) 
 
 
 def _emit_scattered(lanes: Lanes, rows: int, vectors: int, packed: str, tile: Tile) -> None:
-    """C has `c_columns` for every single column: it is contiguous along none of its axes."""
+    """C has `c_columns` for every single column: it is contiguous along none of its axes.
+
+    Sums go through memory to loops over their numbers: a branch for each of hundreds of lanes
+    would take LLVM half a second.
+    """
     sums = _outer_sums(lanes, rows, vectors, packed, tile, _masks(lanes, tile, vectors))
-    for i, row in _valid_rows(lanes, rows, tile):
+    builder, vector_bytes = lanes.builder, lanes.count * lanes.bytes
+    with builder.goto_entry_block():
+        block = builder.alloca(lanes.type, rows * vectors)
+    numbers = builder.ptrtoint(block, I64)
+    for i, vector in enumerate(x for row in sums for x in row):
+        lanes.store_all(vector, builder.add(numbers, int64(i * vector_bytes)))
+    few = builder.icmp_signed("<", tile.rows, int64(rows))
+    with Loop(builder, builder.select(few, tile.rows, int64(rows)), [tile.c_rows, numbers]) as loop:
+        row_at, number = loop.values
+        row = builder.add(tile.c, load_int64(builder, row_at))
         for v in range(vectors):
-            width = load_int64(lanes.builder, tile.widths, v)
-            for lane in range(lanes.count):
-                column = load_int64(lanes.builder, tile.c_columns, v * lanes.count + lane)
-                _store_number(lanes, sums[i][v], lane, row, column, width, tile)
+            width = load_int64(builder, tile.widths, v)
+            column_at = builder.add(tile.c_columns, int64(8 * lanes.count * v))
+            with Loop(builder, width, [column_at, number]) as columns:
+                column_at, at = columns.values
+                place = builder.add(row, load_int64(builder, column_at))
+                _put_number(lanes, lanes.load_number(at), place, tile)
+                columns.next = [
+                    builder.add(column_at, int64(8)),
+                    builder.add(at, int64(lanes.bytes)),
+                ]
+            number = builder.add(number, int64(vector_bytes))
+        loop.next = [builder.add(row_at, int64(8)), number]
 
 
 def _outer_sums(lanes, rows, vectors, packed, tile, masks) -> list[list[ir.Value]]:
@@ -273,12 +294,17 @@ def _store_number(lanes, vector, lane, row, column, width, tile) -> None:
     """One lane of a vector goes to C if it is among the first `width`."""
     builder = lanes.builder
     with builder.if_then(builder.icmp_signed("<", int64(lane), width)):
-        at, number = builder.add(row, column), lanes.number(vector, lane)
-        with builder.if_else(builder.icmp_signed("!=", tile.accumulate, int64(0))) as (add, put):
-            with add:
-                lanes.store_number(builder.fadd(number, lanes.load_number(at)), at)
-            with put:
-                lanes.store_number(number, at)
+        _put_number(lanes, lanes.number(vector, lane), builder.add(row, column), tile)
+
+
+def _put_number(lanes: Lanes, number: ir.Value, at: ir.Value, tile: Tile) -> None:
+    """Add a number to C, or overwrite it."""
+    builder = lanes.builder
+    with builder.if_else(builder.icmp_signed("!=", tile.accumulate, int64(0))) as (add, put):
+        with add:
+            lanes.store_number(builder.fadd(number, lanes.load_number(at)), at)
+        with put:
+            lanes.store_number(number, at)
 
 
 _EMITTERS = {"outer": _emit_outer, "scattered": _emit_scattered, "dot": _emit_dot}
