@@ -12,6 +12,7 @@ So a loop nest is found for any set of nodes without looking at their shapes.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -19,14 +20,19 @@ from graphgrad.ir import Node
 from graphgrad.ops import Shape
 from graphgrad.views import VIEWS, path
 
+_made = itertools.count()
+
 
 class Axis:
-    """One loop: its extent, and, once split, its outer and inner part."""
+    """One loop: its extent, and, once split, its outer and inner part.
 
-    __slots__ = ("parent", "parts", "size")
+    ``number`` counts axes as they are made: an order that is the same in every process.
+    """
+
+    __slots__ = ("number", "parent", "parts", "size")
 
     def __init__(self, size: int) -> None:
-        self.size = size
+        self.size, self.number = size, next(_made)
         self.parent: Axis | None = None
         self.parts: tuple[Axis, Axis] | None = None
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from graphgrad.axes import Axis
 from graphgrad.views import row_major
 
 
@@ -56,8 +57,10 @@ class Affine:
         return result
 
 
-def _identity(item: tuple[Any, int]) -> int:
-    return id(item[0])
+def _identity(item: tuple[Any, int]) -> tuple[bool, int]:
+    """Axes as they were made, so that equal structures are equal sources in every process."""
+    term = item[0]
+    return (False, term.number) if isinstance(term, Axis) else (True, id(term))
 
 
 ZERO = Affine()

@@ -188,7 +188,7 @@ def _domain(
             found |= dict.fromkeys(v.attrs[1])
         elif v.op == "index":
             found |= dict.fromkeys(t for t, _ in v.position.terms)
-    found |= dict.fromkeys(sorted(inside - found.keys(), key=lambda a: a.size))
+    found |= dict.fromkeys(sorted(inside - found.keys(), key=lambda a: (a.size, a.number)))
     return list(found)
 
 
