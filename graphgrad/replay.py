@@ -54,7 +54,7 @@ class _Writer:
             "dtypes": dtypes,
             "entry": entry,
             "holds": entry.guard.holds,
-            "run": program.runner.__call__,
+            "program": program,
             "state": state,
             "wrap": wrap,
         }
@@ -222,7 +222,7 @@ class _Writer:
             self.lines.append(f"y{i} = {made}")
             self.results.append(f"y{i}")
             buffers.append(f"y{i}")
-        self.lines.append(f"run({', '.join(buffers)})")
+        self.lines.append(f"program.runner({', '.join(buffers)})")
 
     def _effects(self) -> None:
         entry = self.entry

@@ -10,7 +10,7 @@ meet. Nothing checks the arrays: their shapes, dtypes and contiguity are the cal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -146,12 +146,16 @@ class Runner:
     def _proceed(self, context: Context, result: int, buffers: Sequence[Any]) -> int:
         """Go on after a HOST row; raise after a failure."""
         if result == FAILED:
-            error = context.failure()
-            if self._failed is not None:
-                self._failed(error, buffers)
-            raise error
+            self._raise(context, buffers)
         context.serve(result)
         return self._enter(context.address)
+
+    def _raise(self, context: Context, buffers: Sequence[Any]) -> NoReturn:
+        """Raise what the run stopped at, as whoever made the program explains it."""
+        error = context.failure()
+        if self._failed is not None:
+            self._failed(error, buffers)
+        raise error
 
     def profile(self, *buffers: np.ndarray | float | int) -> list[Timing]:
         """Run as a call does, but one row at a time, and say how long each took."""
@@ -171,7 +175,7 @@ class Runner:
         finally:
             give_back(arena)
         if result == FAILED:
-            raise context.failure()
+            self._raise(context, buffers)
         return self._timings(runs, seconds)
 
     def _timings(self, runs: dict[int, int], seconds: dict[int, float]) -> list[Timing]:
