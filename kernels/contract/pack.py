@@ -33,7 +33,7 @@ from .lanes import Lanes, int64, load_int64
 from .machine import int64_at
 from .micro import Loop
 
-NEAR_STEPS = 8  # of k, for each stretch of the copying packer
+NEAR_STEPS = 16  # of k, for each stretch of the copying packer
 
 
 @machine_instruction(literals=2)
