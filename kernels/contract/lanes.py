@@ -67,10 +67,10 @@ class Lanes:
         pointer = self.builder.inttoptr(address, self.type.as_pointer())
         self.builder.store(value, pointer, align=self.bytes)
 
-    def prefetch(self, address: ir.Value) -> None:
+    def prefetch(self, address: ir.Value, writes: bool = True) -> None:
         """Ask for the cache line of `address` ahead of its use."""
         pointer = self.builder.inttoptr(address, self.type.as_pointer())
-        write, keep, data = (ir.Constant(I32, flag) for flag in (1, 3, 1))
+        write, keep, data = (ir.Constant(I32, flag) for flag in (int(writes), 3, 1))
         self._call("prefetch", "p0", ir.VoidType(), [pointer, write, keep, data])
 
     def load_number(self, address: ir.Value) -> ir.Value:
