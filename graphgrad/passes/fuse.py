@@ -103,6 +103,7 @@ class _Fusion:
         for x in nodes:
             self._visit(x)
         self._absorb_into_roots()
+        self._join_concats()
         groups = dict.fromkeys(g.find() for g in self.group.values())
         return Plan(self.graph, Cut(groups, self.group, self.memory, self.graph).regions())
 
@@ -398,6 +399,24 @@ class _Fusion:
                     other.parent = group
                     group.nodes += other.nodes
                     group.sources |= other.sources
+
+    def _join_concats(self) -> None:
+        """A concat of values one region computes, for others as well, is written by that region."""
+        for x in self.graph.nodes:
+            if x.op.name != "concat" or x not in self.group or self.group[x].nodes != [x]:
+                continue
+            groups = {self.group[y].find() if self._is_looped(y) else None for y in x.inputs}
+            other = groups.pop()
+            if other is None or groups or len(other.nodes) >= MAX_NODES:
+                continue
+            self.group[x].parent = other
+            other.nodes.append(x)
+            other.last = max(other.last, self.number[x])
+
+    def _is_looped(self, y: Node) -> bool:
+        """Whether a node is computed element by element in a nest of loops."""
+        nest = self.group[y].find().nest if y in self.group and y.size else None
+        return nest is not None and y in nest.places and y.op.name not in VIEWS
 
     def _only_feeds(self, group: Group, x: Node) -> bool:
         if any(y in self.outputs or y in self.memory or y.op.kind == "reduce" for y in group.nodes):

@@ -31,9 +31,12 @@ from graphgrad.regions import (
     Region,
     Roll,
 )
+from graphgrad.views import VIEWS
 
 ALIGN = 64
 LITERALS = frozenset({"constant", "scalar"})
+# Views of other operands, and what only places values: neither computes nor reduces.
+_MOVED = VIEWS | {"concat"}
 FALLIBLE = frozenset({"gather", "scatter", "scatter_add", "custom_call"})
 
 
@@ -128,11 +131,14 @@ def overwrites(region: Region, old: Node, new: Node) -> bool:
     """
     if region.kind != LOOP or (old.shape, old.dtype) != (new.shape, new.dtype):
         return False
+    if new.op.name == "concat":
+        return False
     reached = {old}
     plain = True
     for x in region.nodes:
-        plain = plain and x.op.kind == "elementwise"
-        if x is not old and not reached.isdisjoint(x.inputs):
+        plain = plain and (x.op.kind in ("elementwise", "source") or x.op.name in _MOVED)
+        # A concat stores its operands where they are computed, after all reads.
+        if x is not old and x.op.name != "concat" and not reached.isdisjoint(x.inputs):
             if x.op.kind != "elementwise" or x.op.name == "random_bits" or x.shape != old.shape:
                 return False
             reached.add(x)

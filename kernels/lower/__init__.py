@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from graphgrad import dtypes
 from graphgrad.axes import Axis
 from graphgrad.ir import Node
 from graphgrad.regions import Region
-from graphgrad.views import row_major
+from graphgrad.views import VIEWS, row_major
 
 from .affine import dot
 from .call import KernelCall
@@ -45,34 +46,61 @@ def lower_region(region: Region, aliases: Mapping[Node, Node]) -> list[KernelCal
     outputs = [y for y in region.outputs if y.size]
     if not outputs:
         return []
+    parts = [part for y in outputs for part in _parts(region, y)]
     for x in outputs:
-        if x.op.name in ROOTS:
+        if x.op.name in ROOTS and len(parts) == len(outputs) == 1:
             return ROOTS[x.op.name](Root(region, x, aliases))
-    frame = Frame(region.nodes, frozenset(region.inputs), frozenset(outputs))
+    nodes = [x for x in region.nodes if x.op.name != "concat"]
+    frame = Frame(nodes, frozenset(region.inputs), frozenset(part.value for part in parts))
     calls = []
-    for group in _by_nest(frame, outputs, aliases):
+    for group in _by_nest(frame, parts, aliases):
         calls += _lower_together(region, frame, group, aliases)
     return calls
 
 
-def _by_nest(frame: Frame, outputs: list[Node], aliases: Mapping[Node, Node]) -> list[list[Node]]:
+@dataclass(frozen=True)
+class _Part:
+    """A value and where it is written: its own memory, or from ``start`` on in a concat's."""
+
+    target: Node
+    value: Node
+    start: tuple[int, ...]
+
+
+def _parts(region: Region, y: Node) -> list[_Part]:
+    """An output, or the pieces of a concat whose operands are all computed in the region."""
+    start = [0] * len(y.shape)
+    pieces = [x for x in y.inputs if x.size]
+    looped = all(
+        x in region.nodes and x.op.name not in VIEWS and x.op.name not in ROOTS for x in pieces
+    )
+    if y.op.name != "concat" or not looped:
+        return [_Part(y, y, tuple(start))]
+    parts = []
+    for x in pieces:
+        parts.append(_Part(y, x, tuple(start)))
+        start[y.attrs["axis"]] += x.shape[y.attrs["axis"]]
+    return parts
+
+
+def _by_nest(frame: Frame, parts: list[_Part], aliases: Mapping[Node, Node]) -> list[list[_Part]]:
     """Outputs that share their loops: parts that do not are kernels of their own.
 
     One that replaces its operand comes last, so that the others have read it.
     """
-    groups: dict[int, list[Node]] = {}
-    for y in outputs:
-        groups.setdefault(id(frame.nests[y]), []).append(y)
-    return sorted(groups.values(), key=lambda group: any(y in aliases for y in group))
+    groups: dict[int, list[_Part]] = {}
+    for part in parts:
+        groups.setdefault(id(frame.nests[part.value]), []).append(part)
+    return sorted(groups.values(), key=lambda group: any(p.target in aliases for p in group))
 
 
 def _lower_together(
-    region: Region, frame: Frame, outputs: list[Node], aliases: Mapping[Node, Node]
+    region: Region, frame: Frame, parts: list[_Part], aliases: Mapping[Node, Node]
 ) -> list[KernelCall]:
     trace = Trace(frame.memory, frame, _unrolled(region, frame))
     for new, old in aliases.items():
         trace.arrays[new] = trace.array(old)
-    stores = [store for y in outputs for store in _stores(trace, y)]
+    stores = [store for part in parts for store in _stores(trace, part)]
     return lower_stores(region.name, stores, trace)
 
 
@@ -85,12 +113,13 @@ def _unrolled(region: Region, frame: Frame) -> list[Axis]:
     return axes if math.prod(a.size for a in axes) <= UNROLL else []
 
 
-def _stores(trace: Trace, y: Node) -> Iterator[Store]:
-    """A node written to its own memory: one store, or one per position in an unrolled window."""
-    index = trace.frame.index(y)
+def _stores(trace: Trace, part: _Part) -> Iterator[Store]:
+    """A value written to memory: one store, or one per position in an unrolled window."""
+    y, strides = part.value, row_major(part.target.shape)
+    index = tuple(i + a for i, a in zip(trace.frame.index(y), part.start, strict=True))
     own = {t for i in index for t, _ in i.terms}
     for fixed in positions([a for a in trace.unrolled if a in own]):
         trace.fixed = fixed
-        place = dot(trace.place(index), row_major(y.shape))
-        yield Store(trace.array(y), place, trace.here(y))
+        place = dot(trace.place(index), strides)
+        yield Store(trace.array(part.target), place, trace.here(y))
     trace.fixed = {}

@@ -111,6 +111,48 @@ def test_a_padded_convolution_with_bias_and_relu():
     assert check(Graph([x, w, b], [out])).explain().interpreted == ()
 
 
+def gates(*chosen):
+    """Values of one loop, each of them a part of one concat or several, and read elsewhere too."""
+    x = tensor(16, 96)
+    pieces = [node("sin", x), node("mul", x, node("sin", x)), node("neg", node("exp", x))]
+    return x, [pieces[i] for i in chosen]
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_values_of_one_loop_are_written_side_by_side(axis):
+    x, pieces = gates(0, 1, 2)
+    joined = node("concat", *pieces, axis=axis)
+    w = tensor(*((288, 7) if axis else (96, 7)))
+    executable = check(Graph([x, w], [matmul(joined, w), pieces[1]]))
+    assert executable.explain().launches == 2
+    again = node("concat", pieces[2], pieces[0], pieces[0], axis=axis)
+    executable = check(Graph([x], [joined, again, pieces[1]]))
+    assert executable.explain().launches == 1 and not executable.explain().interpreted
+
+
+def test_a_concat_of_unlike_values_is_written_in_parts():
+    x, pieces = gates(0, 1)
+    y = tensor(16, 3)
+    ends = node("slice", pieces[1], start=(0, 2), stop=(16, 9), step=(1, 1))
+    results = [
+        node("concat", pieces[0], y, axis=1),
+        node("concat", pieces[0], ends, axis=1),
+        node(
+            "concat", node("sum", pieces[0], axes=(1,)), node("sum", pieces[1], axes=(1,)), axis=0
+        ),
+        node("concat", pieces[0], node("cos", y), axis=1),
+    ]
+    assert not check(Graph([x, y], [*results, pieces[1]])).explain().interpreted
+
+
+def test_a_state_beside_a_concat_is_replaced_in_place():
+    x, state = tensor(16, 96), tensor(16, 96)
+    new = node("mul", node("add", state, x), node("sin", state))
+    joined = node("concat", node("cos", new), node("mul", state, x), axis=1)
+    executable = check(Graph([x, state], [joined, new]), aliases={1: 1})
+    assert executable.explain().launches == 1
+
+
 # ------------------------------------------------------------------------------------ control flow
 
 
