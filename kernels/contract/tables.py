@@ -81,8 +81,6 @@ def step_slots(problem: Problem, form: Form, blocks: Blocks) -> Values:
 def row_slots(problem: Problem, form: Form, blocks: Blocks) -> Values:
     """Where the rows of the first operand and of the result lie."""
     count, item = size(problem.rows), problem.item
-    packed = np.arange(form.rows, dtype=np.int64) * item
-    in_place = padded(offsets(project(problem.rows, 0)), form.rows)
     in_partial = np.arange(count, dtype=np.int64) * size(problem.columns) * item
     c_rows = in_partial if blocks.splits > 1 else offsets(project(problem.rows, 1))
     return {
@@ -90,7 +88,7 @@ def row_slots(problem: Problem, form: Form, blocks: Blocks) -> Values:
         "tile_rows": form.rows,
         "row_groups": blocks.row_groups,
         "row_block": blocks.row_block,
-        "a_rows": packed if form.pack_a else in_place,
+        "a_rows": 0 if form.pack_a else padded(offsets(project(problem.rows, 0)), form.rows),
         "a_rows_entry": 0 if form.pack_a else 8 * form.rows,
         "c_rows": padded(c_rows, form.rows),
     }
@@ -104,7 +102,7 @@ def column_slots(problem: Problem, form: Form, blocks: Blocks) -> Values:
     return {
         "column_groups": blocks.column_groups,
         "column_block": blocks.column_block,
-        "b_columns": padded(b_columns, group),
+        "b_columns": 0 if form.pack_b else padded(b_columns, group),
         "b_columns_entry": 0 if form.pack_b else 8 * group,
         "widths": padded(widths, group, 0),
         "widths_entry": 8 * group,
@@ -122,10 +120,7 @@ def _single_columns(problem: Problem, form: Form, partial: bool):
 
 def _vector_columns(problem: Problem, form: Form, partial: bool):
     count, item, lanes = size(problem.columns), problem.item, problem.lanes
-    if form.pack_b:
-        b_columns = np.arange(form.columns, dtype=np.int64) * lanes * item
-    else:
-        b_columns = vector_offsets(problem.columns, item, lanes, 0)
+    b_columns = None if form.pack_b else vector_offsets(problem.columns, item, lanes, 0)
     if form.tile == "scattered":
         in_partial = np.arange(count, dtype=np.int64) * item
         c_columns = in_partial if partial else offsets(project(problem.columns, 1))
