@@ -9,7 +9,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import pathlib
+import sys
+import types
 from collections.abc import Callable
+from typing import Any
+from unittest import mock
 
 # Before the first `import graphgrad`: the settings are read once.
 os.environ["GRAPHGRAD_CHECK"] = "1"
@@ -50,3 +54,20 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         assert text == path.read_text(), f"{name} changed: read the diff, then --update-golden"
 
     return check
+
+
+@pytest.fixture(scope="session")
+def plain_module() -> Callable[[pathlib.Path], Any]:
+    """``plain_module(path)`` imports an exported file with its kernels as plain Python: nothing
+    waits for LLVM, and every position is checked."""
+    plain = types.SimpleNamespace(njit=lambda **_: lambda function: function)
+
+    def load(path: pathlib.Path) -> Any:
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec and spec.loader
+        module = importlib.util.module_from_spec(spec)
+        with mock.patch.dict(sys.modules, numba=plain):
+            spec.loader.exec_module(module)
+        return module
+
+    return load

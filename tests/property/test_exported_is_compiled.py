@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 import tempfile
-import types
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 from hypothesis import HealthCheck, given, reject, settings
@@ -17,17 +13,6 @@ from graphgrad.config import config
 
 from .random_programs import programs
 from .test_compiled_is_eager import OPERATIONS, Traceable
-
-# Kernels as plain Python: nothing waits for LLVM, and every position is checked.
-_PLAIN = types.SimpleNamespace(njit=lambda **_: lambda function: function)
-
-
-def _load(path: Path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    with mock.patch.dict(sys.modules, numba=_PLAIN):
-        spec.loader.exec_module(module)
-    return module
 
 
 def _program(seed, steps):
@@ -47,7 +32,7 @@ def _program(seed, steps):
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(programs([op for op in OPERATIONS if op != "hook"], length=8))
-def test_exported_is_compiled(program):
+def test_exported_is_compiled(plain_module, program):
     body, leaves = _program(*program)
     arrays = [x.detach().numpy().copy() for x in leaves]
     with tempfile.TemporaryDirectory() as folder, config.scope(tier="interpret"):
@@ -57,7 +42,7 @@ def test_exported_is_compiled(program):
             reject()
         expected = gg.compile(body)(*leaves)
         with np.errstate(all="ignore"):
-            found = _load(path).body(*arrays)
+            found = plain_module(path).body(*arrays)
     for x, y in zip(expected, found, strict=True):
         x = x.detach().numpy()
         assert (x.dtype, x.shape) == (y.dtype, y.shape)

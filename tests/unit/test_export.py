@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import pathlib
-import sys
-import types
 from typing import Any
-from unittest import mock
 
 import exportable
 import numpy as np
@@ -17,24 +13,13 @@ import graphgrad as gg
 from graphgrad import nn
 from graphgrad.cli import main
 
-# Kernels as plain Python: nothing waits for LLVM.
-PLAIN = types.SimpleNamespace(njit=lambda **_: lambda function: function)
-
-
-def load(path: pathlib.Path) -> Any:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    with mock.patch.dict(sys.modules, numba=PLAIN):
-        spec.loader.exec_module(module)
-    return module
-
 
 def test_the_source_is_readable(golden, tmp_path):
     path = gg.export(exportable.activated, tmp_path / "exported.py", *exportable.example())
     golden("exported.py", path.read_text())
 
 
-def test_a_recurrence_and_its_gradient_run_as_plain_python(tmp_path):
+def test_a_recurrence_and_its_gradient_run_as_plain_python(tmp_path, plain_module):
     w = nn.Parameter(gg.tensor([[0.5, -0.25], [0.125, 1.0]]))
 
     def step(x):
@@ -45,7 +30,7 @@ def test_a_recurrence_and_its_gradient_run_as_plain_python(tmp_path):
         return loss
 
     x = np.linspace(-1, 1, 10, dtype=np.float32).reshape(5, 1, 2)
-    module = load(gg.export(step, tmp_path / "recurrence.py", gg.tensor(x)))
+    module = plain_module(gg.export(step, tmp_path / "recurrence.py", gg.tensor(x)))
     loss = module.step(x)
     with gg.config.scope(tier="interpret"):
         np.testing.assert_allclose(loss, step(gg.tensor(x)).detach().numpy(), rtol=1e-5)
@@ -91,12 +76,12 @@ def test_paths_that_do_not_do(tmp_path):
         gg.export(exportable.activated, tmp_path / "none" / "f.py", *exportable.example())
 
 
-def test_on_the_command_line(tmp_path, monkeypatch, capsys):
+def test_on_the_command_line(tmp_path, monkeypatch, capsys, plain_module):
     monkeypatch.chdir(pathlib.Path(__file__).parent)
     target = "exportable:activated"
     path = tmp_path / "activated.py"
     assert main(["export", target, "--example", f"{target[:-9]}example", "-o", str(path)]) == 0
     assert f"{target} written to {path}" in capsys.readouterr().out
-    assert load(path).activated(np.ones((4, 8), np.float32))["gram"].shape == (4, 4)
+    assert plain_module(path).activated(np.ones((4, 8), np.float32))["gram"].shape == (4, 4)
     assert main(["export", target, "-o", str(path)]) == 2
     assert "was never called" in capsys.readouterr().err
