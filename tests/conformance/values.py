@@ -1,0 +1,116 @@
+"""Values on their way from PyTorch to graphgrad and back, as NumPy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils._pytree import tree_flatten, tree_map
+
+import graphgrad
+
+# Two implementations sum in different orders; float64 leaves little room for anything else.
+TOLERANCE = {
+    torch.float32: {"rtol": 2e-4, "atol": 2e-5},
+    torch.float64: {"rtol": 1e-7, "atol": 1e-8},
+}
+_NAMED = (torch.dtype, torch.layout, torch.memory_format)
+
+
+class Uncarried(Exception):
+    """A sample holds what a NumPy array cannot: bfloat16, a sparse layout, shared memory."""
+
+
+def array(value: torch.Tensor) -> np.ndarray:
+    """A PyTorch tensor's numbers."""
+    return value.detach().resolve_conj().resolve_neg().numpy(force=True)
+
+
+def numbers(value: Any) -> np.ndarray:
+    """The numbers of one of our tensors (or of PyTorch's, where a sample's own hook made one)."""
+    return array(value) if isinstance(value, torch.Tensor) else value.detach().numpy()
+
+
+def carried(value: Any, wants_grad: bool = False) -> Any:
+    """One PyTorch value as ours; what is no tensor, dtype or device stays as it is.
+
+    Raises Uncarried.
+    """
+    if isinstance(value, torch.Tensor):
+        if value.layout != torch.strided or value.is_quantized:
+            raise Uncarried(f"{value.layout} tensor")
+        if value.dtype in (torch.bfloat16, torch.complex32):
+            raise Uncarried(f"{value.dtype} has no NumPy dtype")
+        wants_grad = wants_grad and value.requires_grad
+        return graphgrad.tensor(array(value.clone()), requires_grad=wants_grad)
+    if isinstance(value, _NAMED):
+        return getattr(graphgrad, str(value).removeprefix("torch."))
+    if isinstance(value, torch.Size):
+        return tuple(value)
+    return str(value) if isinstance(value, torch.device) else value
+
+
+def carried_all(values: Iterable[Any], wants_grad: bool = False) -> list[Any]:
+    """Flat values as ours; a tensor that is passed twice stays one tensor."""
+    ours: dict[int, Any] = {}
+    return [ours.setdefault(id(v), carried(v, wants_grad)) for v in values]
+
+
+def cut_loose(values: Iterable[Any]) -> list[Any]:
+    """Flat values with each tensor a leaf of its own, without the graph that built the sample."""
+    leaves: dict[int, Any] = {}
+
+    def leaf(value: Any) -> Any:
+        if not isinstance(value, torch.Tensor):
+            return value
+        fresh = value.detach().requires_grad_(value.requires_grad)
+        return leaves.setdefault(id(value), fresh)
+
+    return [leaf(value) for value in values]
+
+
+def tensors(tree: Any, kind: type) -> list[Any]:
+    """The tensors among an operator's results."""
+    return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, kind)]
+
+
+def differentiable(value: Any) -> bool:
+    """Whether PyTorch gives a real gradient for this argument."""
+    return isinstance(value, torch.Tensor) and value.requires_grad and value.is_floating_point()
+
+
+def cotangents(outputs: Iterable[torch.Tensor], seed: int) -> list[torch.Tensor]:
+    """Random gradients of some outputs."""
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        torch.randn(o.shape, generator=generator, dtype=torch.float64).to(o.dtype) for o in outputs
+    ]
+
+
+def gradients(outputs: Any, inputs: Any, incoming: Any, create_graph: bool) -> list[Any]:
+    """Our gradients, None where an output does not depend on an input."""
+    return list(
+        graphgrad.autograd.grad(
+            outputs,
+            inputs,
+            grad_outputs=[carried(c) for c in incoming],
+            allow_unused=True,
+            create_graph=create_graph,
+        )
+    )
+
+
+def same(ours: np.ndarray, theirs: np.ndarray, dtype: torch.dtype, what: str) -> None:
+    """Raise AssertionError unless shape, dtype and numbers agree."""
+    if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
+        raise AssertionError(
+            f"{what}: {ours.dtype}{list(ours.shape)}, PyTorch {theirs.dtype}{list(theirs.shape)}"
+        )
+    np.testing.assert_allclose(ours, theirs, equal_nan=True, err_msg=what, **TOLERANCE[dtype])
+
+
+def our_arguments(*trees: Any) -> Any:
+    """Arguments as ours, gradients not wanted."""
+    return tree_map(carried, trees)
