@@ -45,7 +45,9 @@ globals().update(spelling.spelled(_FUNCTIONS))
 # Element types by PyTorch's names, constants, and the old tensor types such as LongTensor.
 globals().update(_NAMES)
 
-_MODULES = frozenset({"autograd", "cuda", "functional", "linalg", "nn", "optim", "special", "viz"})
+_MODULES = frozenset(
+    {"aten", "autograd", "cuda", "functional", "linalg", "nn", "optim", "special", "viz"}
+)
 # Names found in a module that is loaded when they are first asked for.
 _LAZY = {
     "explain": "graphgrad.explanation",

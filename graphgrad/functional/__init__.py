@@ -35,13 +35,17 @@ from graphgrad.functional.adaptive import (
     adaptive_avg_pool2d,
     adaptive_avg_pool3d,
     adaptive_max_pool1d,
+    adaptive_max_pool1d_with_indices,
     adaptive_max_pool2d,
+    adaptive_max_pool2d_with_indices,
     adaptive_max_pool3d,
+    adaptive_max_pool3d_with_indices,
 )
 from graphgrad.functional.attention import (
     multi_head_attention_forward,
     scaled_dot_product_attention,
 )
+from graphgrad.functional.bags import embedding_bag
 from graphgrad.functional.classification import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -60,7 +64,9 @@ from graphgrad.functional.conv import (
     conv_transpose2d,
     conv_transpose3d,
 )
+from graphgrad.functional.ctc import ctc_loss
 from graphgrad.functional.dense import bilinear, embedding, linear, one_hot
+from graphgrad.functional.distances import pdist
 from graphgrad.functional.dropping import (
     alpha_dropout,
     dropout,
@@ -68,6 +74,12 @@ from graphgrad.functional.dropping import (
     dropout2d,
     dropout3d,
     feature_alpha_dropout,
+)
+from graphgrad.functional.fractional import (
+    fractional_max_pool2d,
+    fractional_max_pool2d_with_indices,
+    fractional_max_pool3d,
+    fractional_max_pool3d_with_indices,
 )
 from graphgrad.functional.loss import (
     cosine_embedding_loss,
@@ -113,9 +125,13 @@ from graphgrad.functional.pooling import (
     lp_pool2d,
     lp_pool3d,
     max_pool1d,
+    max_pool1d_with_indices,
     max_pool2d,
+    max_pool2d_with_indices,
     max_pool3d,
+    max_pool3d_with_indices,
 )
+from graphgrad.functional.projected import linear_cross_entropy
 from graphgrad.functional.resampling import (
     channel_shuffle,
     interpolate,
@@ -125,4 +141,5 @@ from graphgrad.functional.resampling import (
     upsample_bilinear,
     upsample_nearest,
 )
+from graphgrad.functional.sampling import affine_grid, grid_sample
 from graphgrad.functional.sliding import fold, max_unpool1d, max_unpool2d, max_unpool3d, unfold

@@ -15,7 +15,9 @@ def spread(value: Any, n: int) -> tuple[int, ...]:
 
 
 def spelled(x: Any) -> str:
-    """A tensor's element type as PyTorch's messages spell it: ``Float``, ``Long``."""
+    """A tensor's element type as PyTorch's messages spell it: ``Float``, ``ComplexDouble``."""
+    if x.dtype.is_complex:
+        return "ComplexDouble" if x.dtype.itemsize == 16 else "ComplexFloat"
     return x.type().split(".")[-1].removesuffix("Tensor")
 
 

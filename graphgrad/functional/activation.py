@@ -324,10 +324,10 @@ def _along(kernel: Any, name: str, x: Tensor, dim: int | None, dtype: DType | No
     if not x.is_floating_point():
         raise NotImplementedError(f'"{name}" not implemented for {x.dtype.name} elements')
     dim = checked_dim(dim, x.dim())
-    # One element along dim, or none at all: nothing to normalise over.
     if x.dim() == 0:
         return kernel(x.reshape(1), 0).reshape(())
-    return x * 1 if x.numel() == 0 else kernel(x, dim)
+    # Without elements any smooth function of them will do.
+    return x.exp() if x.numel() == 0 else kernel(x, dim)
 
 
 def softmax(

@@ -15,7 +15,7 @@ from graphgrad import lang
 from graphgrad.dtypes import int64
 from graphgrad.functional._arguments import spread
 from graphgrad.functional._matrices import along
-from graphgrad.functional.pooling import _avg_pool, _first_maximum
+from graphgrad.functional.pooling import _avg_pool, _first_maximum, with_indices
 from graphgrad.tensor import Tensor
 from graphgrad.tensor.composite import composite
 
@@ -76,8 +76,21 @@ def _pool_avg(n: int, input: Tensor, output_size: Any) -> Tensor:
     if n > 1 and out == (1,) * n:
         return input.mean(tuple(range(-n, 0)), keepdim=True)
     if 0 in out or input.numel() == 0:
-        return input.new_empty((*input.shape[: input.dim() - n], *out))
+        return _empty(f"adaptive_avg_pool{n}d", input, out)
     return _AVERAGES[n](input, out)
+
+
+def _empty(name: str, x: Tensor, out: Ints) -> Tensor:
+    """The result without elements; RuntimeError where there would be means of nothing."""
+    n = len(out)
+    shape = (*x.shape[: x.dim() - n], *out)
+    if 0 not in shape:
+        raise RuntimeError(
+            f"{name}(): Expected input to have non-zero size for non-batch dimensions, "
+            f"but input has sizes {list(x.shape)}"
+        )
+    # Without elements any smooth function of them will do.
+    return x.reshape(-1)[:0].exp().reshape(shape)
 
 
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
@@ -132,8 +145,8 @@ _MAXIMA = {n: composite(f"AdaptiveMaxPool{n}DBackward0")(_adaptive_max) for n in
 def _pool_max(n: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
     out = _resolve(f"adaptive_max_pool{n}d", input, output_size, n)
     if 0 in out or input.numel() == 0:
-        shape = (*input.shape[: input.dim() - n], *out)
-        pair = input.new_empty(shape), input.new_empty(shape, dtype=int64)
+        values = _empty(f"adaptive_max_pool{n}d", input, out)
+        pair = values, values.detach().to(int64)
     else:
         pair = _MAXIMA[n](input, out)
     return pair if return_indices else pair[0]
@@ -152,3 +165,10 @@ def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = 
 def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """Maximum over windows of (…, C, D, H, W)."""
     return _pool_max(3, input, output_size, return_indices)
+
+
+(
+    adaptive_max_pool1d_with_indices,
+    adaptive_max_pool2d_with_indices,
+    adaptive_max_pool3d_with_indices,
+) = map(with_indices, (adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d))

@@ -97,10 +97,12 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
 
 
 @composite("EmbeddingBackward0")
-def _embedding(weight: Tensor, index: Tensor, padding_idx: int) -> Tensor:
+def _embedding(weight: Tensor, index: Tensor, padding_idx: int, by_frequency: bool) -> Tensor:
     rows = lang.reshape(index, (index.numel(), 1))
     picked = lang.expand(rows, (index.numel(), weight.shape[1]))
     out = lang.apply("gather", weight, picked, axis=0)
+    if by_frequency:
+        out = scaled_by_frequency(out, lang.reshape(index, (index.numel(),)), weight.shape[0])
     if padding_idx >= 0:
         # The padding row is read like any other but takes no gradient.
         out = lang.where(lang.eq(rows, padding_idx), out.detach(), out)
@@ -128,22 +130,43 @@ def embedding(
             "Expected tensor for argument #1 'indices' to have one of the following scalar types: "
             f"Long, Int; but got {input.type()} instead (while checking arguments for embedding)"
         )
-    if scale_grad_by_freq or sparse:
+    if sparse:
         raise NotImplementedError(
-            "embedding gradients are dense and unscaled: "
-            "scale_grad_by_freq and sparse are not supported"
+            "embedding: the gradient of the table is dense, not sparse: use sparse=False"
         )
     rows = weight.shape[0]
     if padding_idx is not None and not -rows <= padding_idx < rows:
         raise AssertionError("Padding_idx must be within num_embeddings")
     if max_norm is not None:
-        _renormalise(weight, input, max_norm, norm_type)
+        renormalise(weight, input, max_norm, norm_type)
     if input.numel() == 0:
         return weight.new_empty((*input.shape, weight.shape[1]))
-    return _embedding(weight, input, -1 if padding_idx is None else padding_idx % rows)
+    padding = -1 if padding_idx is None else padding_idx % rows
+    return _embedding(weight, input, padding, scale_grad_by_freq)
 
 
-def _renormalise(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -> None:
+def check_rows(index: Tensor, rows: int) -> None:
+    """RuntimeError for a row the table has not; a traced index is checked when it is used."""
+    values = index._array
+    if values is not None and values.size and (values.min() < 0 or values.max() >= rows):
+        at = int(((values < 0) | (values >= rows)).argmax())
+        raise RuntimeError(
+            f"Index {at} of input takes value {values[at]} which is not in the valid range "
+            f"[0, {rows})"
+        )
+
+
+def scaled_by_frequency(rows: Tensor, index: Tensor, count: int) -> Tensor:
+    """The same rows (n, width), whose gradient counts each row of the table once, however often
+    ``index`` (n,) names it."""
+    ones = lang.full((index.numel(),), 1, rows.dtype)
+    often = lang.apply("scatter_add", rows.new_zeros((count,)), index, ones, axis=0)
+    share = lang.reciprocal(lang.apply("gather", often, index, axis=0)).unsqueeze(1)
+    return rows.detach() + (rows - rows.detach()) * share
+
+
+def renormalise(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -> None:
+    """Scale the rows that ``index`` names down to ``max_norm``, in place."""
     with gg.no_grad():
         rows = index.reshape(-1).unique()
         picked = weight[rows]

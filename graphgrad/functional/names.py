@@ -14,8 +14,10 @@ from graphgrad.functional import (
     adaptive,
     conv,
     dense,
+    distances,
     dropping,
     loss,
+    native,
     normalization,
     pooling,
     resampling,
@@ -29,6 +31,10 @@ _TOP_LEVEL: dict[ModuleType, str] = {
     conv: "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
     dropping: "dropout alpha_dropout feature_alpha_dropout",
     dense: "bilinear",
+    distances: "cdist pdist",
+    native: "native_layer_norm native_group_norm native_batch_norm _native_batch_norm_legit "
+    "native_dropout constant_pad_nd affine_grid_generator grid_sampler grid_sampler_2d "
+    "grid_sampler_3d",
     loss: "cosine_embedding_loss hinge_embedding_loss margin_ranking_loss",
     normalization: "layer_norm group_norm instance_norm rms_norm batch_norm "
     "cosine_similarity pairwise_distance",

@@ -9,6 +9,7 @@ is computed, and the result picked by it; its gradient is the transposed view of
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -46,9 +47,11 @@ def _positions(size: int, k: int, stride: int, padding: int, dilation: int, ceil
 
 
 def _check(name: str, x: Tensor, n: int) -> None:
-    if x.dim() not in (n + 1, n + 2) or 0 in x.shape[x.dim() - n :]:
-        what = {1: "2D or 3D", 2: "3D or 4D", 3: "4D or 5D"}[n]
-        raise RuntimeError(f"non-empty {what} (batch mode) tensor expected for input")
+    if x.dim() not in (n + 1, n + 2) or 0 in x.shape[x.dim() - n - 1 :]:
+        raise RuntimeError(
+            f"{name}: Expected {n + 1}D or {n + 2}D (batch mode) tensor with optional 0 dim batch "
+            f"size for input, but got: {list(x.shape)}"
+        )
 
 
 def _windows_fit(
@@ -223,6 +226,22 @@ def max_pool3d(
 ) -> Any:
     """Maximum over windows of (…, C, D, H, W)."""
     return _pool_max(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def with_indices(pool: Callable[..., Any]) -> Callable[..., Any]:
+    """A maximum pool that always returns the positions too."""
+
+    def operation(*args: Any, **kwargs: Any) -> Any:
+        return pool(*args, **(kwargs | {"return_indices": True}))
+
+    operation.__name__ = f"{pool.__name__}_with_indices"
+    operation.__doc__ = f"``{pool.__name__}`` with the positions of the maxima."
+    return operation
+
+
+max_pool1d_with_indices, max_pool2d_with_indices, max_pool3d_with_indices = map(
+    with_indices, (max_pool1d, max_pool2d, max_pool3d)
+)
 
 
 # ------------------------------------------------------------------------------------ average

@@ -22,8 +22,8 @@ from graphgrad.functional.adaptive import (
 from graphgrad.tensor import Tensor
 from graphgrad.tensor.composite import composite
 
-# Keys' cubic convolution kernel (1981) with PyTorch's parameter.
-_CUBIC = -0.75
+# Keys' cubic convolution kernel (1981) with PyTorch's parameters, without and with antialiasing.
+_CUBIC, _SMOOTH_CUBIC = -0.75, -0.5
 _LINEAR = {"linear": 3, "bilinear": 4, "trilinear": 5, "bicubic": 4}
 
 
@@ -48,11 +48,30 @@ def _cubic(size: int, out: int, scale: float, corners: bool) -> np.ndarray:
     low = np.floor(position).astype(np.int64)
     terms = []
     for k in range(-1, 3):
-        distance = np.abs(position - (low + k))
-        near = ((_CUBIC + 2) * distance - (_CUBIC + 3)) * distance**2 + 1
-        far = _CUBIC * (((distance - 5) * distance + 8) * distance - 4)
-        terms.append(((low + k).clip(0, size - 1), np.where(distance <= 1, near, far)))
+        weight = _keys(np.abs(position - (low + k)), _CUBIC)
+        terms.append(((low + k).clip(0, size - 1), weight))
     return _matrix(size, terms)
+
+
+def _keys(distance: np.ndarray, a: float) -> np.ndarray:
+    """The cubic kernel at distances up to 2, 0 beyond."""
+    near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
+    far = a * (((distance - 5) * distance + 8) * distance - 4)
+    return np.where(distance <= 1, near, np.where(distance < 2, far, 0.0))
+
+
+def _smooth(size: int, out: int, scale: float, cubic: bool) -> np.ndarray:
+    """Weights of a kernel as wide as a new pixel: nothing between the new pixels is skipped."""
+    stretch = max(scale, 1.0)
+    reach = (2.0 if cubic else 1.0) * stretch
+    centre = ((np.arange(out) + 0.5) * scale)[:, None]
+    column = np.arange(size)
+    first = (centre - reach + 0.5).astype(np.int64).clip(0)
+    stop = (centre + reach + 0.5).astype(np.int64).clip(max=size)
+    distance = np.abs((column - centre + 0.5) / stretch)
+    weight = _keys(distance, _SMOOTH_CUBIC) if cubic else (1 - distance).clip(0)
+    weight = np.where((column >= first) & (column < stop), weight, 0.0)
+    return weight / weight.sum(1, keepdims=True)
 
 
 def _centres(out: int, scale: float) -> np.ndarray:
@@ -71,11 +90,18 @@ def _matrix(size: int, terms: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray
 
 
 def _resample(
-    x: Tensor, mode: str, sizes: tuple[int, ...], scales: tuple[float, ...], corners: bool
+    x: Tensor,
+    mode: str,
+    sizes: tuple[int, ...],
+    scales: tuple[float, ...],
+    corners: bool,
+    antialias: bool,
 ) -> Tensor:
     for i, (out, scale) in enumerate(zip(sizes, scales, strict=True)):
         size = x.shape[2 + i]
-        if mode.startswith("nearest"):
+        if antialias:
+            matrix = _smooth(size, out, scale, mode == "bicubic")
+        elif mode.startswith("nearest"):
             matrix = _nearest(size, out, scale, mode == "nearest-exact")
         else:
             matrix = (_cubic if mode == "bicubic" else _linear)(size, out, scale, corners)
@@ -138,10 +164,14 @@ def interpolate(
 
     Modes: nearest, nearest-exact, area; linear (3D input), bilinear and bicubic (4D), trilinear
     (5D).
-    ``align_corners`` makes the corner pixels' centres coincide.
+    ``align_corners`` makes the corner pixels' centres coincide; ``antialias`` (bilinear, bicubic)
+    averages over what a new pixel covers.
     """
-    if antialias:
-        raise NotImplementedError("interpolate: antialias is not supported")
+    if antialias and (mode not in ("bilinear", "bicubic") or input.dim() != 4):
+        raise ValueError(
+            "Anti-alias option is restricted to bilinear and bicubic modes and requires a 4-D "
+            "tensor as input"
+        )
     linear = mode in _LINEAR
     if align_corners is not None and not linear:
         raise ValueError(
@@ -161,7 +191,17 @@ def interpolate(
     n = len(sizes)
     if mode == "area":
         return (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[n - 1](input, sizes)
-    return _RESAMPLERS[mode, n](input, mode, sizes, scales, corners)
+    return _RESAMPLERS[mode, n](input, mode, sizes, scales, corners, antialias)
+
+
+def antialiased(
+    input: Tensor, mode: str, size: Any, scale_factors: Any, align_corners: bool
+) -> Tensor:
+    """Antialiased ``interpolate`` to ``size``, at scales that may be given besides."""
+    sizes, scales = _sizes_and_scales(input, size, None, None, align_corners)
+    if scale_factors is not None and not align_corners:
+        scales = tuple(1.0 / s for s in scale_factors)
+    return _RESAMPLERS[mode, 2](input, mode, sizes, scales, align_corners, True)
 
 
 def upsample(

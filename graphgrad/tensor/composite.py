@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -219,6 +220,11 @@ class GraphWay:
         self.inputs = [Type(x.shape, x.dtype) for x in cut.forward.inputs]
         self.outputs = cut.outputs
         self.program = Promoted(cut.backward)
+        # Operations with several results (scan, sort) are differentiated only where they are
+        # traced: what pulls through them again is a composite.
+        self.again: Callable[..., Sequence[Any]] = self._pulled
+        if any(x.op.results for x in cut.forward):
+            self.again = composite(f"{self.composite}BackwardBackward0")(self._pulled)
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -248,7 +254,7 @@ class GraphWay:
         given = [
             self._zeros(i) if g is None else g for i, (g, tracks) in enumerate(pairs) if tracks
         ]
-        if trace is not None:
+        if trace is not None and any(isinstance(g, Tensor) for g in given):
             nodes = [trace.node(g) if isinstance(g, Tensor) else g for g in given]
             return [tracer(g, trace) for g in ir.inline(self.cut.backward, [*values, *nodes])]
         if any(isinstance(g, Tensor) for g in given):
@@ -263,12 +269,18 @@ class GraphWay:
         return lang.full(*self.results()[i][:1], 0, self.results()[i].dtype)
 
     def _pull_again(self, cotangents: Sequence[Any], inputs: Sequence[Tensor]) -> Sequence[Any]:
+        given = (wrap(literal(g)) if isinstance(g, Node) else g for g in cotangents)
+        return self.again(*inputs, *given)
+
+    def _pulled(self, *operands: Any) -> tuple[Any, ...]:
+        """The cotangents of ``needs``, from the operands and the results' cotangents (or None)."""
+        inputs, cotangents = operands[: len(self.inputs)], operands[len(self.inputs) :]
         outputs = self.replay(inputs)
         roots = [(edge_of(y), g) for y, g in zip(outputs, cotangents, strict=True) if g is not None]
         targets = [edge_of(inputs[i]) for i in self.needs]
         found = engine.run(roots, targets, True, True)
         pairs = zip(targets, self.needs, strict=True)
-        return [_tied(found.get(edge), inputs[i]) for edge, i in pairs]
+        return tuple(_tied(found.get(edge), inputs[i]) for edge, i in pairs)
 
 
 def _tied(g: Any, x: Tensor) -> Any:
@@ -282,7 +294,7 @@ def graph_record(
     way: GraphWay,
     tensors: Sequence[Tensor],
     outputs: Sequence[Tensor],
-    results: Sequence[np.ndarray],
+    results: Sequence[Any],
 ) -> None:
     """Leave one record for a graph that ran: ``results`` are its outputs, then its residuals."""
     saved, stamps = [], []
@@ -292,11 +304,33 @@ def graph_record(
             stamps.append(UNWRITTEN)
         else:
             t = tensors[i] if kind == "input" else outputs[i]
-            saved.append(t._array)
+            saved.append(_value(t))
             stamps.append(t._storage)
     rec = record.make(way, tuple(saved), stamps, [edge_of(tensors[i]) for i in way.needs])
-    rec.operands = [x._array for x in tensors]
+    rec.operands = [_value(x) for x in tensors]
     locate(rec)
     for i, (out, tracks) in enumerate(zip(outputs, way.tracked, strict=True)):
         if tracks:
             out._needs, out._edge = True, (rec, i)
+
+
+def _value(x: Tensor) -> Any:
+    """Memory, or in a trace the Node that stands for it now."""
+    return x._array if state.trace is None else state.trace.node(x)
+
+
+def inlined(graph: Graph, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """A graph's results in the trace that runs, with one record for all of them."""
+    trace = state.trace
+    needs = [x._needs and state.grad for x in tensors]
+    if not any(needs):
+        results = ir.inline(graph, [trace.node(x) for x in tensors])
+        return tuple(tracer(y, trace) for y in results)
+    tracked = [y.dtype.is_differentiable for y in graph.outputs]
+    cut = autodiff.linearize(graph, needs, tracked)
+    results = ir.inline(cut.forward, [trace.node(x) for x in tensors])
+    outputs = [tracer(y, trace) for y in results[: cut.outputs]]
+    places = tuple(i for i, needed in enumerate(needs) if needed)
+    way = GraphWay(f"{graph.name}Backward0", cut, places, tracked, partial(inlined, graph))
+    graph_record(way, tensors, outputs, results)
+    return tuple(outputs)

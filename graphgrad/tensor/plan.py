@@ -374,16 +374,39 @@ class JointWay:
         return []
 
     def restore(self, rec: Any, values: Sequence[Any], revived: Any) -> list[Any]:
-        return []
+        """The operands, where the gradient is to be differentiated again."""
+        if not revived.create_graph:
+            return []
+        edges = dict(zip(self.needs, rec.edges, strict=True))
+        return [revived.revive(x, edges.get(i)) for i, x in enumerate(self.node.inputs)]
 
     def pull(self, cotangents: Sequence[Any], values: Sequence[Any]) -> list[Any]:
         """The rule works on Nodes: tensors are what the trace says they are now."""
+        if values:
+            return self._pull_again(cotangents, values)
         trace = state.trace
         nodes = [trace.node(g) if isinstance(g, Tensor) else g for g in cotangents]
         pulled = autodiff.JOINT[self.node.op.name](self.node, nodes)
         if nodes == list(cotangents):
             return [pulled[i] for i in self.needs]
         return [None if pulled[i] is None else tracer(pulled[i], trace) for i in self.needs]
+
+    def _pull_again(self, cotangents: Sequence[Any], operands: Sequence[Tensor]) -> list[Any]:
+        """The rule as a graph over operands and cotangents, which has a gradient itself."""
+        from graphgrad.tensor.composite import inlined
+
+        trace = state.trace
+        given = [tracer(g, trace) if isinstance(g, ir.Node) else g for g in cotangents]
+        nodes = [ir.like(x) for x in self.node.inputs]
+        cots = [None if g is None else ir.input(tuple(g.shape), g.dtype) for g in given]
+        name = self.node.op.name
+        pulled = autodiff.JOINT[name](ir.node(name, *nodes, **self.node.attrs), cots)
+        places = [i for i in self.needs if pulled[i] is not None]
+        present = [g for g in cots if g is not None]
+        graph = ir.Graph([*nodes, *present], [pulled[i] for i in places], f"{name}Backward")
+        found = inlined(graph, [*operands, *(g for g in given if g is not None)])
+        by_place = dict(zip(places, found, strict=True))
+        return [by_place.get(i) for i in self.needs]
 
 
 def _attach_joint(node: ir.Node, inputs: Sequence[Any], out: Tensor) -> None:

@@ -11,7 +11,6 @@ from graphgrad import dtypes
 from graphgrad.tensor.core import Tensor, both, function
 from graphgrad.tensor.creation import from_array
 from graphgrad.tensor.operators import where
-from graphgrad.tensor.reduce import norm
 from graphgrad.tensor.shapes import reshape
 from graphgrad.tensor.state import as_one
 
@@ -93,23 +92,6 @@ def _newton(y: Tensor, x: Tensor) -> Tensor:
 
 def _float(x: Tensor) -> dtypes.DType:
     return x.dtype if x.dtype.is_floating_point else dtypes.get_default_dtype()
-
-
-# ---------------------------------------------------------------------------------------- distances
-
-
-@function
-def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, **_: Any) -> Tensor:
-    """The p-norm distance of every row of ``x1`` (…, n, d) to every row of ``x2`` (…, m, d)."""
-    return norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
-
-
-@function
-def pdist(input: Tensor, p: float = 2.0) -> Tensor:
-    """The p-norm distances between all pairs of rows, in the order (0, 1), (0, 2), …"""
-    i, j = np.triu_indices(input.shape[0], 1)
-    first, second = (input.index_select(0, from_array(k.astype(np.int64))) for k in (i, j))
-    return norm(first - second, p, -1)
 
 
 @function

@@ -23,7 +23,7 @@ LAYERS = [
     "compile tree",
     "trace tensor",
     "guards functional autograd control random func namespace linalg special",
-    "entry capture explanation replay jit",
+    "entry capture explanation replay jit aten",
     "exporting nn utils",
     "optim",
     "examples bench cli",

@@ -1,5 +1,6 @@
 """Every layer, by topic; import them from ``graphgrad.nn``."""
 
+from graphgrad.functional.projected import LinearCrossEntropyOptions
 from graphgrad.nn.modules.activation import (
     CELU,
     ELU,
@@ -70,11 +71,13 @@ from graphgrad.nn.modules.loss import (
     BCEWithLogitsLoss,
     CosineEmbeddingLoss,
     CrossEntropyLoss,
+    CTCLoss,
     GaussianNLLLoss,
     HingeEmbeddingLoss,
     HuberLoss,
     KLDivLoss,
     L1Loss,
+    LinearCrossEntropyLoss,
     MarginRankingLoss,
     MSELoss,
     MultiLabelMarginLoss,
@@ -116,6 +119,8 @@ from graphgrad.nn.modules.pooling import (
     AvgPool1d,
     AvgPool2d,
     AvgPool3d,
+    FractionalMaxPool2d,
+    FractionalMaxPool3d,
     LPPool1d,
     LPPool2d,
     LPPool3d,
@@ -146,7 +151,7 @@ from graphgrad.nn.modules.rnn import (
     RNNCell,
     RNNCellBase,
 )
-from graphgrad.nn.modules.sparse import Embedding
+from graphgrad.nn.modules.sparse import Embedding, EmbeddingBag
 from graphgrad.nn.modules.transformer import (
     Transformer,
     TransformerDecoder,

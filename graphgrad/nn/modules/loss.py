@@ -6,11 +6,16 @@ loss(logits, labels).backward()
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from graphgrad import functional as F
 from graphgrad.functional._arguments import legacy_reduction
+from graphgrad.functional.projected import LinearCrossEntropyOptions
 from graphgrad.nn.modules._configured import Configured
+from graphgrad.nn.modules.linear import Linear
+from graphgrad.nn.modules.module import Module
+from graphgrad.tensor import Tensor
 
 _FLAGS = {"size_average": None, "reduce": None}
 _REDUCTION = {**_FLAGS, "reduction": "mean"}
@@ -113,6 +118,67 @@ class CrossEntropyLoss(_Loss):
         "reduction": "mean",
         "label_smoothing": 0.0,
     }
+
+
+class LinearCrossEntropyLoss(Module):
+    """A linear layer and its cross-entropy: ``linear`` maps to num_classes (·space) logits."""
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        out_features: tuple[int, ...] = (),
+        bias: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+        reduction: str = "mean",
+        weight: Tensor | None = None,
+        ignore_index: int | None = None,
+        label_smoothing: float = 0.0,
+        options: LinearCrossEntropyOptions | None = None,
+    ) -> None:
+        super().__init__()
+        if weight is not None and tuple(weight.shape) != (num_classes,):
+            raise RuntimeError(
+                f"expected weight shape to be {(num_classes,)}, got {tuple(weight.shape)}"
+            )
+        if not 0 <= label_smoothing <= 1:
+            raise RuntimeError(
+                f"expected label_smoothing to be in range [0, 1], got {label_smoothing}"
+            )
+        self.in_features, self.num_classes = in_features, num_classes
+        self.out_features, self.bias = tuple(out_features), bias
+        self.reduction, self.ignore_index = reduction, ignore_index
+        self.label_smoothing, self.options = label_smoothing, options
+        self.register_buffer("weight", weight)
+        logits = num_classes * math.prod(self.out_features)
+        self.linear = Linear(in_features, logits, bias=bias, device=device, dtype=dtype)
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        space, bias = (self.num_classes, *self.out_features), self.linear.bias
+        return F.linear_cross_entropy(
+            input,
+            self.linear.weight.reshape(*space, self.in_features),
+            target,
+            linear_bias=None if bias is None else bias.reshape(space),
+            weight=self.weight,
+            reduction=self.reduction,
+            ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing,
+            options=self.options,
+        )
+
+    def extra_repr(self) -> str:
+        shown = "in_features num_classes out_features bias reduction ignore_index label_smoothing"
+        return ", ".join(f"{name}={getattr(self, name)}" for name in [*shown.split(), "options"])
+
+
+class CTCLoss(_Loss):
+    """-log of the probability of a labelling over all its alignments with the input."""
+
+    function = F.ctc_loss
+    arguments = {"blank": 0, "reduction": "mean", "zero_infinity": False}
 
 
 class BCELoss(_Loss):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from graphgrad import functional as F
 from graphgrad.functional._arguments import spread
@@ -160,3 +160,43 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPool):
     """Maximum over windows of (…, C, D, H, W)."""
 
     function = F.adaptive_max_pool3d
+
+
+class _FractionalMaxPool(Configured):
+    arguments = {
+        "kernel_size": REQUIRED,
+        "output_size": None,
+        "output_ratio": None,
+        "return_indices": False,
+        "_random_samples": None,
+    }
+    shown = ()
+    ndim: ClassVar[int]
+
+    def prepare(self, values: dict[str, Any]) -> dict[str, Any]:
+        name, size, ratio = type(self).__name__, values["output_size"], values["output_ratio"]
+        if size is None and ratio is None:
+            raise ValueError(
+                f"{name} requires specifying either an output size, or a pooling ratio"
+            )
+        if size is not None and ratio is not None:
+            raise ValueError("only one of output_size and output_ratio may be specified")
+        for setting in ("kernel_size", "output_size", "output_ratio"):
+            if values[setting] is not None:
+                values[setting] = spread(values[setting], self.ndim)
+        if ratio is not None and not all(0 < r < 1 for r in values["output_ratio"]):
+            raise ValueError(f"output_ratio must be between 0 and 1 (got {ratio})")
+        self.register_buffer("_random_samples", values.pop("_random_samples"))
+        return values
+
+
+class FractionalMaxPool2d(_FractionalMaxPool):
+    """Maximum over windows at random places of (…, C, H, W), for any output size."""
+
+    function, ndim = F.fractional_max_pool2d, 2
+
+
+class FractionalMaxPool3d(_FractionalMaxPool):
+    """Maximum over windows at random places of (…, C, D, H, W), for any output size."""
+
+    function, ndim = F.fractional_max_pool3d, 3

@@ -31,11 +31,8 @@ class Embedding(Module):
     ) -> None:
         super().__init__()
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
-        if padding_idx is not None:
-            if not -num_embeddings <= padding_idx < num_embeddings:
-                raise AssertionError("Padding_idx must be within num_embeddings")
-            padding_idx %= num_embeddings
-        self.padding_idx, self.max_norm, self.norm_type = padding_idx, max_norm, norm_type
+        self.padding_idx = _checked_padding(padding_idx, num_embeddings)
+        self.max_norm, self.norm_type = max_norm, norm_type
         self.scale_grad_by_freq, self.sparse = scale_grad_by_freq, sparse
         shape = (num_embeddings, embedding_dim)
         if _weight is None:
@@ -43,11 +40,8 @@ class Embedding(Module):
             self.weight = Parameter(table, requires_grad=not _freeze)
             self.reset_parameters()
         else:
-            if tuple(_weight.shape) != shape:
-                raise AssertionError(
-                    "Shape of weight does not match num_embeddings and embedding_dim"
-                )
-            self.weight = Parameter(_weight, requires_grad=not _freeze)
+            table = _checked_table(_weight, num_embeddings, embedding_dim)
+            self.weight = Parameter(table, requires_grad=not _freeze)
 
     def reset_parameters(self) -> None:
         """Draw from N(0, 1); the padding row is 0."""
@@ -102,3 +96,112 @@ class Embedding(Module):
             embeddings,
             freeze,
         )
+
+
+class EmbeddingBag(Module):
+    """The sum, mean or maximum of each bag of rows of weight (num_embeddings, embedding_dim)."""
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        mode: str = "mean",
+        sparse: bool = False,
+        _weight: Tensor | None = None,
+        include_last_offset: bool = False,
+        padding_idx: int | None = None,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
+        self.max_norm, self.norm_type = max_norm, norm_type
+        self.scale_grad_by_freq, self.mode, self.sparse = scale_grad_by_freq, mode, sparse
+        self.include_last_offset = include_last_offset
+        self.padding_idx = _checked_padding(padding_idx, num_embeddings)
+        if _weight is None:
+            self.weight = Parameter(
+                gg.empty((num_embeddings, embedding_dim), device=device, dtype=dtype)
+            )
+            self.reset_parameters()
+        else:
+            self.weight = Parameter(_checked_table(_weight, num_embeddings, embedding_dim))
+
+    reset_parameters = Embedding.reset_parameters
+
+    def forward(
+        self,
+        input: Tensor,
+        offsets: Tensor | None = None,
+        per_sample_weights: Tensor | None = None,
+    ) -> Tensor:
+        return F.embedding_bag(
+            input,
+            self.weight,
+            offsets,
+            self.max_norm,
+            self.norm_type,
+            self.scale_grad_by_freq,
+            self.mode,
+            self.sparse,
+            per_sample_weights,
+            self.include_last_offset,
+            self.padding_idx,
+        )
+
+    def extra_repr(self) -> str:
+        plain = {"max_norm": None, "norm_type": 2.0, "scale_grad_by_freq": False, "mode": None}
+        plain |= {"padding_idx": None}
+        text = f"{self.num_embeddings}, {self.embedding_dim}"
+        changed = (
+            (k, getattr(self, k)) for k, default in plain.items() if getattr(self, k) != default
+        )
+        return text + "".join(f", {k}={v!r}" for k, v in changed)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        embeddings: Tensor,
+        freeze: bool = True,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        mode: str = "mean",
+        sparse: bool = False,
+        include_last_offset: bool = False,
+        padding_idx: int | None = None,
+    ) -> EmbeddingBag:
+        """A layer over an existing table (rows, width), frozen unless said otherwise."""
+        if embeddings.dim() != 2:
+            raise AssertionError("Embeddings parameter is expected to be 2-dimensional")
+        layer = cls(
+            *embeddings.shape,
+            max_norm,
+            norm_type,
+            scale_grad_by_freq,
+            mode,
+            sparse,
+            embeddings,
+            include_last_offset,
+            padding_idx,
+        )
+        layer.weight.requires_grad_(not freeze)
+        return layer
+
+
+def _checked_padding(padding_idx: int | None, rows: int) -> int | None:
+    """The padding row counted from the front."""
+    if padding_idx is None:
+        return None
+    if not -rows <= padding_idx < rows:
+        raise AssertionError("Padding_idx must be within num_embeddings")
+    return padding_idx % rows
+
+
+def _checked_table(weight: Tensor, rows: int, width: int) -> Tensor:
+    if tuple(weight.shape) != (rows, width):
+        raise AssertionError("Shape of weight does not match num_embeddings and embedding_dim")
+    return weight
