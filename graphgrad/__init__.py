@@ -38,7 +38,7 @@ from graphgrad.tensor.state import (
 
 __version__ = "0.1.0"
 
-for _module in ("functional.names", "linalg"):
+for _module in ("functional.names", "linalg", "fft"):
     importlib.import_module(f"graphgrad.{_module}")
 spelling.spell_methods()
 globals().update(spelling.spelled(_FUNCTIONS))
@@ -46,7 +46,7 @@ globals().update(spelling.spelled(_FUNCTIONS))
 globals().update(_NAMES)
 
 _MODULES = frozenset(
-    {"aten", "autograd", "cuda", "functional", "linalg", "nn", "optim", "special", "viz"}
+    {"aten", "autograd", "cuda", "fft", "functional", "linalg", "nn", "optim", "special", "viz"}
 )
 # Names found in a module that is loaded when they are first asked for.
 _LAZY = {

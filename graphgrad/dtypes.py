@@ -122,6 +122,18 @@ def set_default_dtype(dtype: DType) -> None:
     _default = dtype
 
 
+def real_of(dtype: DType) -> DType:
+    """The type of the parts of a complex type; any other type itself."""
+    return {complex64: float32, complex128: float64}.get(dtype, dtype)
+
+
+def complex_of(dtype: DType) -> DType:
+    """The complex type whose parts are of this type; a complex type itself."""
+    if dtype.category == COMPLEX:
+        return dtype
+    return complex128 if dtype is float64 else complex64
+
+
 def promote(a: DType, b: DType) -> DType:
     """The smallest type both convert to, as ``torch.promote_types``."""
     if a is b:

@@ -72,6 +72,8 @@ def rule(name: str) -> Callable[[Any], Any]:
 
 def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)) without overflow: exp only ever sees -|x|."""
+    if x.dtype.kind == "c":
+        return 1 / (1 + np.exp(-x))
     e = np.exp(-np.abs(x))
     return np.where(x >= 0, 1 / (1 + e), e / (1 + e)).astype(x.dtype, copy=False)
 
@@ -130,6 +132,7 @@ RULES |= {
     "neg": np.negative,
     "abs": np.abs,
     "sign": np.sign,
+    "conj": np.conjugate,
     "exp": np.exp,
     "expm1": np.expm1,
     "log": np.log,
@@ -265,6 +268,18 @@ def _pad(x: Array, low: Any, high: Any, interior: Any, value: Any) -> Array:
         target.append(slice(lo + first * step, max(lo + last * step, lo + first * step), step))
     out[tuple(target)] = x[tuple(source)]
     return out
+
+
+@rule("view_as_real")
+def _view_as_real(x: Array) -> Array:
+    return x[..., None].view(x.real.dtype)
+
+
+@rule("view_as_complex")
+def _view_as_complex(x: Array) -> Array:
+    """In place where the two parts of each number lie side by side, else a copy."""
+    pairs = x if x.strides[-1] == x.itemsize else np.ascontiguousarray(x)
+    return pairs.view(np.result_type(x.dtype, np.complex64))[..., 0]
 
 
 @rule("flip")

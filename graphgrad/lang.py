@@ -86,6 +86,35 @@ sigmoid, floor, trunc = map(_unary, ("sigmoid", "floor", "trunc"))
 logical_not, identity = map(_unary, ("logical_not", "identity"))
 
 
+def conj(x: Value) -> Value:
+    """The complex conjugate; real values themselves."""
+    return apply("conj", x) if x.dtype.is_complex else x
+
+
+def _part(x: Value, index: int) -> Value:
+    pairs = apply("view_as_real", x)
+    last = len(x.shape)
+    start, stop = [0] * (last + 1), list(pairs.shape)
+    start[last], stop[last] = index, index + 1
+    return reshape(slice_(pairs, start, stop), x.shape)
+
+
+def real(x: Value) -> Value:
+    """The real part; real values themselves."""
+    return _part(x, 0) if x.dtype.is_complex else x
+
+
+def imag(x: Value) -> Value:
+    """The imaginary part of complex values."""
+    return _part(x, 1)
+
+
+def complex_(x: Value, y: Value) -> Value:
+    """``x + iy``."""
+    pairs = [reshape(v, (*v.shape, 1)) for v in (x, y)]
+    return apply("view_as_complex", apply("concat", *pairs, axis=len(x.shape)))
+
+
 def int_pow(x: Value, exponent: int) -> Value:
     """``x`` to a whole power that belongs to the operation, by multiplications."""
     return apply("int_pow", x, exponent=exponent)
@@ -93,9 +122,9 @@ def int_pow(x: Value, exponent: int) -> Value:
 
 def where(test: Value, x: Value, y: Value) -> Value:
     """``x`` where ``test`` is true, else ``y``; all broadcast."""
-    if isinstance(x, (int, float)):
+    if isinstance(x, (int, float, complex)):
         x = scalar(x, y.dtype)
-    if isinstance(y, (int, float)):
+    if isinstance(y, (int, float, complex)):
         y = scalar(y, x.dtype)
     return apply("where", test, x, y)
 

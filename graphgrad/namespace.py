@@ -48,6 +48,8 @@ _SYNONYMS = {
     "int": dtypes.int32,
     "short": dtypes.int16,
     "bool": dtypes.bool_,
+    "cfloat": dtypes.complex64,
+    "cdouble": dtypes.complex128,
 }
 
 

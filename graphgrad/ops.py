@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphgrad import dtypes
-from graphgrad.dtypes import BOOL, FLOAT, INTEGER, DType
+from graphgrad.dtypes import BOOL, COMPLEX, FLOAT, INTEGER, DType
 from graphgrad.errors import DTypeError, ShapeError, message
 
 Shape = tuple[int, ...]
@@ -101,8 +101,25 @@ def _same_dtype(name: str, inputs: Sequence[Any]) -> DType:
     return dtype
 
 
-@_primitive("elementwise", "neg abs sign")
+def _expect_ordered(name: str, inputs: Sequence[Any]) -> None:
+    """Complex numbers have no order, and no functions that need one."""
+    if inputs[0].dtype.category == COMPLEX:
+        why = f'"{name}" not implemented for {inputs[0].dtype.name} elements'
+        _fail(DTypeError, name, inputs, why, "take .real, .imag or .abs() first")
+
+
+@_primitive("elementwise", "neg sign")
 def _unary(name: str, inputs: Sequence[Any]) -> Type:
+    return inputs[0].shape, inputs[0].dtype
+
+
+@_primitive("elementwise", "abs")
+def _abs(name: str, inputs: Sequence[Any]) -> Type:
+    return inputs[0].shape, dtypes.real_of(inputs[0].dtype)
+
+
+@_primitive("host", "conj")
+def _conj(name: str, inputs: Sequence[Any]) -> Type:
     return inputs[0].shape, inputs[0].dtype
 
 
@@ -114,7 +131,14 @@ def _unary(name: str, inputs: Sequence[Any]) -> Type:
 def _float_unary(name: str, inputs: Sequence[Any]) -> Type:
     if inputs[0].dtype.category < FLOAT:
         _fail(DTypeError, name, inputs, f"{name} needs floating-point elements")
+    if name in _REAL_FUNCTIONS:
+        _expect_ordered(name, inputs)
     return inputs[0].shape, inputs[0].dtype
+
+
+_REAL_FUNCTIONS = frozenset({"erf", "erfc", "floor", "ceil", "round", "trunc"})
+_ORDERING = frozenset({"maximum", "minimum", "floor_div", "remainder", "fmod", "atan2"})
+_ORDERING |= {"lt", "le", "gt", "ge", "max", "min", "cummax", "cummin"}
 
 
 @_primitive("elementwise", "int_pow", "exponent")
@@ -134,6 +158,8 @@ def _bit_unary(name: str, inputs: Sequence[Any]) -> Type:
 
 @_primitive("elementwise", "add sub mul maximum minimum pow floor_div remainder fmod")
 def _binary(name: str, inputs: Sequence[Any]) -> Type:
+    if name in _ORDERING:
+        _expect_ordered(name, inputs)
     return broadcast_shapes(name, inputs), _same_dtype(name, inputs)
 
 
@@ -142,6 +168,8 @@ def _float_binary(name: str, inputs: Sequence[Any]) -> Type:
     dtype = _same_dtype(name, inputs)
     if dtype.category < FLOAT:
         _fail(DTypeError, name, inputs, f"{name} needs floating-point elements")
+    if name in _ORDERING:
+        _expect_ordered(name, inputs)
     return broadcast_shapes(name, inputs), dtype
 
 
@@ -156,6 +184,8 @@ def _bit_binary(name: str, inputs: Sequence[Any]) -> Type:
 @_primitive("elementwise", "eq ne lt le gt ge")
 def _compare(name: str, inputs: Sequence[Any]) -> Type:
     _same_dtype(name, inputs)
+    if name in _ORDERING:
+        _expect_ordered(name, inputs)
     return broadcast_shapes(name, inputs), dtypes.bool_
 
 
@@ -274,6 +304,27 @@ def _flip(name: str, inputs: Sequence[Any], axes: tuple[int, ...]) -> Type:
     return inputs[0].shape, inputs[0].dtype
 
 
+@_primitive("host", "view_as_real")
+def _view_as_real(name: str, inputs: Sequence[Any]) -> Type:
+    """Complex numbers as pairs: a last dimension of real and imaginary part."""
+    x = inputs[0]
+    if x.dtype.category != COMPLEX:
+        _fail(DTypeError, name, inputs, "view_as_real is only supported for complex tensors")
+    return (*x.shape, 2), dtypes.real_of(x.dtype)
+
+
+@_primitive("host", "view_as_complex")
+def _view_as_complex(name: str, inputs: Sequence[Any]) -> Type:
+    """Pairs in the last dimension as complex numbers."""
+    x = inputs[0]
+    if x.dtype not in (dtypes.float32, dtypes.float64):
+        why = f"view_as_complex is only supported for float32 and float64, got {x.dtype.name}"
+        _fail(DTypeError, name, inputs, why)
+    if not x.shape or x.shape[-1] != 2:
+        _fail(ShapeError, name, inputs, "Tensor must have a last dimension of size 2")
+    return x.shape[:-1], dtypes.complex_of(x.dtype)
+
+
 @_primitive("movement", "concat", "axis")
 def _concat(name: str, inputs: Sequence[Any], axis: int) -> Type:
     shape = list(inputs[0].shape)
@@ -337,6 +388,8 @@ def _slice_update(name: str, inputs: Sequence[Any], start: Shape, step: Shape) -
 @_primitive("reduce", "sum prod max min", "axes")
 def _reduce(name: str, inputs: Sequence[Any], axes: tuple[int, ...]) -> Type:
     shape = inputs[0].shape
+    if name in _ORDERING:
+        _expect_ordered(name, inputs)
     if name in ("max", "min") and any(shape[a] == 0 for a in axes):
         why = f"{name}(): cannot reduce over a dimension of size 0"
         _fail(ShapeError, name, inputs, why, "reduce a non-empty tensor, or test numel() first")
@@ -346,6 +399,7 @@ def _reduce(name: str, inputs: Sequence[Any], axes: tuple[int, ...]) -> Type:
 @_primitive("reduce", "argmax argmin", "axis")
 def _arg_reduce(name: str, inputs: Sequence[Any], axis: int) -> Type:
     shape = inputs[0].shape
+    _expect_ordered(name, inputs)
     if shape[axis] == 0:
         _fail(ShapeError, name, inputs, f"{name}(): cannot reduce over a dimension of size 0")
     return shape[:axis] + shape[axis + 1 :], dtypes.int64
@@ -353,6 +407,8 @@ def _arg_reduce(name: str, inputs: Sequence[Any], axis: int) -> Type:
 
 @_primitive("cumulative", "cumsum cumprod cummax cummin", "axis")
 def _cumulative(name: str, inputs: Sequence[Any], axis: int) -> Type:
+    if name in _ORDERING:
+        _expect_ordered(name, inputs)
     return inputs[0].shape, inputs[0].dtype
 
 
@@ -412,6 +468,7 @@ def _scatter(name: str, inputs: Sequence[Any], axis: int) -> Type:
 @_primitive("sort", "sort", "axis descending", results=True)
 def _sort(name: str, inputs: Sequence[Any], axis: int, descending: bool) -> tuple[Type, Type]:
     """Stable sort: (values, indices)."""
+    _expect_ordered(name, inputs)
     x = inputs[0]
     return (x.shape, x.dtype), (x.shape, dtypes.int64)
 

@@ -26,6 +26,7 @@ from graphgrad.lang import (
     add,
     apply,
     cast,
+    conj,
     cos,
     cosh,
     div,
@@ -48,6 +49,7 @@ from graphgrad.lang import (
     pad,
     permute,
     pow_,
+    real,
     reshape,
     rsqrt,
     sign,
@@ -79,8 +81,36 @@ def _pow_base(g: Value, x: Value, y: Value) -> Value:
 
 def _pow_exponent(g: Value, x: Value, y: Value, out: Value) -> Value:
     """out·log(x), and 0 where x is 0 and y ≥ 0."""
-    zero = apply("bitwise_and", eq(x, 0.0), ge(y, 0.0))
+    zero = apply("bitwise_and", eq(x, 0.0), ge(real(y), 0.0))
     return mul(g, where(zero, 0.0, mul(out, log(x))))
+
+
+def _abs(g: Value, x: Value) -> Value:
+    """Along the direction of ``x``; of complex numbers, a complex one."""
+    return mul(cast(g, x.dtype), sign(x))
+
+
+def _sign(g: Value, x: Value, out: Value) -> Value:
+    """0; for complex numbers, what turns x/|x| without lengthening it: (g - out·Re(g·out*))/|x|."""
+    if not x.dtype.is_complex:
+        return full_like(g, 0)
+    along = mul(out, cast(real(mul(g, conj(out))), g.dtype))
+    size = apply("abs", x)
+    safe = cast(where(eq(size, 0.0), 1.0, size), g.dtype)
+    return where(eq(size, 0.0), 0.0, div(sub(g, along), safe))
+
+
+def _cast(g: Value, call: Any) -> Value:
+    """Back to the operand's type; of a complex cotangent a real operand gets the real part."""
+    dtype = call.inputs[0].dtype
+    return cast(g if dtype.is_complex else real(g), dtype)
+
+
+def _acosh(g: Value, x: Value) -> Value:
+    """1/sqrt(x² - 1); of complex numbers in two factors, whose branches are those of acosh."""
+    if x.dtype.is_complex:
+        return mul(g, mul(rsqrt(sub(x, 1.0)), rsqrt(add(x, 1.0))))
+    return mul(g, rsqrt(sub(mul(x, x), 1.0)))
 
 
 def _int_pow(g: Value, x: Value, call: Any) -> Value:
@@ -92,8 +122,9 @@ def _int_pow(g: Value, x: Value, call: Any) -> Value:
 
 ELEMENTWISE: dict[str, tuple[Rule | None, ...]] = {
     "neg": (lambda g: neg(g),),
-    "abs": (lambda g, x: mul(g, sign(x)),),
-    "sign": (lambda g: full_like(g, 0),),
+    "abs": (_abs,),
+    "sign": (_sign,),
+    "conj": (lambda g: conj(g),),
     "exp": (lambda g, out: mul(g, out),),
     "expm1": (lambda g, out: mul(g, add(out, 1.0)),),
     "log": (lambda g, x: div(g, x),),
@@ -109,7 +140,7 @@ ELEMENTWISE: dict[str, tuple[Rule | None, ...]] = {
     "acos": (lambda g, x: neg(mul(g, rsqrt(sub(1.0, mul(x, x))))),),
     "atan": (lambda g, x: div(g, add(mul(x, x), 1.0)),),
     "asinh": (lambda g, x: mul(g, rsqrt(add(mul(x, x), 1.0))),),
-    "acosh": (lambda g, x: mul(g, rsqrt(sub(mul(x, x), 1.0))),),
+    "acosh": (_acosh,),
     "atanh": (lambda g, x: div(g, sub(1.0, mul(x, x))),),
     "erf": (lambda g, x: mul(g, mul(exp(neg(mul(x, x))), _ERF)),),
     "erfc": (lambda g, x: neg(mul(g, mul(exp(neg(mul(x, x))), _ERF))),),
@@ -154,7 +185,7 @@ ELEMENTWISE: dict[str, tuple[Rule | None, ...]] = {
         lambda g, x: where(x, 0.0, g),
     ),
     "identity": (lambda g: identity(g),),
-    "cast": (lambda g, call: cast(g, call.inputs[0].dtype),),
+    "cast": (_cast,),
 }
 
 
@@ -303,6 +334,8 @@ STRUCTURAL: dict[str, tuple[Rule | None, ...]] = {
     "slice": (_unslice,),
     "pad": (_unpad,),
     "flip": (lambda g, call: flip(g, call.attrs["axes"]),),
+    "view_as_real": (lambda g: apply("view_as_complex", g),),
+    "view_as_complex": (lambda g: apply("view_as_real", g),),
     "window": (_unwindow,),
     "window_sum": (_rewindow,),
     "slice_update": (_without_update, lambda g, call: _at_update(g, call)),
@@ -348,6 +381,13 @@ def _source_part(picked: Value, call: Any) -> Value:
 
 RULES: dict[str, tuple[Rule | None, ...]] = ELEMENTWISE | STRUCTURAL
 
+# Functions of complex numbers that have a derivative, which is no constant. The gradient by
+# PyTorch's convention is g·f'(x)*: the rule above, which computes g·f'(x), between conjugations.
+HOLOMORPHIC = frozenset(
+    "exp expm1 log log1p log2 sin cos tan tanh sinh cosh asin acos atan asinh acosh atanh sqrt "
+    "rsqrt reciprocal sigmoid int_pow mul div pow dot_general prod cumprod".split()
+)
+
 # Results that carry no gradient: booleans, integers, positions, random bits.
 NOT_DIFFERENTIABLE = frozenset(
     [
@@ -386,8 +426,20 @@ def _sort(x: Any, cotangents: Sequence[Value | None]) -> list[Value | None]:
     return [apply("scatter_add", zero, index, g, axis=x.attrs["axis"])]
 
 
+def _custom_call(x: Any, cotangents: Sequence[Value | None]) -> list[Value | None]:
+    """A NumPy function's own rule, if it brings one (``graphgrad.tensor.hosted``)."""
+    function = x.attrs["function"]
+    if not hasattr(function, "vjp"):
+        raise NotImplementedError(f"{function!r} has no gradient ({x.origin})")
+    results = [apply("result", x, index=i) for i in range(len(x.results))]
+    return function.vjp(cotangents, x.inputs, results)
+
+
 # Operations with several results: (node, cotangents of its results) -> cotangents of its operands.
-JOINT: dict[str, Callable[[Any, Sequence[Value | None]], list[Value | None]]] = {"sort": _sort}
+JOINT: dict[str, Callable[[Any, Sequence[Value | None]], list[Value | None]]] = {
+    "sort": _sort,
+    "custom_call": _custom_call,
+}
 
 
 @cache
@@ -421,8 +473,11 @@ def pull(name: str, operand: int, g: Value, call: Any, values: Mapping[str, Valu
     if function is None:
         raise NotImplementedError(f"{name} has no gradient for operand {operand}")
     extra = {"call": call} if _reads_call(name, operand) else {}
+    turned = g.dtype.is_complex and name in HOLOMORPHIC
     with ir.of_output(operand):
+        g = conj(g) if turned else g
         pulled = function(g, **{k: values[k] for k in saves(name, operand)}, **extra)
+        pulled = conj(pulled) if turned else pulled
         return unbroadcast(pulled, call.inputs[operand].shape) if name in ELEMENTWISE else pulled
 
 

@@ -1,5 +1,7 @@
 """Functions of tensors that networks are made of; ``graphgrad.nn.functional`` is this package."""
 
+from typing import Any
+
 from graphgrad.functional.activation import (
     celu,
     elu,
@@ -143,3 +145,17 @@ from graphgrad.functional.resampling import (
 )
 from graphgrad.functional.sampling import affine_grid, grid_sample
 from graphgrad.functional.sliding import fold, max_unpool1d, max_unpool2d, max_unpool3d, unfold
+from graphgrad.tensor.core import FUNCTIONS
+
+# What ``torch.functional`` offers besides: functions of ``graphgrad`` itself.
+_OF_TENSORS = frozenset(
+    "atleast_1d atleast_2d atleast_3d block_diag broadcast_shapes broadcast_tensors cartesian_prod "
+    "cdist chain_matmul einsum istft lu lu_unpack meshgrid norm pca_lowrank split stft svd_lowrank "
+    "tensordot unique unique_consecutive unravel_index".split()
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _OF_TENSORS and name in FUNCTIONS:
+        return FUNCTIONS[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

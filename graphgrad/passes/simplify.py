@@ -103,6 +103,8 @@ def known_power(x: Node) -> Node | None:
     if b.op.name != "scalar" or x.dtype.category < FLOAT or x.shape != a.shape:
         return None
     value = b.attrs["value"]
+    if isinstance(value, complex):
+        return None
     if value == int(value) and 1 <= value <= 8 if math.isfinite(value) else False:
         return ir.node("int_pow", a, exponent=int(value))
     return None

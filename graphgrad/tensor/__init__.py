@@ -13,6 +13,7 @@ from graphgrad.tensor import (
     backward,
 )
 from graphgrad.tensor import (
+    complexes,
     products,
     joining,
     indexing,

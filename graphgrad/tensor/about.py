@@ -61,25 +61,10 @@ def is_same_size(input: Tensor, other: Tensor) -> bool:
     return tuple(input.shape) == tuple(other.shape)
 
 
-@function
-def real(input: Tensor) -> Tensor:
-    """Itself: elements are real."""
-    return input
-
-
-Tensor.real = property(real)  # type: ignore[attr-defined]
-
-
 @both
 def positive(input: Tensor) -> Tensor:
     """Itself."""
     return input
-
-
-@both
-def isreal(input: Tensor) -> Tensor:
-    """True everywhere: elements are real."""
-    return input.new_full(tuple(input.shape), True, dtype=dtypes.bool_)
 
 
 @method
@@ -97,7 +82,7 @@ def _itself(name: str) -> None:
     setattr(Tensor, name, operation)
 
 
-for _name in ("pin_memory", "share_memory_", "resolve_conj", "resolve_neg", "conj"):
+for _name in ("pin_memory", "share_memory_"):
     _itself(_name)
 
 

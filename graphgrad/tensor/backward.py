@@ -122,6 +122,11 @@ def _cotangent(i: int, t: Tensor, gradient: Any) -> Tensor | None:
     if gradient is None:
         if t.numel() != 1:
             raise RuntimeError("grad can be implicitly created only for scalar outputs")
+        if t.dtype.is_complex:
+            raise RuntimeError(
+                "grad can be implicitly created only for real scalar outputs but got "
+                f"{t.dtype.name}"
+            )
         return None
     if not isinstance(gradient, Tensor):
         raise TypeError(

@@ -399,12 +399,6 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     return tuple(grids)
 
 
-@function
-def complex(real: Tensor, imag: Tensor) -> Tensor:
-    """Not available: raises NotImplementedError."""
-    raise NotImplementedError("complex tensors are not supported yet")
-
-
 def _window(name: str, coefficients: tuple[float, ...]) -> None:
     """Cosine windows: a0 - a1 cos(2πk/N) + a2 cos(4πk/N), N = length when periodic."""
 

@@ -328,7 +328,9 @@ def _run_program(
                 place = position[target] = len(position)
             key.append(place + 65536 * number)
     for (target, number), g in roots:
-        key.append((position.setdefault(target, len(position)), number, g is None))
+        # What a leaf is, no record says.
+        kind = None if isinstance(target, Record) else _type_of((target, number))
+        key.append((position.setdefault(target, len(position)), number, g is None, kind))
     if targets is not None:
         key.extend((position.setdefault(target, len(position)), n) for target, n in targets)
     structure = (len(roots), targets is None, *key)

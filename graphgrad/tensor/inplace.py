@@ -229,6 +229,10 @@ def undo(link: Plan) -> tuple[str, dict[str, Any], bool]:
         return "permute", {"axes": tuple(axes.index(a) for a in range(len(axes)))}, False
     if link.name == "slice":
         return "slice_update", {"start": link.attrs["start"], "step": link.attrs["step"]}, True
+    if link.name == "view_as_real":
+        return "view_as_complex", {}, False
+    if link.name == "view_as_complex":
+        return "view_as_real", {}, False
     raise RuntimeError(
         "unsupported operation: more than one element of the written-to tensor refers to a single "
         "memory location. Please clone() the tensor before performing the operation."

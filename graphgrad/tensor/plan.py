@@ -25,6 +25,8 @@ from graphgrad.tensor.state import state
 from graphgrad.views import View, resolve, row_major
 
 VIEWS = frozenset({"reshape", "permute", "expand", "slice", "window"})
+VIEWS |= {"view_as_real", "view_as_complex"}
+_MAY_COPY = frozenset({"reshape", "view_as_complex"})
 # NumPy rules that may hand back their operand's memory though the operation promises a new tensor.
 _BORROWS = frozenset({"flip", "bitcast", "iota", "constant", "result", "sum", "prod", "max", "min"})
 _NUMBERS = (bool, int, float, complex, np.generic)
@@ -289,7 +291,7 @@ def locate(rec: Any) -> None:
 
 def share(out: Tensor, source: Tensor, plan: Plan) -> None:
     """Make ``out`` a view of ``source``, if its memory is (a reshape may have copied)."""
-    if plan.name == "reshape" and not _same_memory(source, out, plan):
+    if plan.name in _MAY_COPY and not _same_memory(source, out, plan):
         return
     storage = source._storage
     out._storage = storage

@@ -288,22 +288,31 @@ def norm(
 @composite("LinalgVectorNormBackward0")
 def _norm(x: Tensor, p: Any, axes: tuple[int, ...], keepdim: bool) -> Tensor:
     if p == 2:
-        return _root(reduced("sum", x * x, axes, keepdim))
+        square = x * x.conj() if x.dtype.is_complex else x * x
+        return _root(reduced("sum", square.real, axes, keepdim))
     if p == math.inf:
         return reduced("max", x.abs(), axes, keepdim)
     if p == -math.inf:
         return reduced("min", x.abs(), axes, keepdim)
     if p == 0:
-        return reduced("sum", (x != 0).to(x.dtype), axes, keepdim)
+        # NaN is not 0; the gradient is 0 everywhere.
+        return reduced("sum", where(x.isnan(), 1.0, x.abs().sign()), axes, keepdim)
     if p == 1:
         return reduced("sum", x.abs(), axes, keepdim)
-    return reduced("sum", x.abs() ** p, axes, keepdim) ** (1 / p)
+    return _root(reduced("sum", _powers(x.abs(), p), axes, keepdim), p)
 
 
-def _root(total: Tensor) -> Tensor:
-    """A square root whose gradient at 0 is 0, as PyTorch's norm has it."""
+def _powers(size: Tensor, p: Any) -> Tensor:
+    """``size ** p`` whose gradient at 0 is 0."""
+    zero = size == 0
+    return where(zero, 0.0 if p > 0 else math.inf, where(zero, 1.0, size) ** p)
+
+
+def _root(total: Tensor, p: Any = 2) -> Tensor:
+    """A root whose gradient at 0 is 0, as PyTorch's norm has it."""
     zero = total == 0
-    return where(zero, 0.0, where(zero, 1.0, total).sqrt())
+    safe = where(zero, 1.0, total)
+    return where(zero, 0.0 if p > 0 else math.inf, safe.sqrt() if p == 2 else safe ** (1 / p))
 
 
 @both

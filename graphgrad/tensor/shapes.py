@@ -380,11 +380,8 @@ def _property(name: str, get: Any) -> None:
 
 _property("T", lambda self: permute(self, tuple(reversed(range(self.ndim)))))
 _property("mT", lambda self: transpose(self, -2, -1))
-publish(("adjoint",), lambda input: transpose(input, -2, -1))
 publish(("unsafe_chunk",), chunk)
 publish(("unsafe_split",), split)
-_property("H", lambda self: transpose(self, 0, 1))
-_property("mH", lambda self: transpose(self, -2, -1))
 
 for _alias, _operation in (("swapaxes", transpose), ("swapdims", transpose), ("moveaxis", movedim)):
     publish((_alias,), _operation)

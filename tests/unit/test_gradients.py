@@ -48,6 +48,14 @@ def _indexed(name, **attrs):
     return build
 
 
+def _complex(x):
+    return L.apply("view_as_complex", x)
+
+
+def _pairs(z):
+    return L.apply("view_as_real", z)
+
+
 # primitive -> [(function of nodes, operand shapes)]
 CASES = {
     name: [(unary(name), [(2, 3)])]
@@ -114,6 +122,11 @@ CASES |= {
     for n in ("sum", "prod", "max", "min")
 }
 CASES |= {n: [(_attrs(n, axis=1), [(2, 4)])] for n in ("cumsum", "cumprod", "cummax", "cummin")}
+# The operands of finite differences are real: pairs, seen as complex numbers in between.
+CASES |= {
+    n: [(lambda x: _pairs(L.apply("conj", L.mul(_complex(x), _complex(x)))), [(3, 2)])]
+    for n in ("view_as_complex", "view_as_real", "conj")
+}
 WITHOUT = vjp.NOT_DIFFERENTIABLE | {"result", "while_loop", "custom_call"}
 
 

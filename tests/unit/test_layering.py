@@ -22,7 +22,7 @@ LAYERS = [
     "passes",
     "compile tree",
     "trace tensor",
-    "guards functional autograd control random func namespace linalg special",
+    "guards functional autograd control random func namespace fft linalg special",
     "entry capture explanation replay jit aten",
     "exporting nn utils",
     "optim",

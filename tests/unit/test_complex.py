@@ -1,0 +1,116 @@
+"""Complex numbers: values, gradients and their gradients as PyTorch's; parts are views."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import graphgrad as gg
+
+RNG = np.random.default_rng(0)
+X, Y = (RNG.normal(size=(3, 4)) + 1j * RNG.normal(size=(3, 4)) for _ in range(2))
+
+CASES = {
+    "mul": lambda t, a, b: a * b,
+    "div": lambda t, a, b: a / b,
+    "pow": lambda t, a, b: a**b,
+    "cube": lambda t, a, b: a**3 + 2 / b,
+    "exp": lambda t, a, b: (a * b).exp(),
+    "trigonometry": lambda t, a, b: a.tanh() * b.cos() + a.asin() * b.acosh(),
+    "roots": lambda t, a, b: a.sqrt() * b.rsqrt(),
+    "log": lambda t, a, b: a.log() / b.sin(),
+    "sigmoid": lambda t, a, b: a.sigmoid() * b.conj(),
+    "sgn": lambda t, a, b: a.sgn() * b,
+    "abs": lambda t, a, b: a.abs() * b,
+    "parts": lambda t, a, b: a.real * b.imag,
+    "angle": lambda t, a, b: a.angle() * b.angle(),
+    "matmul": lambda t, a, b: a @ b.mH,
+    "complex": lambda t, a, b: t.complex(a.real, b.imag) * a,
+    "polar": lambda t, a, b: t.polar(a.abs(), b.angle()),
+    "prod": lambda t, a, b: (a * b).prod(0),
+    "cumprod": lambda t, a, b: a.cumprod(1) * b,
+    "real factor": lambda t, a, b: a * b.real + 1j,
+    "pairs": lambda t, a, b: t.view_as_real(a).sum(-1) * b,
+    "where": lambda t, a, b: t.where(a.real > 0, a * b, b),
+    "norm": lambda t, a, b: t.linalg.vector_norm(a * b, dim=1),
+    "einsum": lambda t, a, b: t.einsum("ij,ij->i", a, b.conj()),
+    "mean": lambda t, a, b: (a - a.mean(1, keepdim=True)) * b,
+}
+
+
+def _orders(t, f, dtype):
+    a, b = (t.tensor(x.astype(dtype), requires_grad=True) for x in (X, Y))
+    out = f(t, a, b)
+    first = t.autograd.grad(out.abs().sum(), [a, b], create_graph=True, allow_unused=True)
+    size = sum((g.abs() ** 2).sum() for g in first if g is not None)
+    second = t.autograd.grad(size, [a, b], allow_unused=True) if size.requires_grad else ()
+    return [
+        None if y is None else y.detach().resolve_conj().numpy() for y in (out, *first, *second)
+    ]
+
+
+@pytest.mark.parametrize("dtype", ["complex128", "complex64"])
+@pytest.mark.parametrize("name", CASES)
+def test_two_orders_as_torch(name, dtype):
+    torch = pytest.importorskip("torch")
+    tolerance = 1e-8 if dtype == "complex128" else 2e-3
+    rows = zip(*(_orders(t, CASES[name], dtype) for t in (gg, torch)), strict=True)
+    for got, wanted in rows:
+        assert (got is None) == (wanted is None)
+        if got is not None:
+            assert got.dtype == wanted.dtype
+            np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=tolerance)
+
+
+def test_parts_are_views():
+    z = gg.tensor(X)
+    z.real[0] = 5
+    z.imag.mul_(2)
+    gg.view_as_real(z)[1, 1, 0] = 7
+    expected = X.real + 2j * X.imag
+    expected[0] = 5 + 1j * expected[0].imag
+    expected[1, 1] = 7 + 1j * expected[1, 1].imag
+    np.testing.assert_allclose(z.numpy(), expected)
+    pairs = gg.zeros(3, 2)
+    gg.view_as_complex(pairs).add_(1 + 2j)
+    assert pairs.tolist() == [[1.0, 2.0]] * 3
+    with pytest.raises(RuntimeError, match="stride 1"):
+        gg.view_as_complex(gg.zeros(2, 3).mT)
+
+
+def test_a_write_to_a_part_has_a_gradient():
+    z = gg.tensor(X, requires_grad=True)
+    w = z * 1
+    w.real.mul_(3)
+    (w * w.conj()).real.sum().backward()
+    np.testing.assert_allclose(z.grad.numpy(), 18 * X.real + 2j * X.imag)
+
+
+def test_what_complex_numbers_do_not_have():
+    z = gg.tensor(X, requires_grad=True)
+    for wrong in (lambda: z < z, lambda: z.max(), lambda: z.floor(), lambda: z.sort()):
+        with pytest.raises(RuntimeError, match="not implemented for complex128"):
+            wrong()
+    with pytest.raises(RuntimeError, match="real scalar outputs"):
+        z.sum().backward()
+    with pytest.raises(RuntimeError, match="imag is not implemented"):
+        gg.imag(gg.zeros(2))
+    with pytest.raises(NotImplementedError, match="cfloat"):
+        z.chalf()
+
+
+def test_compiled_as_written():
+    def f(a, b):
+        loss = ((a * b).exp() / (a.abs() + 1)).real.sum()
+        return gg.autograd.grad(loss, [a, b])
+
+    a, b = (gg.tensor(x, requires_grad=True) for x in (X, Y))
+    for got, wanted in zip(gg.compile(f)(a, b), f(a, b), strict=True):
+        np.testing.assert_allclose(got.numpy(), wanted.numpy(), rtol=1e-12)
+
+
+def test_a_root_that_is_a_leaf_keeps_its_own_shape():
+    for shape in ((2, 3), (), (4,)):
+        x = gg.zeros(shape, requires_grad=True)
+        (g,) = gg.autograd.grad(x, [x], [gg.ones(shape)])
+        assert tuple(g.shape) == shape
