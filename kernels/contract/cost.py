@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
-from .host import host
+from .host import host, most_chunks
 from .layout import overlaps, project, run, size
 from .problem import Form, Problem
 
@@ -25,7 +25,7 @@ DOT_TILES = {
     16: ((2, 4), (1, 8)),
 }
 
-BLOCK_STEPS = 512  # steps of k between two visits of a tile of C
+BLOCK_STEPS = 600  # steps of k between two visits of a tile of C
 DOT_BLOCK_STEPS = 96  # vectors of k: 10 rows of 6 KiB
 
 TILE_CYCLES = 120  # call, addresses, filling and draining the pipeline
@@ -46,6 +46,7 @@ NEAR_STRIDE = 256  # bytes from one step of k to the next that the first-level c
 NEAR_STEPS = 64  # so few steps are near at any stride
 LINE_STEPS = 128  # lines of one tile of A that surely stay in the first-level cache
 FEWEST_ROWS = 128  # rows that must share a packed block of B
+FEWEST_COLUMNS = 256  # columns that must share a packed block of A
 
 
 @dataclass(frozen=True)
@@ -146,9 +147,10 @@ def _row_packers(f: _Facts, rows: int) -> list[str]:
 
 def _shared(f: _Facts, pack_a: str, pack_b: str, fixed: str) -> str:
     """Which operands are packed whole, before: those that several macro-tiles would pack again,
-    or several products."""
+    or several products. B is not, where columns alone are enough to share out."""
+    again = f.rows > FEWEST_ROWS and f.columns < FEWEST_COLUMNS * most_chunks()
     share_a = pack_a and not f.overlap_a
-    share_b = pack_b and not f.overlap_b and (f.rows > FEWEST_ROWS or "b" in fixed)
+    share_b = pack_b and not f.overlap_b and (again or "b" in fixed)
     return "a" * bool(share_a) + "b" * bool(share_b)
 
 

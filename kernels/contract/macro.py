@@ -5,8 +5,8 @@ groups. Within it
 
     for each block of k:           C is visited once a block
         pack A, pack B             where the plan says so, into the second-level cache
-        for each column group:     its panel of B moves into the first level
-            for each row group:    A streams past it
+        for each row group:        its panel of A, or its rows, move into the first level
+            for each column group: B streams past it from the second
                 tile(...)          registers
 
 The plan decides all sizes and hands over offset tables, so the loops know neither convolution nor
@@ -40,19 +40,19 @@ def _tiles(args, a, b, c, first, steps, rows, columns):
     k_table = args[s.k_table] + first * args[s.k_entry]
     tile_rows = args[s.tile_rows]
     accumulate = min(first % args[s.steps_split], 1)
-    for column in range(columns[0], columns[1]):
-        b_columns = args[s.b_columns] + column * args[s.b_columns_entry]
-        widths = args[s.widths] + column * args[s.widths_entry]
-        c_columns = args[s.c_columns] + column * args[s.c_columns_entry]
-        a_panel = a
-        for row in range(rows[0], rows[1]):
-            a_rows = args[s.a_rows] + row * args[s.a_rows_entry]
-            c_rows = args[s.c_rows] + row * tile_rows * 8
-            valid = args[s.rows] - row * tile_rows
-            reads = (steps, k_table, a_panel, a_rows, b, b_columns, widths)
+    for row in range(rows[0], rows[1]):
+        a_rows = args[s.a_rows] + row * args[s.a_rows_entry]
+        c_rows = args[s.c_rows] + row * tile_rows * 8
+        valid = args[s.rows] - row * tile_rows
+        b_panel = b
+        for column in range(columns[0], columns[1]):
+            b_columns = args[s.b_columns] + column * args[s.b_columns_entry]
+            widths = args[s.widths] + column * args[s.widths_entry]
+            c_columns = args[s.c_columns] + column * args[s.c_columns_entry]
+            reads = (steps, k_table, a, a_rows, b_panel, b_columns, widths)
             call_address(args[s.tile], (*reads, c, c_rows, c_columns, valid, accumulate))
-            a_panel += args[s.a_group_bytes]
-        b += args[s.b_group_bytes]
+            b_panel += args[s.b_group_bytes]
+        a += args[s.a_group_bytes]
 
 
 def contract(args, start, stop, chunk):

@@ -63,6 +63,10 @@ class Form:
         """The operands that tiles read from panels."""
         return "a" * bool(self.pack_a) + "b" * bool(self.pack_b)
 
+    def packs(self, side: str) -> bool:
+        """Whether macro-tiles pack an operand, each what it needs."""
+        return side in self.packed and side not in self.shared
+
 
 def normal_form(
     dtype: str, batch: list[Dim], rows: list[Dim], columns: list[Dim], steps: list[Dim]
