@@ -1,25 +1,37 @@
-"""Optimizers and learning-rate schedules.
+"""Optimizers, learning-rate schedules, and averages of weights.
 
 optimizer = optim.Adam(model.parameters(), lr=1e-3)
 schedule = optim.lr_scheduler.StepLR(optimizer, step_size=10)
+average = optim.swa_utils.AveragedModel(model)
 """
 
-from graphgrad.optim import lr_scheduler
+from graphgrad.optim import lr_scheduler, swa_utils
+from graphgrad.optim.adafactor import Adafactor
 from graphgrad.optim.adam import Adam, AdamW
 from graphgrad.optim.adaptive import Adadelta, Adagrad, Adamax, NAdam, RAdam, RMSprop
+from graphgrad.optim.asgd import ASGD
+from graphgrad.optim.lbfgs import LBFGS
+from graphgrad.optim.muon import Muon
 from graphgrad.optim.optimizer import Optimizer
+from graphgrad.optim.rprop import Rprop
 from graphgrad.optim.sgd import SGD
 
 __all__ = [
+    "ASGD",
+    "LBFGS",
     "SGD",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
     "Adamax",
+    "Muon",
     "NAdam",
     "Optimizer",
     "RAdam",
     "RMSprop",
+    "Rprop",
     "lr_scheduler",
+    "swa_utils",
 ]

@@ -83,6 +83,8 @@ class Optimizer:
                 f"but got {typename(params)}"
             )
         self.defaults = defaults
+        # What a schedule looks at, to warn when it is stepped first.
+        self._opt_called = False
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[Group] = []
         self._hooks: dict[str, OrderedDict[int, Hook]] = {k: OrderedDict() for k in _HOOKS}
@@ -98,6 +100,10 @@ class Optimizer:
     def names(self, group: Group) -> tuple[str, ...]:
         """The state tensors a parameter of this group has."""
         raise NotImplementedError(f"{type(self).__name__} does not say which state it keeps")
+
+    def names_of(self, group: Group, parameter: Tensor) -> tuple[str, ...]:
+        """The state tensors of one parameter, where they depend on it."""
+        return self.names(group)
 
     def rule(self, group: Group) -> Callable[..., Any]:
         """The update in graph language: (p, g, *state, numbers) → (p, *state).
@@ -134,8 +140,8 @@ class Optimizer:
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient; returns the loss ``closure`` computes."""
-        for hook in tuple(self._hooks["step_pre"].values()):
-            hook(self, (closure,), {})
+        self._opt_called = True
+        self._run_hooks("step_pre", closure)
         loss = None
         if closure is not None:
             with enable_grad():
@@ -143,9 +149,12 @@ class Optimizer:
         with no_grad():
             for group in self.param_groups:
                 self._step_group(group)
-        for hook in tuple(self._hooks["step_post"].values()):
-            hook(self, (closure,), {})
+        self._run_hooks("step_post", closure)
         return loss
+
+    def _run_hooks(self, when: str, closure: Any) -> None:
+        for hook in (*_everywhere[when].values(), *self._hooks[when].values()):
+            hook(self, (closure,), {})
 
     def _step_group(self, group: Group) -> None:
         parameters = [p for p in group["params"] if p.grad is not None]
@@ -286,12 +295,30 @@ class Optimizer:
             lines += [f"    {k}: {group[k]}" for k in sorted(group) if k != "params"]
         return "\n".join([*lines, ")"])
 
-    # ----------------------------------------------------------------------------------- hooks
 
-    def _register(self, table: str, hook: Hook) -> RemovableHandle:
-        handle = RemovableHandle(self._hooks[table])
-        self._hooks[table][handle.id] = hook
-        return handle
+# Hooks of every optimizer's steps.
+_everywhere: dict[str, OrderedDict[int, Hook]] = {
+    "step_pre": OrderedDict(),
+    "step_post": OrderedDict(),
+}
+
+
+def register_optimizer_step_pre_hook(hook: Hook) -> RemovableHandle:
+    """Call ``hook(optimizer, args, kwargs)`` before every step of every optimizer."""
+    return _added(_everywhere["step_pre"], hook)
+
+
+def register_optimizer_step_post_hook(hook: Hook) -> RemovableHandle:
+    """Call ``hook(optimizer, args, kwargs)`` after every step of every optimizer."""
+    return _added(_everywhere["step_post"], hook)
+
+
+def _added(table: OrderedDict[int, Hook], hook: Hook, prepend: bool = False) -> RemovableHandle:
+    handle = RemovableHandle(table)
+    table[handle.id] = hook
+    if prepend:
+        table.move_to_end(handle.id, last=False)
+    return handle
 
 
 _HOOKS = {
@@ -305,8 +332,8 @@ _HOOKS = {
 
 
 def _registrar(table: str, doc: str) -> Callable[..., RemovableHandle]:
-    def register(self: Optimizer, hook: Hook) -> RemovableHandle:
-        return self._register(table, hook)
+    def register(self: Optimizer, hook: Hook, prepend: bool = False) -> RemovableHandle:
+        return _added(self._hooks[table], hook, prepend)
 
     register.__name__, register.__doc__ = f"register_{table}_hook", doc
     return register

@@ -42,7 +42,7 @@ class Update:
     def __init__(self, optimizer: Any, group: dict[str, Any], parameters: Sequence[Tensor]) -> None:
         self.optimizer, self.group = optimizer, group
         self.parameters = parameters
-        self.names = optimizer.names(group)
+        self.names = {p: optimizer.names_of(group, p) for p in parameters}
         self.rule = optimizer.rule(group)
 
     def run(self) -> None:
@@ -58,7 +58,7 @@ class Update:
 
     def _create_state(self) -> None:
         known = self.optimizer.state
-        fresh = [p for p in self.parameters if self.names and len(known[p]) < len(self.names)]
+        fresh = [p for p, names in self.names.items() if names and len(known[p]) < len(names)]
         if not fresh:
             return
         if state.trace is None:
@@ -70,24 +70,28 @@ class Update:
     def _fill(self, fresh: Iterable[Tensor]) -> None:
         for p in fresh:
             kept = self.optimizer.state[p]
-            for name in self.names:
+            for name in self.names[p]:
                 if name not in kept:
                     kept[name] = self.optimizer.start(self.group, p, name)
 
     def _by_steps(self) -> dict[float, list[Tensor]]:
-        if "step" not in self.names:
+        if not self._is_counted():
             return {0.0: list(self.parameters)}
         groups: dict[float, list[Tensor]] = {}
         for p in self.parameters:
             groups.setdefault(self._steps(p), []).append(p)
         return groups
 
+    def _is_counted(self) -> bool:
+        return "step" in self.names[self.parameters[0]]
+
     def _steps(self, p: Tensor) -> float:
         return float(self.optimizer.state[p]["step"]._array)
 
     def _row(self, p: Tensor) -> list[Tensor]:
-        kept = self.optimizer.state[p] if self.names else {}
-        return [p, p.grad, *(kept[name] for name in self.names)]
+        names = self.names[p]
+        kept = self.optimizer.state[p] if names else {}
+        return [p, p.grad, *(kept[name] for name in names)]
 
     # ----------------------------------------------------------------------------------- eagerly
 
@@ -103,7 +107,7 @@ class Update:
         numbers, group = self.optimizer.numbers, self.group
         values = [np.array(numbers[name](group, steps), dtype.numpy) for name, dtype in names]
         packed = [a if a.flags.c_contiguous else a.copy() for a in arrays]
-        _call(program, [*values, *packed], [n for n, _ in names], len(rows))
+        _call(program, [*values, *packed], [n for n, _ in names], rows)
         for a, b in zip(arrays, packed, strict=True):
             if a is not b:
                 np.copyto(a, b)
@@ -132,7 +136,7 @@ class Update:
         def read() -> float:
             return number(group, 0.0 if steps is None else float(steps._array))
 
-        if "step" in self.names:
+        if self._is_counted():
             steps = self.optimizer.state[p]["step"]
         read.name, read.parts = name, (number, optimizer, group, steps)  # type: ignore[attr-defined]
         return read
@@ -163,15 +167,18 @@ def _build(
     return compile_graph(ir.Graph([*scalars, *inputs], outputs, "step"), aliases), names
 
 
-def _call(program: Executable, arrays: list[Any], numbers: Sequence[str], rows: int) -> None:
+def _call(
+    program: Executable, arrays: list[Any], numbers: Sequence[str], rows: list[list[Tensor]]
+) -> None:
     if state.plain:
         program(arrays)
         return
-    width = (len(arrays) - len(numbers)) // rows
-    kinds = ["parameter {}", "the gradient of parameter {}"]
-    kinds += ["the optimizer's state of parameter {}"] * (width - 2)
-    labels = [kind.format(i) for i in range(rows) for kind in kinds]
-    state.watch.run(program, program.graph, arrays, [*numbers, *labels])
+    labels = list(numbers)
+    for i, row in enumerate(rows):
+        kinds = ["parameter {}", "the gradient of parameter {}"]
+        kinds += ["the optimizer's state of parameter {}"] * (len(row) - 2)
+        labels += [kind.format(i) for kind in kinds]
+    state.watch.run(program, program.graph, arrays, labels)
 
 
 def _mark_written(tensors: Iterable[Tensor]) -> None:

@@ -28,6 +28,12 @@ SETTINGS = [
     ("NAdam", {"lr": 0.1}),
     ("NAdam", {"lr": 0.1, "weight_decay": 0.1, "decoupled_weight_decay": True}),
     ("RAdam", {"lr": 0.1, "betas": (0.9, 0.5)}),
+    ("ASGD", {}),
+    ("ASGD", {"lr": 0.1, "t0": 2, "lambd": 0.01, "weight_decay": 0.1}),
+    ("Rprop", {}),
+    ("Rprop", {"lr": 0.5, "etas": (0.4, 1.5), "step_sizes": (1e-3, 0.6)}),
+    ("Adafactor", {}),
+    ("Adafactor", {"lr": 0.3, "eps": (1e-3, 0.1), "d": 1.5, "weight_decay": 0.1}),
 ]
 
 
@@ -75,6 +81,7 @@ def parameter(*shape):
 
 
 P = [parameter(2), parameter(3)]
+Q = [parameter(2, 2)]
 MISTAKES = [
     (lambda: optim.SGD(P, -1), ValueError, "Invalid learning rate: -1"),
     (lambda: optim.SGD(P, 0.1, momentum=-1), ValueError, "Invalid momentum value: -1"),
@@ -90,6 +97,12 @@ MISTAKES = [
     ),
     (lambda: optim.Adam(P, betas=(1, 0.9)), ValueError, "Invalid beta parameter at index 0: 1"),
     (lambda: optim.Adam(P, eps=-1), ValueError, "Invalid epsilon value: -1"),
+    (lambda: optim.Rprop(P, etas=(1.0, 1.2)), ValueError, "Invalid eta values: 1.0, 1.2"),
+    (lambda: optim.Adafactor(P, d=0.5), ValueError, "Clipping threshold d should be >= 1"),
+    (lambda: optim.Adafactor(P, beta2_decay=1), ValueError, "beta2_decay should be <= 0"),
+    (lambda: optim.Muon(P), ValueError, "Muon only supports 2D parameters"),
+    (lambda: optim.Muon(Q, adjust_lr_fn="x"), ValueError, "function x is not supported"),
+    (lambda: optim.LBFGS([{"params": P}, {"params": Q}]), ValueError, "per-parameter options"),
     (lambda: optim.SGD(P).add_param_group(3), TypeError, "param_group must be a dict"),
     (
         lambda: optim.SGD(P).load_state_dict({"param_groups": [], "state": {}}),
@@ -199,56 +212,103 @@ def test_a_compiled_step_is_the_eager_step(name, options):
             np.testing.assert_allclose(mine.numpy(), value.numpy(), rtol=1e-4, atol=1e-6)
 
 
-SCHEDULES = [
-    ("StepLR", {"step_size": 3}),
-    ("MultiStepLR", {"milestones": [2, 5]}),
-    ("ExponentialLR", {"gamma": 0.8}),
-    ("ConstantLR", {}),
-    ("LinearLR", {}),
-    ("PolynomialLR", {"power": 2.0}),
-    ("CosineAnnealingLR", {"T_max": 6, "eta_min": 0.01}),
-    ("CosineAnnealingWarmRestarts", {"T_0": 3, "T_mult": 2}),
-    ("LambdaLR", {"lr_lambda": lambda epoch: 1 / (1 + epoch)}),
-    ("MultiplicativeLR", {"lr_lambda": lambda epoch: 0.9}),
-    ("OneCycleLR", {"max_lr": 0.5, "total_steps": 20}),
-    ("OneCycleLR", {"max_lr": 0.5, "total_steps": 20, "three_phase": True}),
-]
+@pytest.mark.torch
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"nesterov": False, "adjust_lr_fn": "match_rms_adamw", "weight_decay": 0, "ns_steps": 3}],
+)
+def test_muon_is_torchs(options, dtype):
+    """Its orthogonalisation rounds to bfloat16 as PyTorch's does, so that even that agrees."""
+    torch = pytest.importorskip("torch")
+    ends = []
+    for library in (gg, torch):
+        rng = np.random.default_rng(1)
+        start = [rng.normal(size=s).astype(dtype) for s in ((4, 3), (3, 7), (1, 5))]
+        parameters = [library.tensor(a, requires_grad=True) for a in start]
+        optimizer = library.optim.Muon(parameters, lr=0.1, **options)
+        for _ in range(4):
+            optimizer.zero_grad()
+            sum(((p - 0.5) ** 2).sum() for p in parameters).backward()
+            optimizer.step()
+        ends.append([p.detach().numpy() for p in parameters])
+    for p, q in zip(*ends, strict=True):
+        np.testing.assert_allclose(p, q, rtol=1e-5, atol=1e-6)
+
+
+def banana(p):
+    return 100 * (p[1] - p[0] ** 2) ** 2 + (1 - p[0]) ** 2
 
 
 @pytest.mark.torch
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("name", "options"), SCHEDULES)
-def test_schedules_are_torchs(name, options):
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"line_search_fn": "strong_wolfe"},
+        {"line_search_fn": "strong_wolfe", "history_size": 2, "max_iter": 4},
+        {"lr": 1e-3, "max_iter": 6},
+    ],
+)
+def test_lbfgs_is_torchs(options):
     torch = pytest.importorskip("torch")
-    rates = []
+    rows = []
     for library in (gg, torch):
-        optimizer = library.optim.SGD([library.ones(1, requires_grad=True)], 0.3, momentum=0.9)
-        schedule = getattr(library.optim.lr_scheduler, name)(optimizer, **options)
-        rows = [schedule.get_last_lr()[0]]
-        for _ in range(12):
-            schedule.step()
-            rows.append(schedule.get_last_lr()[0])
-            rows.append(optimizer.param_groups[0]["momentum"])
-        rates.append(rows)
-    np.testing.assert_allclose(*rates, rtol=1e-9)
+        p = library.tensor([-1.2, 1.0], dtype=library.float64, requires_grad=True)
+        optimizer = library.optim.LBFGS([p], **options)
+
+        def closure(p=p, optimizer=optimizer):
+            optimizer.zero_grad()
+            loss = banana(p)
+            loss.backward()
+            return loss
+
+        row = []
+        for _ in range(5):
+            row.append(float(optimizer.step(closure)))
+            kept = optimizer.state_dict()["state"][0]
+            row += [*p.tolist(), kept["func_evals"], kept["n_iter"], len(kept["old_dirs"])]
+        rows.append(row)
+    np.testing.assert_allclose(*rows, rtol=1e-5, atol=1e-12)
 
 
-@pytest.mark.torch
-def test_plateaus_and_sequences_are_torchs():
-    torch = pytest.importorskip("torch")
-    rates = []
-    for library in (gg, torch):
-        s = library.optim.lr_scheduler
-        optimizer = library.optim.SGD([library.ones(1, requires_grad=True)], 1.0)
-        plateau, rows = s.ReduceLROnPlateau(optimizer, patience=1, cooldown=1), []
-        for metric in (3, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1):
-            plateau.step(metric)
-            rows.append(optimizer.param_groups[0]["lr"])
-        optimizer = library.optim.SGD([library.ones(1, requires_grad=True)], 1.0)
-        parts = [s.ConstantLR(optimizer, 0.1, 2), s.ExponentialLR(optimizer, 0.9)]
-        sequence = s.SequentialLR(optimizer, parts, [3])
-        for _ in range(6):
-            sequence.step()
-            rows.append(optimizer.param_groups[0]["lr"])
-        rates.append(rows)
-    np.testing.assert_allclose(*rates, rtol=1e-9)
+def test_lbfgs_finds_the_minimum_and_says_why_it_cannot_be_traced():
+    p = gg.tensor([-1.2, 1.0], dtype=gg.float64, requires_grad=True)
+    optimizer = optim.LBFGS([p], line_search_fn="strong_wolfe", max_iter=60)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = banana(p)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    np.testing.assert_allclose(p.detach().numpy(), [1, 1], rtol=1e-4)
+    with pytest.raises(gg.TraceError, match="LBFGS decides by the value of the loss"):
+        gg.compile(lambda: optimizer.step(closure))()
+
+
+def test_hooks_of_all_optimizers_run_before_its_own():
+    from graphgrad.optim.optimizer import register_optimizer_step_pre_hook
+
+    log = []
+    optimizer = optim.SGD([parameter(1)], lr=0.5)
+    optimizer.register_step_pre_hook(lambda *_: log.append("own"))
+    with register_optimizer_step_pre_hook(lambda *_: log.append("all")):
+        optimizer.step()
+    optimizer.step()
+    assert log == ["all", "own", "own"]
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "ASGD", "Rprop", "Adafactor"])
+def test_parameters_of_many_shapes_are_updated_by_one_program(name):
+    """However many parameters, one call of one program; alike updates are rows of one kernel."""
+    from graphgrad.optim import update
+
+    parameters = [parameter(3, n) for n in range(2, 9)]
+    for p in parameters:
+        p.grad = gg.ones_like(p)
+    before = set(update._programs)
+    getattr(optim, name)(parameters).step()
+    (key,) = set(update._programs) - before
+    program, _ = update._programs[key]
+    assert len(program.graph.inputs) >= 2 * len(parameters)
