@@ -46,13 +46,28 @@ globals().update(spelling.spelled(_FUNCTIONS))
 globals().update(_NAMES)
 
 _MODULES = frozenset(
-    {"aten", "autograd", "cuda", "fft", "functional", "linalg", "nn", "optim", "special", "viz"}
+    {
+        "aten",
+        "autograd",
+        "cuda",
+        "fft",
+        "functional",
+        "linalg",
+        "nn",
+        "optim",
+        "special",
+        "utils",
+        "viz",
+    }
 )
 # Names found in a module that is loaded when they are first asked for.
 _LAZY = {
     "explain": "graphgrad.explanation",
     "draw": "graphgrad.viz",
     "export": "graphgrad.exporting",
+    "save": "graphgrad.serialization",
+    "load": "graphgrad.serialization",
+    "fit": "graphgrad.training",
     "scan": "graphgrad.control",
     "cond": "graphgrad.control",
     "while_loop": "graphgrad.control",

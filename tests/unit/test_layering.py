@@ -24,8 +24,9 @@ LAYERS = [
     "trace tensor",
     "guards functional autograd control random func namespace fft linalg special",
     "entry capture explanation replay jit aten",
-    "exporting nn utils",
+    "exporting nn utils serialization",
     "optim",
+    "training",
     "examples bench cli",
 ]
 KERNELS = {*LEAVES.split(), *"ops ir regions views axes interpret philox kernels".split()}
