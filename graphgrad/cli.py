@@ -14,6 +14,7 @@ import importlib
 import pathlib
 import re
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-# What kernels.cache writes: a name, an underscore, a hash.
-_KERNEL_FILE = re.compile(r"\w+_[0-9a-f]{16,64}\.(py|o)")
+# What the kernel cache and the store of programs write: a name, an underscore, a hash.
+_KERNEL_FILE = re.compile(r"\w+_[0-9a-f]{16,64}\.(py|o|bin)")
 
 
 # Modules of graphgrad.bench.
@@ -212,10 +213,10 @@ def _cache(options: argparse.Namespace) -> None:
     if options.clear:
         for path in files:
             path.unlink()
-    written = sum(p.suffix == ".py" for p in files)
+    count = Counter(p.suffix for p in files)
     done = "deleted from" if options.clear else "in"
-    counts = f"{written} generated kernels (.py), {len(files) - written} compiled (.o)"
-    print(f"{done} {folder}: {counts}, {size / 1000:,.0f} kB")
+    kernels = f"{count['.py']} generated kernels (.py), {count['.o']} compiled (.o)"
+    print(f"{done} {folder}: {kernels}, {count['.bin']} programs (.bin), {size / 1000:,.0f} kB")
 
 
 if __name__ == "__main__":

@@ -159,6 +159,17 @@ class Executable:
         from graphgrad.kernels.entry import prepare
 
         prepare()  # first: LLVM works while the plan is made
+        from graphgrad.kernels import store
+
+        key = store.key_of(self.graph, self.aliases, self.donated)
+        found = store.load(key, self.aliases, lambda: self._built().making) if key else None
+        if found is None:
+            found = self._built()
+            if key:
+                store.save(key, found)
+        return found
+
+    def _built(self) -> Any:
         from graphgrad.kernels.build import build
 
         return build(self.plan, _planner(), self.aliases, self.donated)

@@ -1,39 +1,29 @@
 """From a Plan to a Program that runs: rows over one arena, every kernel compiled.
 
-    compiled = build(plan, planner, aliases={0: 2})
-    outputs = compiled(arrays)          # output 0 was written into array 2
-    print(compiled.program)             # its rows
-    compiled.explain()                  # regions, kernels, launches, bytes
+    compiled = build(plan, planner, aliases={0: 2})     # output 0 is written into array 2
 
 ``planner`` holds the passes that building calls, on the graphs inside control flow too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from graphgrad.errors import GraphError
 from graphgrad.ir import Graph, Node
 from graphgrad.regions import Plan, Region
 
 from .cache import Kernel, compile_many
+from .compiled import Compiled, Making
 from .contract.kernels import engine_recipe
 from .contract.names import KernelName
 from .control import EMITTERS
 from .draft import Context, Draft, Planner, Step, draft_plan, kernel_key
-from .executor import KernelError, Runner
-from .host import host_function, literal, raise_as_interpreted
+from .host import host_function, literal
 from .launches import Launches
-from .memory import empty
 from .places import Scope, shifted
 from .program import Program, ProgramBuilder, Slot
-from .usage import Usage, usage_of
-
-SMALL = 1 << 14
 
 
 def build(
@@ -48,8 +38,11 @@ def build(
     draft = draft_plan(plan, context, aliases, donated, commit=True)
     kernels = _compile(context.keys)
     emitter = Emitter(plan.graph, aliases, draft.arena_bytes, kernels)
-    values = emitter.emit_graph(draft)
-    return Compiled(plan, aliases, emitter.finish(), emitter, values)
+    emitter.emit_graph(draft)
+    own = [plan.graph.outputs[position] for position in emitter.own_outputs]
+    types = [(y.shape, y.dtype.numpy) for y in own]
+    making = emitter.making(draft)
+    return Compiled(emitter.finish(), aliases, types, lambda: making)
 
 
 def _compile(keys: Iterable[Any]) -> dict[Any, Kernel]:
@@ -80,7 +73,7 @@ class Emitter:
         self.interpreted: list[tuple[Region, str]] = []
         self.kept: dict[Step, Slot] = {}
 
-    def emit_graph(self, draft: Draft) -> Scope:
+    def emit_graph(self, draft: Draft) -> None:
         """The rows of the whole program."""
         count = len(draft.plan.graph.inputs)
         own = self.own_outputs
@@ -89,9 +82,7 @@ class Emitter:
             for p in range(len(draft.plan.graph.outputs))
         ]
         inputs = [self.builder.input(i) for i in range(count)]
-        scope = Scope(self.builder, draft, inputs, outputs, self.builder.arena(0))
-        self.emit(scope)
-        return scope
+        self.emit(Scope(self.builder, draft, inputs, outputs, self.builder.arena(0)))
 
     def emit(self, scope: Scope) -> None:
         """Rows of all steps of a draft, then those of its copies."""
@@ -141,7 +132,7 @@ class Emitter:
             base = slot_of(slot[1])
             return shifted(base, slot[2]) if len(slot) > 2 and slot[2] else base
         if kind == "function":
-            return self.kernels[slot[1]].address
+            return self.kernels[slot[1]]
         if kind == "scalar":
             return _number(slot[1])
         if kind == "error":
@@ -160,6 +151,11 @@ class Emitter:
         operands += [(slot_of(y), y.shape, y.dtype.numpy) for y in region.outputs]
         self.builder.host(host_function(region), operands, region.name)
 
+    def making(self, draft: Draft) -> Making:
+        """What the rows come from."""
+        interpreted = tuple((region.name, why) for region, why in self.interpreted)
+        return Making(draft, self.launches.row_regions, interpreted, self.builder.arena_bytes)
+
     def finish(self) -> Program:
         """The Program of all rows."""
         return self.builder.program()
@@ -169,82 +165,3 @@ def _number(x: Node) -> float | int:
     """A scalar literal's value, rounded to its dtype, as a float or int slot."""
     value = literal(x).item()
     return int(value) if isinstance(value, bool) else value
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a compiled graph is made of."""
-
-    regions: int
-    kernels: tuple[tuple[str, str], ...]
-    launches: int
-    interpreted: tuple[tuple[str, str], ...]
-    memory: Usage
-
-    def __str__(self) -> str:
-        lines = [
-            f"{self.regions} regions, {self.launches} launches of {len(self.kernels)} kernels, "
-            f"{len(self.interpreted)} regions interpreted",
-            *str(self.memory).splitlines(),
-            *(f"  kernel      {name:<32} {path}" for name, path in self.kernels),
-            *(f"  interpreted {name:<32} {why}" for name, why in self.interpreted),
-        ]
-        return "\n".join(lines)
-
-
-class Compiled:
-    """A program with the calling convention of an Executable."""
-
-    def __init__(
-        self,
-        plan: Plan,
-        aliases: Mapping[int, int],
-        program: Program,
-        emitter: Emitter,
-        values: Scope,
-    ) -> None:
-        self.plan, self.program, self.values = plan, program, values
-        self.runner = Runner(program, self._explain_failure)
-        self.aliases = tuple(sorted(aliases.items()))
-        own = [plan.graph.outputs[position] for position in emitter.own_outputs]
-        # The allocator is faster than the free list while memory need not come from the system.
-        self._new = [
-            (np.empty if y.nbytes <= SMALL else empty, y.shape, y.dtype.numpy) for y in own
-        ]
-        self.row_regions = emitter.launches.row_regions
-        self.interpreted = tuple((region.name, why) for region, why in emitter.interpreted)
-        self._arena_bytes = emitter.builder.arena_bytes
-
-    def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Run on C-contiguous arrays of the inputs' types."""
-        outputs = [new(shape, dtype) for new, shape, dtype in self._new]
-        self.runner(*arrays, *outputs)
-        for position, source in self.aliases:
-            outputs.insert(position, arrays[source])
-        return outputs
-
-    @property
-    def results(self) -> list[Any]:
-        """Of each output the input it is written into, or (how to make it, its shape, dtype)."""
-        into, own = dict(self.aliases), iter(self._new)
-        return [into[p] if p in into else next(own) for p in range(len(self.plan.graph.outputs))]
-
-    def _explain_failure(self, error: KernelError, buffers: Sequence[np.ndarray]) -> None:
-        """Raise what the interpreter raises: inputs are unchanged, so it finds the same error."""
-        raise_as_interpreted(self.plan.graph, buffers[: len(self.plan.graph.inputs)])
-        # A row that can fail is never grouped with others.
-        (region,) = self.row_regions[error.row]
-        where = ", ".join(str(x.origin) for x in region.nodes if x.origin.code)
-        raise GraphError(f"{error} ({where or region.name})") from error
-
-    def explain(self) -> Report:
-        """Counts, sizes and files of the program."""
-        program, arena = self.program, self._arena_bytes
-        own = [y for p, y in enumerate(self.plan.graph.outputs) if p not in dict(self.aliases)]
-        return Report(
-            regions=len(self.plan.regions),
-            kernels=tuple((k.name, k.path) for k in program.kernels),
-            launches=program.launches,
-            interpreted=self.interpreted,
-            memory=usage_of(self.values.draft, own, arena, program.arena_bytes - arena),
-        )

@@ -42,6 +42,7 @@ class Kernel:
     path: str
     compiled: bool
     keep: object = field(repr=False, compare=False)
+    recipe: Recipe = field(repr=False, compare=False)
 
 
 @dataclass(slots=True)
@@ -115,7 +116,7 @@ if hasattr(os, "register_at_fork"):
 def load_ir(name: str, text: str) -> bytes:
     """Object code of LLVM assembly that exports `name`, taken as it is; kept like a kernel's."""
     key = key_of(name, text)
-    object_code = _read_object(_object_path(name, key))
+    object_code = read(_object_path(name, key))
     if object_code is None:
         object_code = codegen.object_code(codegen.parse(text))
         _save(name, key, object_code)
@@ -133,18 +134,18 @@ def _make(recipe: Recipe) -> Kernel:
     path = _source_path(recipe)
     if interpreting():
         return _interpreted(recipe, path)
-    object_code = _read_object(_object_path(recipe.name, recipe.key))
+    object_code = read(_object_path(recipe.name, recipe.key))
     if object_code is None:
         object_code = codegen.compile_kernel(recipe.function(path), recipe.name)
         _save(recipe.name, recipe.key, object_code)
-        return _linked(recipe.name, object_code, path, True)
+        return _linked(recipe, object_code, path, True)
     _count(loaded=1)
-    return _linked(recipe.name, object_code, path, False)
+    return _linked(recipe, object_code, path, False)
 
 
-def _linked(name: str, object_code: bytes, path: str, compiled: bool) -> Kernel:
-    tracker = loader.link(name, object_code)
-    return Kernel(tracker[name], name, path, compiled, tracker)
+def _linked(recipe: Recipe, object_code: bytes, path: str, compiled: bool) -> Kernel:
+    tracker = loader.link(recipe.name, object_code)
+    return Kernel(tracker[recipe.name], recipe.name, path, compiled, tracker, recipe)
 
 
 def _interpreted(recipe: Recipe, path: str) -> Kernel:
@@ -156,7 +157,7 @@ def _interpreted(recipe: Recipe, path: str) -> Kernel:
         )
     callback = KERNEL_TYPE(function)
     address = ctypes.cast(callback, ctypes.c_void_p).value or 0
-    return Kernel(address, recipe.name, path, False, callback)
+    return Kernel(address, recipe.name, path, False, callback, recipe)
 
 
 # ---- files ---------------------------------------------------------------------------------------
@@ -181,19 +182,24 @@ def _source_path(recipe: Recipe) -> str:
     return str(path)
 
 
-def _read_object(path: pathlib.Path) -> bytes | None:
-    """The object code in `path`; None when the file is missing or damaged."""
+def read(path: pathlib.Path) -> bytes | None:
+    """What `write` put at `path`; None when the file is missing or damaged."""
     try:
-        head, checksum, object_code = path.read_bytes().split(b"\n", 2)
+        head, checksum, content = path.read_bytes().split(b"\n", 2)
     except (OSError, ValueError):
         return None
-    intact = head == FORMAT and hashlib.sha256(object_code).hexdigest().encode() == checksum
-    return object_code if intact else None
+    intact = head == FORMAT and hashlib.sha256(content).hexdigest().encode() == checksum
+    return content if intact else None
+
+
+def write(path: pathlib.Path, content: bytes) -> None:
+    """Put `content`, behind its checksum, at `path`."""
+    checksum = hashlib.sha256(content).hexdigest().encode()
+    _write(path, b"\n".join([FORMAT, checksum, content]))
 
 
 def _save(name: str, key: str, object_code: bytes) -> None:
-    checksum = hashlib.sha256(object_code).hexdigest().encode()
-    _write(_object_path(name, key), b"\n".join([FORMAT, checksum, object_code]))
+    write(_object_path(name, key), object_code)
     _count(compiled=1)
 
 

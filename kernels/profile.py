@@ -1,6 +1,6 @@
 """Where a compiled graph's time goes, row by row, and how much work each row is.
 
-    with recording(compiled) as record:     # a build.Compiled
+    with recording(compiled) as record:     # a Compiled
         step()                              # whatever runs it, as often as you like
     record.rows()                           # medians, operations, bytes
 
@@ -21,7 +21,7 @@ import numpy as np
 from graphgrad.ir import Node
 from graphgrad.regions import Region
 
-from .build import Compiled
+from .compiled import Compiled
 from .executor import Timing
 
 
@@ -48,7 +48,7 @@ class Recording:
     def __init__(self, compiled: Compiled) -> None:
         self.runner = compiled.runner
         self.calls: list[list[Timing]] = []
-        self._row_regions = compiled.row_regions
+        self._row_regions = compiled.making.row_regions
 
     def __call__(self, *buffers: np.ndarray | float | int) -> None:
         self.calls.append(self.runner.profile(*buffers))

@@ -8,8 +8,9 @@
     program = build.program()
 
 A slot is a Buffer (plus a byte offset: `x + 64`), an int, a float (its float64 bits), an ndarray (a
-constant, by address), or one of these that a loop moves. A float or int that changes from call to
-call is an input too: pass the number, and `build.input(i)` fills the slot with its bits.
+constant, by address), a Kernel (its address), or one of these that a loop moves. A float or int
+that changes from call to call is an input too: pass the number, and `build.input(i)` fills the slot
+with its bits.
 """
 
 import contextlib
@@ -54,7 +55,7 @@ class Moving:
         return f"{self.value}~{self.delta}"
 
 
-Slot = Buffer | Moving | np.ndarray | int | float
+Slot = Buffer | Moving | Kernel | np.ndarray | int | float
 
 
 class Loop:
@@ -100,6 +101,8 @@ class Program:
     names: tuple[str, ...]
     slots: dict[int, Slot] = field(repr=False)
     kernels: tuple[Kernel, ...] = field(repr=False)
+    # Slots that hold the address of a kernel which other kernels call.
+    called: tuple[tuple[int, Kernel], ...] = field(repr=False)
 
     @property
     def launches(self) -> int:
@@ -138,7 +141,7 @@ class Program:
         shown = []
         while first in self.slots:
             slot = self.slots[first]
-            shown.append(f"array{slot.shape}" if isinstance(slot, np.ndarray) else str(slot))
+            shown.append(_shown(slot))
             first += 1
         return f"({', '.join(shown)})"
 
@@ -160,6 +163,7 @@ class ProgramBuilder:
         self.open_loops: list[Loop] = []
         self.jumps: list[tuple[int, Label]] = []
         self.loops: list[Loop] = []
+        self.called: list[tuple[int, Kernel]] = []
         self._constant_numbers: dict[int, int] = {}
 
     # ---- places ----------------------------------------------------------------------------------
@@ -338,6 +342,7 @@ class ProgramBuilder:
             names=tuple(self.names or ["nothing"]),
             slots={k: slot for k, slot in enumerate(self.slots) if slot is not None},
             kernels=tuple(self.kernels.values()),
+            called=tuple(self.called),
         )
 
     def _resolved(self) -> tuple[list[int], list[tuple[int, int, int]]]:
@@ -352,6 +357,9 @@ class ProgramBuilder:
             if isinstance(slot, Buffer):
                 patches.append((index, *self._base(slot)))
                 slot = 0
+            if isinstance(slot, Kernel):
+                self.called.append((index, slot))
+                slot = slot.address
             args.append(_word(slot))
         for loop in self.loops:
             self.rows[loop.row][at.AUX2] = len(args)
@@ -367,6 +375,12 @@ class ProgramBuilder:
         first = {"arena": 0, "input": 1, "output": 1 + self.inputs}
         first["constant"] = 1 + self.inputs + self.outputs
         return (first[buffer.kind] + buffer.number if buffer.kind in first else -1), buffer.offset
+
+
+def _shown(slot: Slot) -> str:
+    if isinstance(slot, np.ndarray):
+        return f"array{slot.shape}"
+    return slot.name if isinstance(slot, Kernel) else str(slot)
 
 
 def _word(value: float | int | bool | None) -> int:

@@ -20,7 +20,7 @@ import pathlib
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import llvmlite
@@ -75,17 +75,30 @@ def from_template(where: str, *arguments: str | int) -> Recipe:
     return Recipe(name, key, source, str(path), (module, function), arguments)
 
 
+def portable(recipe: Recipe) -> Recipe:
+    """A recipe without what this package's files say: a template's source, and where it lies."""
+    return recipe if recipe.template is None else replace(recipe, source="", path=None)
+
+
+def at_home(recipe: Recipe) -> Recipe:
+    """The recipe that `portable` was given, by the same version of this package."""
+    if recipe.template is None:
+        return recipe
+    return replace(recipe, path=str(_module_file(recipe.template[0])))
+
+
 def key_of(name: str, source: str, package: str = PACKAGE) -> str:
     """Hash of all that decides a kernel's code; relative imports of `source` start at `package`."""
     modules = _imported(source, package)
     for module in modules:  # grows while we walk it
         modules.extend(m for m in _imported_by(module) if m not in modules)
-    parts = [name, source, _toolchain(), *sorted(map(_digest, modules))]
+    parts = [name, source, toolchain(), *sorted(map(_digest, modules))]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
 
 
 @functools.cache
-def _toolchain() -> str:
+def toolchain() -> str:
+    """Our compilers and what they run on."""
     versions = (importlib.metadata.version("numba"), llvmlite.__version__, sys.version_info[:2])
     compilers = (codegen.__name__, f"{PACKAGE}.front", f"{PACKAGE}.numba_front")
     modules = {m for compiler in compilers for m in (compiler, *_imported_by(compiler))}

@@ -7,7 +7,6 @@ print(usage)                       # the step at the peak, its live values, bigg
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from graphgrad.ir import Node, type_text
@@ -78,13 +77,13 @@ def size(nbytes: int) -> str:
     return f"{nbytes} B"
 
 
-def usage_of(draft: Draft, outputs: Iterable[Node], arena: int, scratch: int) -> Usage:
-    """The usage of a whole program; ``outputs`` are the results that are new arrays."""
+def usage_of(draft: Draft, results: int, arena: int, scratch: int) -> Usage:
+    """The usage of a whole program; ``results`` are the bytes of its new arrays."""
     step = _peak_step(draft)
     region = draft.plan.regions[step] if step < len(draft.steps) else None
     return Usage(
         inputs=sum(x.nbytes for x in draft.plan.graph.inputs),
-        results=sum(y.nbytes for y in outputs),
+        results=results,
         arena=arena,
         scratch=scratch,
         step=step,

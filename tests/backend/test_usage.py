@@ -74,7 +74,10 @@ def test_live_values_are_listed_biggest_first():
 
 
 GROWTH = """
+import networkx  # a program that is found in the cache does without what planning imports
+
 import graphgrad as gg
+import graphgrad.kernels.build
 from graphgrad import nn, optim
 
 gg.config.tier = "compiled"

@@ -1,0 +1,138 @@
+"""A Program with the calling convention of an Executable, whether just built or found in a file.
+
+    outputs = compiled(arrays)          # output 0 was written into array 2
+    print(compiled.program)             # its rows
+    compiled.explain()                  # regions, kernels, launches, bytes
+
+How it came about (`Making`) is asked for by reports and errors only; of a program from a file it
+is worked out then.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .executor import KernelError, Runner
+from .memory import empty
+from .program import Program
+
+if TYPE_CHECKING:
+    from graphgrad.regions import Plan, Region
+
+    from .draft import Draft
+    from .usage import Usage
+
+SMALL = 1 << 14
+Type = tuple[tuple[int, ...], np.dtype]
+
+
+@dataclass(frozen=True)
+class Making:
+    """From what a program was built: its draft, and the regions that each row computes."""
+
+    draft: Draft
+    row_regions: dict[int, tuple[Region, ...]]
+    interpreted: tuple[tuple[str, str], ...]  # regions that run in Python, and why
+    planned_bytes: int  # of the arena, without scratch
+
+    @property
+    def plan(self) -> Plan:
+        """The regions in their order."""
+        return self.draft.plan
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a compiled graph is made of."""
+
+    regions: int
+    kernels: tuple[tuple[str, str], ...]
+    launches: int
+    interpreted: tuple[tuple[str, str], ...]
+    memory: Usage
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.regions} regions, {self.launches} launches of {len(self.kernels)} kernels, "
+            f"{len(self.interpreted)} regions interpreted",
+            *str(self.memory).splitlines(),
+            *(f"  kernel      {name:<32} {path}" for name, path in self.kernels),
+            *(f"  interpreted {name:<32} {why}" for name, why in self.interpreted),
+        ]
+        return "\n".join(lines)
+
+
+class Compiled:
+    """A program, how its results are made, and how it came about."""
+
+    def __init__(
+        self,
+        program: Program,
+        aliases: Mapping[int, int],
+        types: Sequence[Type],
+        making: Callable[[], Making],
+    ) -> None:
+        """``types`` are those of the outputs that replace no input, in their order."""
+        self.program, self.types = program, tuple(types)
+        self.runner = Runner(program, self._explain_failure)
+        self.aliases = tuple(sorted(aliases.items()))
+        self._making = making
+        # The allocator is faster than the free list while memory need not come from the system.
+        self._new = [(_maker(shape, dtype), shape, dtype) for shape, dtype in self.types]
+
+    @functools.cached_property
+    def making(self) -> Making:
+        """How the program came about."""
+        return self._making()
+
+    def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Run on C-contiguous arrays of the inputs' types."""
+        outputs = [new(shape, dtype) for new, shape, dtype in self._new]
+        self.runner(*arrays, *outputs)
+        for position, source in self.aliases:
+            outputs.insert(position, arrays[source])
+        return outputs
+
+    @property
+    def results(self) -> list[Any]:
+        """Of each output the input it is written into, or (how to make it, its shape, dtype)."""
+        into, own = dict(self.aliases), iter(self._new)
+        count = len(self.aliases) + len(self._new)
+        return [into[p] if p in into else next(own) for p in range(count)]
+
+    def _explain_failure(self, error: KernelError, buffers: Sequence[np.ndarray]) -> None:
+        """Raise what the interpreter raises: inputs are unchanged, so it finds the same error."""
+        from graphgrad.errors import GraphError
+
+        from .host import raise_as_interpreted
+
+        graph = self.making.plan.graph
+        raise_as_interpreted(graph, buffers[: len(graph.inputs)])
+        # A row that can fail is never grouped with others.
+        (region,) = self.making.row_regions[error.row]
+        where = ", ".join(str(x.origin) for x in region.nodes if x.origin.code)
+        raise GraphError(f"{error} ({where or region.name})") from error
+
+    def explain(self) -> Report:
+        """Counts, sizes and files of the program."""
+        from .usage import usage_of
+
+        program, making = self.program, self.making
+        planned = making.planned_bytes
+        results = sum(dtype.itemsize * int(np.prod(shape)) for shape, dtype in self.types)
+        return Report(
+            regions=len(making.plan.regions),
+            kernels=tuple((k.name, k.path) for k in program.kernels),
+            launches=program.launches,
+            interpreted=making.interpreted,
+            memory=usage_of(making.draft, results, planned, program.arena_bytes - planned),
+        )
+
+
+def _maker(shape: tuple[int, ...], dtype: np.dtype) -> Callable[..., np.ndarray]:
+    return np.empty if dtype.itemsize * int(np.prod(shape)) <= SMALL else empty

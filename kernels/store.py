@@ -1,0 +1,174 @@
+"""Programs by structure: what a graph was built into is kept, so that the next process need not.
+
+    key = key_of(graph, aliases, donated)       # None: it holds what cannot be named
+    compiled = load(key, aliases, making)       # None: not kept
+    save(key, compiled)
+
+A file of the cache folder holds the tables of a program, its constants, and the recipes of its
+kernels. The key hashes the graph (operations, shapes, attributes, constants by content, not names
+or lines), all code that plans, the versions it runs on and the processor; so a file is never stale.
+Files are read and written as `cache` does: in one step, behind a checksum. The folder keeps the
+LIMIT programs used last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib.metadata
+import io
+import marshal
+import os
+import pathlib
+import pickle
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from graphgrad import ops
+from graphgrad.config import config
+from graphgrad.dtypes import DType
+from graphgrad.ir import Constant, Graph, Node
+
+from . import cache
+from . import layout as at
+from .cache import Kernel
+from .compiled import Compiled, Making
+from .program import Program
+from .recipes import FOLDER, at_home, portable, toolchain
+
+LIMIT = 512
+# Planning less than this takes no longer than looking for a file.
+WORTHWHILE = 12
+
+# ---- keys ----------------------------------------------------------------------------------------
+
+
+def key_of(graph: Graph, aliases: Mapping[int, int], donated: Iterable[int]) -> str | None:
+    """What names the program of a graph; None for a small graph, or one that names an object."""
+    if len(graph) < WORTHWHILE or cache.interpreting():
+        return None
+    structure = (_rows(graph), tuple(sorted(aliases.items())), tuple(donated))
+    try:
+        # Version 2: equal values give equal bytes, whether or not they are the same objects.
+        text = marshal.dumps(structure, 2)
+    except ValueError:
+        return None
+    return hashlib.sha256(_code() + text).hexdigest()[:20]
+
+
+def _rows(graph: Graph) -> tuple[Any, ...]:
+    """A graph as plain values."""
+    number: dict[Node, int] = {}
+    rows: list[Any] = []
+    for x in (*graph.inputs, *graph.nodes):
+        if x in number:
+            continue
+        number[x] = len(number)
+        # The name and the role of an input are nobody's business.
+        is_input = x.op.name == "input"
+        attrs = () if is_input else tuple((k, _plain(v)) for k, v in x.attrs.items())
+        rows.append((x.op.name, x.shape, x.dtype.name, attrs, *(number[i] for i in x.inputs)))
+    return tuple(rows), len(graph.inputs), tuple(number[y] for y in graph.outputs)
+
+
+def _plain(value: Any) -> Any:
+    """An attribute as marshal takes it; what it does not take, it refuses."""
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    if isinstance(value, Graph):
+        return _rows(value)
+    if isinstance(value, Constant):
+        return "constant", value.shape, value.dtype.name, value.value.tobytes()
+    return ("dtype", value.name) if isinstance(value, DType) else value
+
+
+@functools.cache
+def _code() -> bytes:
+    """Hash of all that makes a program of a graph: our modules, what they run on, the processor."""
+    language = pathlib.Path(ops.__file__).parent
+    files = [*language.glob("*.py"), *(language / "passes").glob("*.py"), *FOLDER.rglob("*.py")]
+    whole = hashlib.sha256(repr((toolchain(), _versions())).encode())
+    for path in sorted(files):
+        text = path.read_bytes()
+        whole.update(f"{path.name} {len(text)} ".encode() + text)
+    return whole.digest()
+
+
+def _versions() -> tuple[str, ...]:
+    return np.__version__, importlib.metadata.version("networkx")
+
+
+# ---- files ---------------------------------------------------------------------------------------
+
+
+def load(key: str, aliases: Mapping[int, int], making: Callable[[], Making]) -> Compiled | None:
+    """The program called ``key``, its kernels loaded; ``making`` says how it came about."""
+    content = cache.read(_path(key))
+    if content is None:
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(_path(key))
+    file = io.BytesIO(content)
+    recipes = pickle.load(file)
+    kernels = cache.compile_many(map(at_home, recipes))
+    reader = pickle.Unpickler(file)
+    reader.persistent_load = kernels.__getitem__  # type: ignore[method-assign]
+    program, types = reader.load()
+    addresses = np.array([kernel.address for kernel in kernels], np.int64)
+    calls = _calls(program)
+    program.rows[calls, at.FN] = addresses[program.rows[calls, at.FN]]
+    for slot, kernel in program.called:
+        program.args[slot] = kernel.address
+    return Compiled(program, aliases, types, making)
+
+
+def save(key: str, compiled: Compiled) -> None:
+    """Keep a program; one that calls Python functions is not kept."""
+    program = compiled.program
+    if program.hosts:
+        return
+    wanted = (*program.kernels, *(kernel for _, kernel in program.called))
+    kernels = {kernel.address: kernel for kernel in wanted}
+    number = {address: i for i, address in enumerate(kernels)}
+    rows, args, calls = program.rows.copy(), program.args.copy(), _calls(program)
+    rows[calls, at.FN] = [number[int(address)] for address in rows[calls, at.FN]]
+    args[[slot for slot, _ in program.called]] = 0
+    file = io.BytesIO()
+    pickle.dump([portable(kernel.recipe) for kernel in kernels.values()], file)
+    writer = _Writer(file, number)
+    writer.dump((replace(program, rows=rows, args=args), compiled.types))
+    cache.write(_path(key), file.getvalue())
+    _prune()
+
+
+class _Writer(pickle.Pickler):
+    """Writes the number of a kernel in its place: what it is made from stands in the file once."""
+
+    def __init__(self, file: io.BytesIO, number: Mapping[int, int]) -> None:
+        super().__init__(file, protocol=5)
+        self.number = number
+
+    def persistent_id(self, value: Any) -> int | None:
+        return self.number[value.address] if isinstance(value, Kernel) else None
+
+
+def _calls(program: Program) -> np.ndarray:
+    """Which rows call a kernel."""
+    return np.isin(program.rows[:, 0], (at.CALL, at.GROUP))
+
+
+def _path(key: str) -> pathlib.Path:
+    return config.cache_dir / f"program_{key}.bin"
+
+
+def _prune() -> None:
+    """Delete what was not used for longest, once there is too much."""
+    kept = list(config.cache_dir.glob("program_*.bin"))
+    if len(kept) > LIMIT:
+        with contextlib.suppress(OSError):  # another process does the same
+            for path in sorted(kept, key=lambda path: path.stat().st_mtime)[: LIMIT // 4]:
+                path.unlink()
