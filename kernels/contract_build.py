@@ -20,6 +20,8 @@ from graphgrad.views import View, resolve
 from .contract.names import KernelName
 from .contract.plan import Operand, plan_contraction
 
+FLOPS_A_NS = 50.0  # of a small product; what matters is whether it is worth a thread
+
 
 @dataclass(frozen=True, eq=False)
 class ContractCall:
@@ -30,6 +32,7 @@ class ContractCall:
     extent: int
     grain: int
     scratch_bytes: int
+    ns: float
     kept_bytes: int = 0
     once: bool = False  # before the loop that the region is in: it fills what is kept
 
@@ -59,6 +62,7 @@ def lower_contraction(region: Region, fixed: Container[Node] = ()) -> tuple[Cont
             call.extent,
             call.grain,
             plan.scratch_bytes,
+            plan.flops / FLOPS_A_NS,
             plan.kept_bytes,
             call.once,
         )

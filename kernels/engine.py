@@ -126,6 +126,7 @@ def _group(rows, row, args, team):
     if (
         team == 0
         or chunks <= 1
+        or rows[row + at.AUX2] != 0
         or not _share_out(words(team), fn, table, 0, grain, tables, stride, extents, chunks)
     ):
         for c in range(chunks):

@@ -15,6 +15,7 @@ from graphgrad.ir import Node
 from graphgrad.regions import Region
 
 from .cache import Kernel
+from .lower.cost import is_shared
 from .program import Moving, ProgramBuilder, Slot
 
 Span = tuple[int, float]
@@ -29,6 +30,7 @@ class _Launch:
     slots: list[Slot]
     extent: int
     grain: int
+    ns: float
     region: Region
 
     def is_like(self, other: _Launch) -> bool:
@@ -61,7 +63,7 @@ class Launches:
         """Append a call, together with those waiting if it may run beside them."""
         # Chunks of one launch share scratch by their number, so calls that need it stay alone.
         alone = call.scratch_bytes > 0 or any(s[0] in ("error", "kept") for s in call.slots)
-        launch = _Launch(kernel, slots, call.extent, call.grain, region)
+        launch = _Launch(kernel, slots, call.extent, call.grain, call.ns, region)
         reads = [_span(slot_of(x), x) for x in region.inputs]
         writes = [_span(slot_of(y), y) for y in region.outputs]
         if self._waiting and not (
@@ -94,7 +96,9 @@ class Launches:
             return
         tables, extents = [x.slots for x in waiting], [x.extent for x in waiting]
         grain = max(x.grain for x in waiting) or max(1, *extents)
-        self.builder.group(first.kernel, tables, extents, grain, name)
+        in_chunks = any(0 < x.grain < x.extent for x in waiting)
+        shared = in_chunks or is_shared(sum(x.ns for x in waiting))
+        self.builder.group(first.kernel, tables, extents, grain, name, shared)
 
 
 def _alike(a: int, b: int) -> bool:

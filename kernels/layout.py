@@ -21,7 +21,8 @@ FN, FIRST, EXTENT, GRAIN, AUX0, AUX1, AUX2 = range(1, COLUMNS)
 
 CALL = 0  #     fn over [0, extent) in chunks of grain (0: in one), its slots from args[FIRST] on
 GROUP = 1  #    fn over aux0 tables of aux1 slots each, one launch; extents from args[EXTENT] on,
-#               and after them for every table the number of chunks of those before it
+#               and after them for every table the number of chunks of those before it;
+#               aux2 = 1: too little for more than one thread
 LOOP = 2  #     aux0 trips of the next aux1 rows; args[aux2:] = [n, (slot, delta) * n] moves slots
 JUMP_IF = 3  #  by aux1 rows if the byte args[aux0] points to is zero (aux2 = 1: is not zero)
 JUMP = 4  #     by aux1 rows

@@ -127,7 +127,9 @@ class Program:
         opcode, _, first, extent, grain, aux0, aux1, aux2 = map(int, self.rows[number])
         text = {
             at.CALL: lambda: f"call   {self._slots(first)} over {extent} by {grain}",
-            at.GROUP: lambda: f"group  {aux0} tables of {aux1} slots by {grain}",
+            at.GROUP: lambda: (
+                f"group  {aux0} tables of {aux1} slots by {grain}{', not shared' * aux2}"
+            ),
             at.LOOP: lambda: f"loop   {aux0} trips of rows {number + 1}..{number + aux1}",
             at.JUMP_IF: lambda: (
                 f"jump   to {number + aux1} if {self.slots[aux0]} is {'set' if aux2 else 'zero'}"
@@ -218,8 +220,9 @@ class ProgramBuilder:
         extents: Sequence[int],
         grain: int,
         name: str = "",
+        shared: bool = True,
     ) -> None:
-        """Run `kernel` once for each table of slots, in one launch.
+        """Run `kernel` once for each table of slots, in one launch, `shared` by the team's threads.
 
         Table t is run over [0, extents[t]) in chunks of `grain`. All tables are equally long.
         """
@@ -230,7 +233,8 @@ class ProgramBuilder:
         before = np.concatenate([[0], np.cumsum(chunks)])
         listed = self._add_slots([*map(int, extents), *map(int, before)])
         shape = (len(tables), len(tables[0]))
-        self._add_row(name or kernel.name, at.GROUP, kernel, first, listed, grain, *shape)
+        columns = (first, listed, grain, *shape, int(not shared))
+        self._add_row(name or kernel.name, at.GROUP, kernel, *columns)
 
     @contextlib.contextmanager
     def loop(self, trips: int, name: str = "loop") -> Iterator[Loop]:

@@ -12,7 +12,8 @@ class KernelCall:
 
     ``slots`` are ("ptr", node), ("int", value), ("scalar", node), ("float", value), ("error",) or
     ("scratch", byte offset); scratch is one block of ``scratch_bytes`` that all calls of a region
-    share. Chunks are ``grain`` of the ``extent`` iterations; ``grain`` 0 means one chunk.
+    share. Chunks are ``grain`` of the ``extent`` iterations; ``grain`` 0 means one chunk. ``ns`` is
+    about how long it takes on one core.
     """
 
     name: str
@@ -21,3 +22,4 @@ class KernelCall:
     extent: int
     grain: int
     scratch_bytes: int = 0
+    ns: float = 0.0

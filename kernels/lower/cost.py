@@ -9,7 +9,7 @@ import math
 
 from .schedule import Schedule
 
-CHUNK_NS = 16_000  # a launch costs about 1.3 µs
+CHUNK_NS = 16_000  # a launch costs about 1.3 µs, and 5 where a thread of the team fell asleep
 MAX_CHUNKS = 256
 
 # Nanoseconds per element in a vectorised loop.
@@ -39,6 +39,11 @@ def nanoseconds(schedule: Schedule) -> float:
     for s in schedule.stores:
         total += math.prod(axis.size for axis in s.axes) * _STORE
     return total
+
+
+def is_shared(ns: float) -> bool:
+    """Whether work of about ``ns`` is worth the attention of a second thread."""
+    return ns >= 2 * CHUNK_NS
 
 
 def grain(iterations: int, ns: float, most: int = MAX_CHUNKS) -> int:

@@ -78,14 +78,15 @@ def _call(
     nest = Nest(name, schedule, blocks, numbers or {})
     kernel = nest.build()
     most = max(1, SCRATCH_BYTES // max(1, sum(nbytes for _, nbytes in nest.chunk_arrays)))
-    step = grain(nest.iterations, nanoseconds(schedule), most)
+    ns = nanoseconds(schedule)
+    step = grain(nest.iterations, ns, most)
     chunks = -(-nest.iterations // step) if step else 1
     offsets = []
     for _, nbytes in nest.chunk_arrays:
         offsets.append(scratch)
         scratch += -(-nbytes * chunks // ALIGN) * ALIGN
     slots = tuple(("scratch", offsets[s[1]]) if s[0] == "chunk" else s for s in kernel.slots)
-    return KernelCall(name, emit(kernel), slots, nest.iterations, step, scratch)
+    return KernelCall(name, emit(kernel), slots, nest.iterations, step, scratch, ns)
 
 
 # ---- reductions of few, long rows ----------------------------------------------------------------

@@ -91,7 +91,8 @@ def lower_sort(region: Region, x: Node) -> list[KernelCall]:
     n = operand.shape[axis] if operand.shape else 1
     inner = math.prod(operand.shape[axis + 1 :])
     rows = operand.size // n
-    step = grain(rows, NS_PER_COMPARISON * operand.size * (1 + math.log2(n)))
+    ns = NS_PER_COMPARISON * operand.size * (1 + math.log2(n))
+    step = grain(rows, ns)
     chunks = -(-rows // step) if step else 1
     item = operand.dtype.itemsize
     sizes = [2 * n * chunks * item, 2 * n * chunks * 8, operand.size * item, operand.size * 8]
@@ -106,7 +107,7 @@ def lower_sort(region: Region, x: Node) -> list[KernelCall]:
     slots = [("ptr", operand), *results, ("int", n), ("int", inner)]
     slots += [("scratch", offsets[0]), ("scratch", offsets[1])]
     name, source = _source(operand, descending)
-    return [KernelCall(name, source, tuple(slots), rows, step, total)]
+    return [KernelCall(name, source, tuple(slots), rows, step, total, ns)]
 
 
 def _source(operand: Node, descending: bool) -> tuple[str, str]:
