@@ -27,6 +27,9 @@ class State(threading.local):
     # Neither a trace nor a watch: the one thing that the short paths of operations look up.
     plain: bool = True
     module: str = ""
+    # The module that was called from outside all modules, and the last layer that ran in it.
+    root: Any = None
+    before: Any = None
     # Whose gradient is being computed: the Origin of the record.
     deriving: Any = None
     # What packs the saved values of new records (autograd.graph), innermost last.

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from graphgrad.autograd.function import Function
+from graphgrad.nn.modules._channels import Widths, explain
 from graphgrad.tensor import Tensor
 from graphgrad.tensor.record import RemovableHandle
 from graphgrad.tensor.state import state
@@ -103,6 +104,8 @@ class HookMixin:
     """Hook registration, and ``__call__``: pre-hooks, ``forward``, hooks."""
 
     forward: Callable[..., Any]
+    # A layer with weights of a fixed width says here what it takes and gives.
+    _widths: Callable[[], Widths] | None = None
     _forward_pre_hooks: OrderedDict[int, Hook]
     _forward_hooks: OrderedDict[int, Hook]
     _backward_hooks: OrderedDict[int, Hook]
@@ -121,6 +124,8 @@ class HookMixin:
         outer = state.module
         name = self.__dict__.get("_path_name") or type(self).__name__
         state.module = f"{outer}.{name}" if outer else name
+        if not outer:
+            state.root = self
         try:
             if not (
                 self._forward_hooks
@@ -128,10 +133,20 @@ class HookMixin:
                 or self._backward_hooks
                 or self._backward_pre_hooks
             ):
-                return self.forward(*args, **kwargs)
-            return self._call_with_hooks(args, kwargs)
+                output = self.forward(*args, **kwargs)
+            else:
+                output = self._call_with_hooks(args, kwargs)
+            if self._widths is not None:
+                state.before = self
+            return output
+        except (RuntimeError, ValueError) as error:
+            if self._widths is not None:
+                explain(self, args, error)
+            raise
         finally:
             state.module = outer
+            if not outer:
+                state.root = state.before = None
 
     def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         called: set[int] = set()

@@ -9,6 +9,8 @@ import graphgrad as gg
 from graphgrad import functional as F
 from graphgrad.dtypes import int64
 from graphgrad.nn import init
+from graphgrad.nn.modules._channels import Widths
+from graphgrad.nn.modules._checks import check_counts
 from graphgrad.nn.modules.module import Module
 from graphgrad.nn.parameter import Parameter
 from graphgrad.tensor import Tensor
@@ -37,6 +39,7 @@ class _NormBase(Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
+        check_counts(self, num_features=num_features)
         affine = self.defaults[0] if affine is None else affine
         tracked = self.defaults[1] if track_running_stats is None else track_running_stats
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
@@ -67,6 +70,14 @@ class _NormBase(Module):
             init.ones_(self.weight)
         if self.bias is not None:
             init.zeros_(self.bias)
+
+    def _widths(self) -> Widths:
+        n = self.num_features
+        # Without a batch (instance norm), channels come first.
+        dims = {
+            d: 0 if d < self.dims[-1] and self.defaults == (False, False) else 1 for d in self.dims
+        }
+        return Widths(n, n, "channels", dims, {"num_features": n})
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.dim() not in self.dims:

@@ -9,6 +9,8 @@ import graphgrad as gg
 from graphgrad import functional as F
 from graphgrad.functional._arguments import spread
 from graphgrad.nn import init
+from graphgrad.nn.modules._channels import Widths
+from graphgrad.nn.modules._checks import check_counts, check_sizes
 from graphgrad.nn.modules.module import Module
 from graphgrad.nn.parameter import Parameter
 from graphgrad.tensor import Tensor
@@ -38,6 +40,10 @@ class _ConvNd(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
+        check_counts(self, in_channels=in_channels, out_channels=out_channels)
+        check_sizes(self, self.ndim, 1, kernel_size=kernel_size, stride=stride, dilation=dilation)
+        if not isinstance(padding, str):
+            check_sizes(self, self.ndim, 0, padding=padding)
         self._check(in_channels, out_channels, groups, padding_mode)
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size, self.stride = self._spread(kernel_size), self._spread(stride)
@@ -98,6 +104,11 @@ class _ConvNd(Module):
         else:
             pairs = [(p, p) for p in self.padding]
         return [width for pair in reversed(pairs) for width in pair]
+
+    def _widths(self) -> Widths:
+        dims = {self.ndim + 1: 0, self.ndim + 2: 1}
+        takes, gives = self.in_channels, self.out_channels
+        return Widths(takes, gives, "channels", dims, {"in_channels": takes, "out_channels": gives})
 
     def forward(self, input: Tensor) -> Tensor:
         run = (F.conv1d, F.conv2d, F.conv3d)[self.ndim - 1]

@@ -8,6 +8,8 @@ from typing import Any
 import graphgrad as gg
 from graphgrad import functional as F
 from graphgrad.nn import init
+from graphgrad.nn.modules._channels import LAST, Widths
+from graphgrad.nn.modules._checks import check_counts
 from graphgrad.nn.modules.module import Module
 from graphgrad.nn.parameter import Parameter
 from graphgrad.tensor import Tensor
@@ -35,6 +37,7 @@ class Linear(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
+        check_counts(self, in_features=in_features, out_features=out_features)
         self.in_features, self.out_features = in_features, out_features
         self.weight = Parameter(gg.empty(out_features, in_features, device=device, dtype=dtype))
         if bias:
@@ -47,6 +50,10 @@ class Linear(Module):
         """Draw weight and bias anew."""
         init.kaiming_uniform_(self.weight, a=math.sqrt(5))
         init.fill_bias_(self.bias, self.weight)
+
+    def _widths(self) -> Widths:
+        takes, gives = self.in_features, self.out_features
+        return Widths(takes, gives, "features", LAST, {"in_features": takes, "out_features": gives})
 
     def forward(self, input: Tensor) -> Tensor:
         return F.linear(input, self.weight, self.bias)
@@ -73,6 +80,7 @@ class Bilinear(Module):
         super().__init__()
         if in1_features <= 0:
             raise ValueError(f"in1_features must be > 0, but got {in1_features}")
+        check_counts(self, in2_features=in2_features, out_features=out_features)
         self.in1_features, self.in2_features = in1_features, in2_features
         self.out_features = out_features
         shape = (out_features, in1_features, in2_features)

@@ -7,6 +7,8 @@ from typing import Any
 import graphgrad as gg
 from graphgrad import functional as F
 from graphgrad.nn import init
+from graphgrad.nn.modules._channels import LAST, Widths
+from graphgrad.nn.modules._checks import check_counts
 from graphgrad.nn.modules._configured import REQUIRED, Configured
 from graphgrad.nn.modules.module import Module
 from graphgrad.nn.parameter import Parameter
@@ -49,6 +51,10 @@ class LayerNorm(_Affine):
         affine = elementwise_affine
         self._affine(self.normalized_shape, affine, affine and bias, device, dtype)
 
+    def _widths(self) -> Widths:
+        n = self.normalized_shape[-1]
+        return Widths(n, n, "features", LAST, {"normalized_shape": n})
+
     def forward(self, input: Tensor) -> Tensor:
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
@@ -85,6 +91,8 @@ class RMSNorm(Module):
         if self.weight is not None:
             init.ones_(self.weight)
 
+    _widths = LayerNorm._widths
+
     def forward(self, input: Tensor) -> Tensor:
         return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
 
@@ -115,9 +123,14 @@ class GroupNorm(_Affine):
             raise ValueError(
                 f"num_channels ({num_channels}) must be divisible by num_groups ({num_groups})"
             )
+        check_counts(self, num_channels=num_channels)
         self.num_groups, self.num_channels = num_groups, num_channels
         self.eps, self.affine = eps, affine
         self._affine(num_channels, affine, affine and bias, device, dtype)
+
+    def _widths(self) -> Widths:
+        n = self.num_channels
+        return Widths(n, n, "channels", dict.fromkeys(range(2, 9), 1), {"num_channels": n})
 
     def forward(self, input: Tensor) -> Tensor:
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)

@@ -6,15 +6,23 @@ from typing import Any, ClassVar
 
 from graphgrad import functional as F
 from graphgrad.functional._arguments import spread
+from graphgrad.nn.modules._checks import check_sizes
 from graphgrad.nn.modules._configured import REQUIRED, Configured
+
+_LEAST = {"kernel_size": 1, "stride": 1, "padding": 0, "dilation": 1}
 
 
 class _Pool(Configured):
     """``stride`` is the kernel's size unless given."""
 
+    ndim: ClassVar[int]
+
     def prepare(self, values: dict[str, Any]) -> dict[str, Any]:
         if values["stride"] is None:
             values["stride"] = values["kernel_size"]
+        for name, least in _LEAST.items():
+            if name in values:
+                check_sizes(self, self.ndim, least, **{name: values[name]})
         return values
 
 
@@ -33,25 +41,25 @@ class _MaxPool(_Pool):
 class MaxPool1d(_MaxPool):
     """Maximum over windows of (…, C, L)."""
 
-    function = F.max_pool1d
+    function, ndim = F.max_pool1d, 1
 
 
 class MaxPool2d(_MaxPool):
     """Maximum over windows of (…, C, H, W)."""
 
-    function = F.max_pool2d
+    function, ndim = F.max_pool2d, 2
 
 
 class MaxPool3d(_MaxPool):
     """Maximum over windows of (…, C, D, H, W)."""
 
-    function = F.max_pool3d
+    function, ndim = F.max_pool3d, 3
 
 
 class AvgPool1d(_Pool):
     """Mean over windows of (…, C, L)."""
 
-    function = F.avg_pool1d
+    function, ndim = F.avg_pool1d, 1
     arguments = {
         "kernel_size": REQUIRED,
         "stride": None,
@@ -81,13 +89,13 @@ class _AvgPool(_Pool):
 class AvgPool2d(_AvgPool):
     """Mean over windows of (…, C, H, W)."""
 
-    function = F.avg_pool2d
+    function, ndim = F.avg_pool2d, 2
 
 
 class AvgPool3d(_AvgPool):
     """Mean over windows of (…, C, D, H, W)."""
 
-    function = F.avg_pool3d
+    function, ndim = F.avg_pool3d, 3
 
 
 class _LPPool(Configured):

@@ -14,6 +14,8 @@ import graphgrad as gg
 from graphgrad import functional as F
 from graphgrad.functional import recurrent
 from graphgrad.nn import init
+from graphgrad.nn.modules._channels import LAST, Widths
+from graphgrad.nn.modules._checks import check_counts
 from graphgrad.nn.modules.module import Module
 from graphgrad.nn.parameter import Parameter
 from graphgrad.tensor import Tensor
@@ -177,6 +179,11 @@ class RNNBase(Module):
             f"but got ({dims[0]}-D, {dims[1]}-D) tensors"
         )
 
+    def _widths(self) -> Widths:
+        gives = self._width * self._directions
+        arguments = {"input_size": self.input_size, "hidden_size": self.hidden_size}
+        return Widths(self.input_size, gives, "features", LAST, arguments)
+
     def forward(self, input: Tensor, hx: Any = None) -> Any:
         self._check_input(input)
         batched = input.dim() == 3
@@ -294,6 +301,7 @@ class RNNCellBase(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
+        check_counts(self, input_size=input_size, hidden_size=hidden_size)
         self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
         rows = self.gates * hidden_size
         self.weight_ih = Parameter(gg.empty(rows, input_size, device=device, dtype=dtype))
@@ -308,6 +316,10 @@ class RNNCellBase(Module):
         bound = 1.0 / math.sqrt(self.hidden_size) if self.hidden_size > 0 else 0
         for weight in self.parameters():
             init.uniform_(weight, -bound, bound)
+
+    def _widths(self) -> Widths:
+        arguments = {"input_size": self.input_size, "hidden_size": self.hidden_size}
+        return Widths(self.input_size, self.hidden_size, "features", LAST, arguments)
 
     def _check(self, **tensors: Tensor | None) -> None:
         for name, x in tensors.items():

@@ -7,6 +7,8 @@ from typing import Any
 import graphgrad as gg
 from graphgrad import functional as F
 from graphgrad.nn import init
+from graphgrad.nn.modules._channels import Widths
+from graphgrad.nn.modules._checks import check_counts
 from graphgrad.nn.modules.module import Module
 from graphgrad.nn.parameter import Parameter
 from graphgrad.tensor import Tensor
@@ -30,6 +32,7 @@ class Embedding(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
+        check_counts(self, num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.padding_idx = _checked_padding(padding_idx, num_embeddings)
         self.max_norm, self.norm_type = max_norm, norm_type
@@ -49,6 +52,10 @@ class Embedding(Module):
         if self.padding_idx is not None:
             with gg.no_grad():
                 self.weight[self.padding_idx].fill_(0)
+
+    def _widths(self) -> Widths:
+        arguments = {"num_embeddings": self.num_embeddings, "embedding_dim": self.embedding_dim}
+        return Widths(None, self.embedding_dim, "features", {}, arguments)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.embedding(
@@ -117,6 +124,7 @@ class EmbeddingBag(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
+        check_counts(self, num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.max_norm, self.norm_type = max_norm, norm_type
         self.scale_grad_by_freq, self.mode, self.sparse = scale_grad_by_freq, mode, sparse
