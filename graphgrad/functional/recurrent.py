@@ -6,6 +6,7 @@ depends on the state.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import graphgrad as gg
@@ -29,6 +30,32 @@ def gru_cell(from_input: Tensor, from_hidden: Tensor, hidden: Tensor) -> Tensor:
     return new + update * (hidden - new)
 
 
+def _over_time(
+    step: Callable[[Any, Tensor], Any],
+    states: tuple[Tensor, ...],
+    gates: Tensor,
+    alive: Tensor | None,
+    reverse: bool,
+) -> tuple[Any, Tensor]:
+    """The last states, and the first state of every step; a sequence that is not ``alive`` waits.
+
+    alive (T, N, 1): whether a sequence has this step. Run backwards, short ones begin later.
+    """
+
+    def running(carry: Any, gate: Tensor) -> Any:
+        new = step(carry, gate)
+        return new, new[0]
+
+    def waiting(carry: Any, row: Any) -> Any:
+        gate, there = row
+        new = tuple(lang.where(there, x, y) for x, y in zip(step(carry, gate), carry, strict=True))
+        return new, new[0]
+
+    if alive is None:
+        return gg.scan(running, states, gates, reverse=reverse)
+    return gg.scan(waiting, states, (gates, alive), reverse=reverse)
+
+
 @composite("LstmBackward0")
 def lstm_layer(
     x: Tensor,
@@ -39,6 +66,7 @@ def lstm_layer(
     b_ih: Tensor | None,
     b_hh: Tensor | None,
     w_hr: Tensor | None,
+    alive: Tensor | None,
     reverse: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """x (T, N, I) → outputs (T, N, H), last hidden, last cell; ``w_hr`` projects the output."""
@@ -50,10 +78,9 @@ def lstm_layer(
     def step(carry: Any, gate: Tensor) -> Any:
         h, c = carry
         h, c = lstm_cell(gate + h @ transposed, c)
-        h = h if projection is None else h @ projection
-        return (h, c), h
+        return h if projection is None else h @ projection, c
 
-    (hidden, cell), outputs = gg.scan(step, (hidden, cell), gates, reverse=reverse)
+    (hidden, cell), outputs = _over_time(step, (hidden, cell), gates, alive, reverse)
     return outputs, hidden, cell
 
 
@@ -65,6 +92,7 @@ def gru_layer(
     w_hh: Tensor,
     b_ih: Tensor | None,
     b_hh: Tensor | None,
+    alive: Tensor | None,
     reverse: bool,
 ) -> tuple[Tensor, Tensor]:
     """x (T, N, I) → outputs (T, N, H), last hidden."""
@@ -73,12 +101,12 @@ def gru_layer(
         gates = gates + b_ih
     transposed = w_hh.t()
 
-    def step(h: Tensor, gate: Tensor) -> Any:
+    def step(carry: Any, gate: Tensor) -> Any:
+        (h,) = carry
         own = h @ transposed
-        h = gru_cell(gate, own if b_hh is None else own + b_hh, h)
-        return h, h
+        return (gru_cell(gate, own if b_hh is None else own + b_hh, h),)
 
-    hidden, outputs = gg.scan(step, hidden, gates, reverse=reverse)
+    (hidden,), outputs = _over_time(step, (hidden,), gates, alive, reverse)
     return outputs, hidden
 
 
@@ -90,6 +118,7 @@ def rnn_layer(
     w_hh: Tensor,
     b_ih: Tensor | None,
     b_hh: Tensor | None,
+    alive: Tensor | None,
     reverse: bool,
     relu: bool,
 ) -> tuple[Tensor, Tensor]:
@@ -99,10 +128,9 @@ def rnn_layer(
         gates = gates + (b_ih + b_hh)
     transposed = w_hh.t()
 
-    def step(h: Tensor, gate: Tensor) -> Any:
-        total = gate + h @ transposed
-        h = lang.where(total <= 0, 0.0, total) if relu else lang.tanh(total)
-        return h, h
+    def step(carry: Any, gate: Tensor) -> Any:
+        total = gate + carry[0] @ transposed
+        return (lang.where(total <= 0, 0.0, total) if relu else lang.tanh(total),)
 
-    hidden, outputs = gg.scan(step, hidden, gates, reverse=reverse)
+    (hidden,), outputs = _over_time(step, (hidden,), gates, alive, reverse)
     return outputs, hidden

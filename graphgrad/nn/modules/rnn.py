@@ -10,15 +10,20 @@ import math
 import warnings
 from typing import Any, ClassVar
 
+import numpy as np
+
 import graphgrad as gg
 from graphgrad import functional as F
 from graphgrad.functional import recurrent
 from graphgrad.nn import init
+from graphgrad.nn.modules._cells import GRUCell, LSTMCell, RNNCell, RNNCellBase
 from graphgrad.nn.modules._channels import LAST, Widths
-from graphgrad.nn.modules._checks import check_counts
 from graphgrad.nn.modules.module import Module
 from graphgrad.nn.parameter import Parameter
+from graphgrad.nn.utils.rnn import PackedSequence, padded_places
 from graphgrad.tensor import Tensor
+
+__all__ = ["GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNBase", "RNNCell", "RNNCellBase"]
 
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
@@ -133,10 +138,6 @@ class RNNBase(Module):
     # ----------------------------------------------------------------------------------- forward
 
     def _check_input(self, input: Tensor) -> None:
-        if not isinstance(input, Tensor):
-            raise NotImplementedError(
-                "packed sequences are not supported: pad them, and mask the loss"
-            )
         if input.dim() not in (2, 3):
             raise ValueError(
                 f"{self._get_name()}: Expected input to be 2D or 3D, got {input.dim()}D instead"
@@ -184,7 +185,9 @@ class RNNBase(Module):
         arguments = {"input_size": self.input_size, "hidden_size": self.hidden_size}
         return Widths(self.input_size, gives, "features", LAST, arguments)
 
-    def forward(self, input: Tensor, hx: Any = None) -> Any:
+    def forward(self, input: Tensor | PackedSequence, hx: Any = None) -> Any:
+        if isinstance(input, PackedSequence):
+            return self._forward_packed(input, hx)
         self._check_input(input)
         batched = input.dim() == 3
         x = input if batched else input.unsqueeze(1)
@@ -200,14 +203,39 @@ class RNNBase(Module):
             x = x.transpose(0, 1)
         return x, tuple(final) if self.has_cell else final[0]
 
-    def _run_layers(self, x: Tensor, states: list[Tensor]) -> tuple[Tensor, list[list[Tensor]]]:
+    def _forward_packed(self, packed: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
+        """Steps that a sequence does not have leave its state as it is."""
+        data, sizes, order, back = packed
+        if data.dim() != 2:
+            raise ValueError(
+                f"{self._get_name()}: Expected packed data to be 2D, got {data.dim()}D instead"
+            )
+        self._check_input(data)
+        places, alive = padded_places(sizes.concrete("a packed sequence's batch sizes"))
+        x = data.index_select(0, gg.tensor(places.reshape(-1))).reshape(*places.shape, -1)
+        states = self._state(hx, x, True)
+        if order is not None:
+            states = [s.index_select(1, order) for s in states]
+        x, last = self._run_layers(x, states, gg.tensor(alive[:, :, None]))
+        final = [gg.stack(rows) for rows in zip(*last, strict=True)]
+        if back is not None:
+            final = [s.index_select(1, back) for s in final]
+        rows = gg.tensor(np.nonzero(alive.reshape(-1))[0])
+        out = x.reshape(-1, x.shape[2]).index_select(0, rows)
+        pair = tuple(final) if self.has_cell else final[0]
+        return PackedSequence(out, sizes, order, back), pair
+
+    def _run_layers(
+        self, x: Tensor, states: list[Tensor], alive: Tensor | None = None
+    ) -> tuple[Tensor, list[list[Tensor]]]:
         last: list[list[Tensor]] = []
         for layer in range(self.num_layers):
             outputs = []
             for direction, suffix in enumerate(self._suffixes(layer)):
                 row = len(last)
                 weights = [getattr(self, name + suffix, None) for name in _WEIGHTS]
-                out, *final = self._run(x, [s[row] for s in states], weights, direction == 1)
+                state = [s[row] for s in states]
+                out, *final = self._run(x, state, weights, alive, direction == 1)
                 outputs.append(out)
                 last.append(final)
             x = outputs[0] if len(outputs) == 1 else gg.cat(outputs, -1)
@@ -215,7 +243,14 @@ class RNNBase(Module):
                 x = F.dropout(x, self.dropout, self.training)
         return x, last
 
-    def _run(self, x: Tensor, state: list[Tensor], weights: list[Any], reverse: bool) -> Any:
+    def _run(
+        self,
+        x: Tensor,
+        state: list[Tensor],
+        weights: list[Any],
+        alive: Tensor | None,
+        reverse: bool,
+    ) -> Any:
         raise NotImplementedError(f"{self._get_name()} has no recurrence")
 
     def extra_repr(self) -> str:
@@ -261,9 +296,16 @@ class RNN(RNNBase):
         )
         self.nonlinearity, self.mode = nonlinearity, f"RNN_{nonlinearity.upper()}"
 
-    def _run(self, x: Tensor, state: list[Tensor], weights: list[Any], reverse: bool) -> Any:
+    def _run(
+        self,
+        x: Tensor,
+        state: list[Tensor],
+        weights: list[Any],
+        alive: Tensor | None,
+        reverse: bool,
+    ) -> Any:
         relu = self.nonlinearity == "relu"
-        return recurrent.rnn_layer(x, *state, *weights[:4], reverse, relu)
+        return recurrent.rnn_layer(x, *state, *weights[:4], alive, reverse, relu)
 
 
 class LSTM(RNNBase):
@@ -271,8 +313,15 @@ class LSTM(RNNBase):
 
     gates, has_cell, mode = 4, True, "LSTM"
 
-    def _run(self, x: Tensor, state: list[Tensor], weights: list[Any], reverse: bool) -> Any:
-        return recurrent.lstm_layer(x, *state, *weights, reverse)
+    def _run(
+        self,
+        x: Tensor,
+        state: list[Tensor],
+        weights: list[Any],
+        alive: Tensor | None,
+        reverse: bool,
+    ) -> Any:
+        return recurrent.lstm_layer(x, *state, *weights, alive, reverse)
 
 
 class GRU(RNNBase):
@@ -280,111 +329,12 @@ class GRU(RNNBase):
 
     gates, mode = 3, "GRU"
 
-    def _run(self, x: Tensor, state: list[Tensor], weights: list[Any], reverse: bool) -> Any:
-        return recurrent.gru_layer(x, *state, *weights[:4], reverse)
-
-
-# ------------------------------------------------------------------------------------ cells
-
-
-class RNNCellBase(Module):
-    """One step of a recurrence: input (N, I) or (I,)."""
-
-    gates: ClassVar[int] = 1
-
-    def __init__(
+    def _run(
         self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__()
-        check_counts(self, input_size=input_size, hidden_size=hidden_size)
-        self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
-        rows = self.gates * hidden_size
-        self.weight_ih = Parameter(gg.empty(rows, input_size, device=device, dtype=dtype))
-        self.weight_hh = Parameter(gg.empty(rows, hidden_size, device=device, dtype=dtype))
-        for name in ("bias_ih", "bias_hh"):
-            value = Parameter(gg.empty(rows, device=device, dtype=dtype)) if bias else None
-            self.register_parameter(name, value)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw every weight uniformly in ±1/√hidden_size."""
-        bound = 1.0 / math.sqrt(self.hidden_size) if self.hidden_size > 0 else 0
-        for weight in self.parameters():
-            init.uniform_(weight, -bound, bound)
-
-    def _widths(self) -> Widths:
-        arguments = {"input_size": self.input_size, "hidden_size": self.hidden_size}
-        return Widths(self.input_size, self.hidden_size, "features", LAST, arguments)
-
-    def _check(self, **tensors: Tensor | None) -> None:
-        for name, x in tensors.items():
-            if x is not None and x.dim() not in (1, 2):
-                raise ValueError(
-                    f"{self._get_name()}: Expected {name} to be 1D or 2D, got {x.dim()}D instead"
-                )
-
-    def _zero(self, input: Tensor) -> Tensor:
-        return gg.zeros(*input.shape[:-1], self.hidden_size, dtype=input.dtype)
-
-    def _shares(self, input: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """What input and hidden state each contribute to the gates."""
-        own = F.linear(hidden, self.weight_hh, self.bias_hh)
-        return F.linear(input, self.weight_ih, self.bias_ih), own
-
-    def extra_repr(self) -> str:
-        text = f"{self.input_size}, {self.hidden_size}"
-        text += "" if self.bias else f", bias={self.bias}"
-        nonlinearity = getattr(self, "nonlinearity", "tanh")
-        return text if nonlinearity == "tanh" else f"{text}, nonlinearity={nonlinearity}"
-
-
-class RNNCell(RNNCellBase):
-    """One step of an RNN."""
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        nonlinearity: str = "tanh",
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, device, dtype)
-        self.nonlinearity = nonlinearity
-
-    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
-        self._check(input=input, hidden=hx)
-        if self.nonlinearity not in ("tanh", "relu"):
-            raise RuntimeError(f"Unknown nonlinearity: {self.nonlinearity}")
-        total = sum(self._shares(input, self._zero(input) if hx is None else hx))
-        return total.tanh() if self.nonlinearity == "tanh" else F.relu(total)
-
-
-class LSTMCell(RNNCellBase):
-    """One step of an LSTM: (h, c) → (h, c)."""
-
-    gates = 4
-
-    def forward(
-        self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor, Tensor]:
-        h, c = (self._zero(input), self._zero(input)) if hx is None else hx
-        self._check(input=input, hx=h, cx=c)
-        return recurrent.lstm_cell(sum(self._shares(input, h)), c)
-
-
-class GRUCell(RNNCellBase):
-    """One step of a GRU."""
-
-    gates = 3
-
-    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
-        h = self._zero(input) if hx is None else hx
-        self._check(input=input, hidden=h)
-        return recurrent.gru_cell(*self._shares(input, h), h)
+        x: Tensor,
+        state: list[Tensor],
+        weights: list[Any],
+        alive: Tensor | None,
+        reverse: bool,
+    ) -> Any:
+        return recurrent.gru_layer(x, *state, *weights[:4], alive, reverse)
