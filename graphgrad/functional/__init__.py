@@ -62,6 +62,7 @@ from graphgrad.functional.conv import (
     conv1d,
     conv2d,
     conv3d,
+    conv_tbc,
     conv_transpose1d,
     conv_transpose2d,
     conv_transpose3d,
@@ -137,6 +138,7 @@ from graphgrad.functional.projected import linear_cross_entropy
 from graphgrad.functional.resampling import (
     channel_shuffle,
     interpolate,
+    native_channel_shuffle,
     pixel_shuffle,
     pixel_unshuffle,
     upsample,

@@ -260,6 +260,11 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     return moved.reshape(*lead, c * r * r, h // r, w // r)
 
 
+def native_channel_shuffle(input: Tensor, groups: int) -> Tensor:
+    """``channel_shuffle`` by its native name."""
+    return channel_shuffle(input, groups)
+
+
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     """Interleave the channels (dimension 1) of ``groups`` groups."""
     n, c, *space = input.shape

@@ -7,6 +7,17 @@ net = nn.Sequential(nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10))
 from graphgrad.nn import functional, init, modules, parameter, utils
 from graphgrad.nn.modules import *  # noqa: F403
 from graphgrad.nn.modules import __all__ as _layers
+from graphgrad.nn.parallel import DataParallel
 from graphgrad.nn.parameter import Buffer, Parameter
 
-__all__ = ["Buffer", "Parameter", "functional", "init", "modules", "parameter", "utils", *_layers]
+__all__ = [
+    "Buffer",
+    "DataParallel",
+    "Parameter",
+    "functional",
+    "init",
+    "modules",
+    "parameter",
+    "utils",
+    *_layers,
+]

@@ -31,16 +31,16 @@ from graphgrad.nn.modules.activation import (
     Tanhshrink,
     Threshold,
 )
+from graphgrad.nn.modules.adaptive import AdaptiveLogSoftmaxWithLoss
 from graphgrad.nn.modules.attention import MultiheadAttention, NonDynamicallyQuantizableLinear
 from graphgrad.nn.modules.batchnorm import (
     BatchNorm1d,
     BatchNorm2d,
     BatchNorm3d,
-    InstanceNorm1d,
-    InstanceNorm2d,
-    InstanceNorm3d,
 )
+from graphgrad.nn.modules.channelshuffle import ChannelShuffle
 from graphgrad.nn.modules.container import (
+    Container,
     ModuleDict,
     ModuleList,
     ParameterDict,
@@ -65,6 +65,25 @@ from graphgrad.nn.modules.dropout import (
     FeatureAlphaDropout,
 )
 from graphgrad.nn.modules.flatten import Flatten, Unflatten
+from graphgrad.nn.modules.fold import Fold, Unfold
+from graphgrad.nn.modules.instancenorm import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
+from graphgrad.nn.modules.lazy import (
+    LazyBatchNorm1d,
+    LazyBatchNorm2d,
+    LazyBatchNorm3d,
+    LazyConv1d,
+    LazyConv2d,
+    LazyConv3d,
+    LazyConvTranspose1d,
+    LazyConvTranspose2d,
+    LazyConvTranspose3d,
+    LazyInstanceNorm1d,
+    LazyInstanceNorm2d,
+    LazyInstanceNorm3d,
+    LazyLinear,
+    UninitializedBuffer,
+    UninitializedParameter,
+)
 from graphgrad.nn.modules.linear import Bilinear, Identity, Linear
 from graphgrad.nn.modules.loss import (
     BCELoss,
@@ -84,6 +103,7 @@ from graphgrad.nn.modules.loss import (
     MultiLabelSoftMarginLoss,
     MultiMarginLoss,
     NLLLoss,
+    NLLLoss2d,
     PoissonNLLLoss,
     SmoothL1Loss,
     SoftMarginLoss,
@@ -91,7 +111,13 @@ from graphgrad.nn.modules.loss import (
     TripletMarginWithDistanceLoss,
 )
 from graphgrad.nn.modules.module import Module
-from graphgrad.nn.modules.normalization import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
+from graphgrad.nn.modules.normalization import (
+    CrossMapLRN2d,
+    GroupNorm,
+    LayerNorm,
+    LocalResponseNorm,
+    RMSNorm,
+)
 from graphgrad.nn.modules.padding import (
     CircularPad1d,
     CircularPad2d,
@@ -109,6 +135,7 @@ from graphgrad.nn.modules.padding import (
     ZeroPad2d,
     ZeroPad3d,
 )
+from graphgrad.nn.modules.pixelshuffle import PixelShuffle, PixelUnshuffle
 from graphgrad.nn.modules.pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -127,19 +154,9 @@ from graphgrad.nn.modules.pooling import (
     MaxPool1d,
     MaxPool2d,
     MaxPool3d,
-)
-from graphgrad.nn.modules.resampling import (
-    ChannelShuffle,
-    Fold,
     MaxUnpool1d,
     MaxUnpool2d,
     MaxUnpool3d,
-    PixelShuffle,
-    PixelUnshuffle,
-    Unfold,
-    Upsample,
-    UpsamplingBilinear2d,
-    UpsamplingNearest2d,
 )
 from graphgrad.nn.modules.rnn import (
     GRU,
@@ -159,5 +176,6 @@ from graphgrad.nn.modules.transformer import (
     TransformerEncoder,
     TransformerEncoderLayer,
 )
+from graphgrad.nn.modules.upsampling import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 
 __all__ = [name for name in globals() if name[0].isupper()]

@@ -222,6 +222,18 @@ class StateMixin:
         """Call ``hook(module, state_dict, prefix, local_metadata)`` after the state is read."""
         return self._register_state_hook("_state_dict_hooks", hook)
 
+    def _register_state_dict_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """PyTorch's older name: the hook may return another state."""
+        return self.register_state_dict_post_hook(hook)
+
+    def _register_load_state_dict_pre_hook(
+        self, hook: Callable[..., Any], with_module: bool = False
+    ) -> RemovableHandle:
+        """PyTorch's older name: the hook does not see the module unless ``with_module``."""
+        if with_module:
+            return self.register_load_state_dict_pre_hook(hook)
+        return self._register_state_hook("_load_state_dict_pre_hooks", hook)
+
     def register_load_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(module, state_dict, prefix, …)`` before this module's tensors are loaded."""
 

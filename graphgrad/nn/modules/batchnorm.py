@@ -1,4 +1,4 @@
-"""Batch and instance normalisation layers, with running statistics."""
+"""Batch normalisation layers, with running statistics."""
 
 from __future__ import annotations
 
@@ -144,46 +144,3 @@ class BatchNorm3d(_BatchNorm):
     """Batch normalisation over (N, C, D, H, W)."""
 
     dims = (5,)
-
-
-class _InstanceNorm(_NormBase):
-    defaults = (False, False)
-
-    def forward(self, input: Tensor) -> Tensor:
-        self._check_input_dim(input)
-        batched = input.dim() == self.dims[-1]
-        x = input if batched else input.unsqueeze(0)
-        if x.shape[1] != self.num_features and self.affine:
-            raise ValueError(
-                f"expected input's size at dim=1 to match num_features ({self.num_features}), "
-                f"but got: {x.shape[1]}."
-            )
-        out = F.instance_norm(
-            x,
-            self.running_mean,
-            self.running_var,
-            self.weight,
-            self.bias,
-            self.training or not self.track_running_stats,
-            0.0 if self.momentum is None else self.momentum,
-            self.eps,
-        )
-        return out if batched else out.squeeze(0)
-
-
-class InstanceNorm1d(_InstanceNorm):
-    """Instance normalisation over (N, C, L) or (C, L)."""
-
-    dims = (2, 3)
-
-
-class InstanceNorm2d(_InstanceNorm):
-    """Instance normalisation over (N, C, H, W) or (C, H, W)."""
-
-    dims = (3, 4)
-
-
-class InstanceNorm3d(_InstanceNorm):
-    """Instance normalisation over (N, C, D, H, W) or (C, D, H, W)."""
-
-    dims = (4, 5)

@@ -6,29 +6,30 @@ net[0], net[:2], net.append(nn.Softmax(-1))
 
 from __future__ import annotations
 
-import operator
+import warnings
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from graphgrad.nn.modules._collections import PairsMixin, position
+from graphgrad.nn.modules._parameters import ParameterDict, ParameterList
 from graphgrad.nn.modules.module import Module, indent
-from graphgrad.nn.parameter import Parameter
-from graphgrad.tensor import Tensor
 
-
-def _position(index: Any, length: int, text: str = "index {} is out of range") -> int:
-    """An index counted from the front; IndexError outside."""
-    index = operator.index(index)
-    if not -length <= index < length:
-        raise IndexError(text.format(index))
-    return index % length
+__all__ = [
+    "Container",
+    "ModuleDict",
+    "ModuleList",
+    "ParameterDict",
+    "ParameterList",
+    "Sequential",
+]
 
 
 class _Indexed(Module):
     """Children named "0", "1", …: reached by position, slice, append and insert."""
 
     def _key(self, index: Any) -> str:
-        return list(self._modules)[_position(index, len(self))]
+        return list(self._modules)[position(index, len(self))]
 
     def _replace(self, modules: Iterable[Module]) -> None:
         children = list(modules)
@@ -159,7 +160,7 @@ class ModuleList(_Indexed):
     def __delitem__(self, index: Any) -> None:
         children = list(self)
         if not isinstance(index, slice):
-            index = _position(index, len(self))
+            index = position(index, len(self))
         del children[index]
         self._replace(children)
 
@@ -191,33 +192,7 @@ class ModuleList(_Indexed):
         return f"{self._get_name()}(\n  " + "\n  ".join(lines) + "\n)"
 
 
-class _Mapping:
-    """What a dictionary of modules and one of parameters share, over ``_items()``."""
-
-    def _pairs(self, rows: Any) -> list[tuple[str, Any]]:
-        name = type(self).__name__
-        if not isinstance(rows, Iterable):
-            raise TypeError(
-                f"{name}.update should be called with an iterable of key/value pairs, "
-                f"but got {type(rows).__name__}"
-            )
-        if isinstance(rows, (Mapping, _Mapping)):
-            return list(rows.items())  # type: ignore[arg-type]
-        pairs = []
-        for i, row in enumerate(rows):
-            if not isinstance(row, Iterable):
-                kind = type(row).__name__
-                raise TypeError(f"{name} update sequence element #{i} should be Iterable; is{kind}")
-            row = tuple(row)
-            if len(row) != 2:
-                raise ValueError(
-                    f"{name} update sequence element #{i} has length {len(row)}; 2 is required"
-                )
-            pairs.append(row)
-        return pairs
-
-
-class ModuleDict(_Mapping, Module):
+class ModuleDict(PairsMixin, Module):
     """A dictionary of modules, in order of insertion."""
 
     def __init__(self, modules: Any = None) -> None:
@@ -269,148 +244,16 @@ class ModuleDict(_Mapping, Module):
             self[key] = module
 
 
-# ------------------------------------------------------------------------------------ parameters
+class Container(Module):
+    """The oldest container: modules by keyword; use Sequential, ModuleList or ModuleDict."""
 
-
-def _parameter(value: Any) -> Any:
-    """Tensors become parameters; anything else is kept as it is."""
-    if isinstance(value, Tensor) and not isinstance(value, Parameter):
-        return Parameter(value, requires_grad=value.is_floating_point())
-    return value
-
-
-def _described(value: Any, brackets: bool) -> str:
-    if not isinstance(value, Tensor):
-        return f"Object of type: {type(value).__name__}"
-    size = "x".join(map(str, value.shape))
-    kind = value.dtype if brackets else value.type()
-    if brackets:
-        return f"{type(value).__name__} containing: [{kind} of size {size}]"
-    return f"{type(value).__name__} containing: [{kind} of size {size}]"
-
-
-class ParameterList(Module):
-    """A list of parameters; tensors that are put in become parameters."""
-
-    def __init__(self, values: Iterable[Any] | None = None) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__()
-        self._size = 0
-        if values is not None:
-            self.extend(values)
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self[i] for i in range(len(self)))
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return type(self)(getattr(self, str(i)) for i in range(len(self))[index])
-        return getattr(self, str(_position(index, len(self))))
-
-    def __setitem__(self, index: int, value: Any) -> None:
-        setattr(self, str(_position(index, len(self))), _parameter(value))
-
-    def append(self, value: Any) -> ParameterList:
-        """Add a parameter at the end."""
-        setattr(self, str(self._size), _parameter(value))
-        self._size += 1
-        return self
-
-    def extend(self, values: Iterable[Any]) -> ParameterList:
-        """Add every parameter at the end."""
-        if not isinstance(values, Iterable) or isinstance(values, Tensor):
-            raise TypeError(
-                "ParameterList.extend should be called with an iterable, but got "
-                f"{type(values).__name__}"
-            )
-        for value in list(values):
-            self.append(value)
-        return self
-
-    __iadd__ = extend
-
-    def extra_repr(self) -> str:
-        rows = (f"  ({i}): {_described(value, True)}" for i, value in enumerate(self))
-        return "\n".join(rows)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        raise RuntimeError("ParameterList should not be called.")
-
-
-class ParameterDict(_Mapping, Module):
-    """A dictionary of parameters; tensors that are put in become parameters."""
-
-    def __init__(self, parameters: Any = None) -> None:
-        super().__init__()
-        self._keys: dict[str, None] = {}
-        if parameters is not None:
-            self.update(parameters)
-
-    def __getitem__(self, key: str) -> Any:
-        if key not in self._keys:
-            raise KeyError(key)
-        return getattr(self, key)
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        if not isinstance(key, str):
-            raise TypeError(
-                "Index given to ParameterDict cannot be used as a key as it is not a string "
-                f"(type is '{type(key).__name__}'). Open an issue on github if you need non-string "
-                "keys."
-            )
-        self._keys[key] = None
-        setattr(self, key, _parameter(value))
-
-    def __delitem__(self, key: str) -> None:
-        del self._keys[key]
-        delattr(self, key)
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._keys)
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._keys
-
-    def keys(self) -> Iterable[str]:
-        """The names."""
-        return self._keys.keys()
-
-    def values(self) -> Iterable[Any]:
-        """The parameters."""
-        return (self[key] for key in self._keys)
-
-    def items(self) -> Iterable[tuple[str, Any]]:
-        """Pairs of name and parameter."""
-        return ((key, self[key]) for key in self._keys)
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """The parameter, or ``default``."""
-        return self[key] if key in self._keys else default
-
-    def pop(self, key: str) -> Any:
-        """Remove and return a parameter."""
-        value = self[key]
-        del self[key]
-        return value
-
-    def clear(self) -> None:
-        """Remove every parameter."""
-        for key in list(self._keys):
-            del self[key]
-
-    def update(self, parameters: Any) -> None:
-        """Add the parameters of a mapping or of pairs."""
-        for key, value in self._pairs(parameters):
-            self[key] = value
-
-    def extra_repr(self) -> str:
-        rows = (f"  ({key}): {_described(value, False)}" for key, value in self.items())
-        return "\n".join(rows)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        raise RuntimeError("ParameterDict should not be called.")
+        warnings.warn(
+            "nn.Container is deprecated. All of it's functionality is now implemented in "
+            "nn.Module. Subclass that instead.",
+            FutureWarning,
+            stacklevel=2,
+        )
+        for name, module in kwargs.items():
+            self.add_module(name, module)

@@ -7,6 +7,7 @@ loss(logits, labels).backward()
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 from graphgrad import functional as F
@@ -118,6 +119,18 @@ class CrossEntropyLoss(_Loss):
         "reduction": "mean",
         "label_smoothing": 0.0,
     }
+
+
+class NLLLoss2d(NLLLoss):
+    """The old name of ``NLLLoss``."""
+
+    def prepare(self, values: dict[str, Any]) -> dict[str, Any]:
+        warnings.warn(
+            "NLLLoss2d has been deprecated. Please use NLLLoss instead.",
+            FutureWarning,
+            stacklevel=3,
+        )
+        return super().prepare(values)
 
 
 class LinearCrossEntropyLoss(Module):

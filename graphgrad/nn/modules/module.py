@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+import graphgrad as gg
 from graphgrad.dtypes import DType
 from graphgrad.nn.modules._hooks import HookMixin
 from graphgrad.nn.modules._registry import Registry
@@ -186,6 +187,14 @@ class Module(Registry, HookMixin, StateMixin):
     def half(self: M) -> M:
         """Floating-point parameters and buffers to float16."""
         return self._convert_floats("half")
+
+    def to_empty(self: M, *, device: Any, recurse: bool = True) -> M:
+        """Parameters and buffers of the same shapes with any values, on ``device``."""
+        return self._apply(lambda x: gg.empty_like(x, device=device), recurse=recurse)
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Run ``forward`` compiled from now on (``graphgrad.compile``), in place."""
+        object.__setattr__(self, "forward", gg.compile(self.forward, *args, **kwargs))
 
     def cpu(self: M) -> M:
         """Move to the CPU."""

@@ -142,6 +142,20 @@ class GroupNorm(_Affine):
         )
 
 
+class CrossMapLRN2d(Module):
+    """Lua's name of ``LocalResponseNorm``, for (N, C, H, W)."""
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1) -> None:
+        super().__init__()
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
+
+
 class LocalResponseNorm(Configured):
     """x/(k + alpha·mean of x² over ``size`` neighbouring channels)^beta."""
 

@@ -8,6 +8,7 @@ from graphgrad import functional as F
 from graphgrad.functional._arguments import spread
 from graphgrad.nn.modules._checks import check_sizes
 from graphgrad.nn.modules._configured import REQUIRED, Configured
+from graphgrad.tensor import Tensor
 
 _LEAST = {"kernel_size": 1, "stride": 1, "padding": 0, "dilation": 1}
 
@@ -208,3 +209,35 @@ class FractionalMaxPool3d(_FractionalMaxPool):
     """Maximum over windows at random places of (…, C, D, H, W), for any output size."""
 
     function, ndim = F.fractional_max_pool3d, 3
+
+
+class _MaxUnpool(Configured):
+    arguments = {"kernel_size": REQUIRED, "stride": None, "padding": 0}
+    ndim: ClassVar[int]
+
+    def prepare(self, values: dict[str, Any]) -> dict[str, Any]:
+        if values["stride"] is None:
+            values["stride"] = values["kernel_size"]
+        return {name: spread(value, self.ndim) for name, value in values.items()}
+
+    def forward(self, input: Tensor, indices: Tensor, output_size: Any = None) -> Tensor:
+        sizes = (self.kernel_size, self.stride, self.padding)
+        return self.function(input, indices, *sizes, output_size)
+
+
+class MaxUnpool1d(_MaxUnpool):
+    """Each maximum back where MaxPool1d found it."""
+
+    function, ndim = F.max_unpool1d, 1
+
+
+class MaxUnpool2d(_MaxUnpool):
+    """Each maximum back where MaxPool2d found it."""
+
+    function, ndim = F.max_unpool2d, 2
+
+
+class MaxUnpool3d(_MaxUnpool):
+    """Each maximum back where MaxPool3d found it."""
+
+    function, ndim = F.max_unpool3d, 3

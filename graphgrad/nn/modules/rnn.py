@@ -23,7 +23,7 @@ from graphgrad.nn.parameter import Parameter
 from graphgrad.nn.utils.rnn import PackedSequence, padded_places
 from graphgrad.tensor import Tensor
 
-__all__ = ["GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNBase", "RNNCell", "RNNCellBase"]
+__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell", "RNNCellBase"]
 
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
@@ -205,13 +205,13 @@ class RNNBase(Module):
 
     def _forward_packed(self, packed: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
         """Steps that a sequence does not have leave its state as it is."""
-        data, sizes, order, back = packed
+        data, _, order, back = packed
         if data.dim() != 2:
             raise ValueError(
                 f"{self._get_name()}: Expected packed data to be 2D, got {data.dim()}D instead"
             )
         self._check_input(data)
-        places, alive = padded_places(sizes.concrete("a packed sequence's batch sizes"))
+        places, alive = padded_places(packed.sizes)
         x = data.index_select(0, gg.tensor(places.reshape(-1))).reshape(*places.shape, -1)
         states = self._state(hx, x, True)
         if order is not None:
@@ -223,7 +223,7 @@ class RNNBase(Module):
         rows = gg.tensor(np.nonzero(alive.reshape(-1))[0])
         out = x.reshape(-1, x.shape[2]).index_select(0, rows)
         pair = tuple(final) if self.has_cell else final[0]
-        return PackedSequence(out, sizes, order, back), pair
+        return packed.with_data(out), pair
 
     def _run_layers(
         self, x: Tensor, states: list[Tensor], alive: Tensor | None = None

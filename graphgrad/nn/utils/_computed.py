@@ -22,29 +22,36 @@ def compute(
 
     The module gets a class of its own, which is named as before but for ``prefix``.
     """
-    cls = type(module)
-    if _MARK not in cls.__dict__:
-        cls = type(f"{prefix}{cls.__name__}", (cls,), {_MARK: {}, "__module__": cls.__module__})
-        module.__class__ = cls
-    cls.__dict__[_MARK][name] = get
-    setattr(cls, name, property(get, put))
+    names = {**_names(module), name: property(get, put)}
+    title = type(module).__name__
+    _give_class(module, names, title if title.startswith(prefix) else prefix + title)
 
 
 def is_computed(module: Any, name: str) -> bool:
     """Whether ``module.name`` is computed."""
-    return name in type(module).__dict__.get(_MARK, ())
+    return name in _names(module)
 
 
 def forget(module: Any, name: str) -> None:
     """Make ``name`` a plain attribute again, and the class the one before if it was the last."""
-    cls = type(module)
-    delattr(cls, name)
-    del cls.__dict__[_MARK][name]
-    if not cls.__dict__[_MARK]:
-        module.__class__ = cls.__bases__[0]
+    names = {k: v for k, v in _names(module).items() if k != name}
+    if names:
+        _give_class(module, names, type(module).__name__)
+    else:
+        module.__class__ = original_class(module)
 
 
 def original_class(module: Any) -> type:
     """The class that the module was built as."""
     cls = type(module)
     return cls.__bases__[0] if _MARK in cls.__dict__ else cls
+
+
+def _names(module: Any) -> dict[str, property]:
+    return type(module).__dict__.get(_MARK, {})
+
+
+def _give_class(module: Any, names: dict[str, property], title: str) -> None:
+    """A new class: copies of the module share its present one."""
+    base = original_class(module)
+    module.__class__ = type(title, (base,), {**names, _MARK: names, "__module__": base.__module__})

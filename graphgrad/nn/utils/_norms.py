@@ -8,7 +8,7 @@ from graphgrad.tensor.state import no_grad
 
 
 def norm_except(v: Tensor, dim: int | None) -> Tensor:
-    """The 2-norm of each slice along ``dim``, shaped to broadcast; of all of ``v`` for -1 or None."""
+    """The 2-norm of each slice along ``dim``, shaped to broadcast; of all for -1 or None."""
     if dim is None or dim == -1:
         return v.norm()
     axes = [a for a in range(v.dim()) if a != dim % v.dim()]

@@ -6,6 +6,7 @@ norm = nn.utils.clip_grad_norm_(model.parameters(), max_norm=1.0)
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable
 
 import graphgrad as gg
@@ -46,12 +47,39 @@ def clip_grad_norm_(
     foreach: bool | None = None,
 ) -> Tensor:
     """Scale all gradients together so that their norm is at most ``max_norm``; returns the norm."""
-    grads = [p.grad for p in _listed(parameters) if p.grad is not None]
+    listed = _listed(parameters)
+    grads = [p.grad for p in listed if p.grad is not None]
     total = get_total_norm(grads, norm_type, error_if_nonfinite)
-    scale = (max_norm / (total + 1e-6)).clamp(max=1.0)
-    for grad in grads:
-        grad.mul_(scale)
+    clip_grads_with_norm_(listed, max_norm, total)
     return total
+
+
+@no_grad()
+def clip_grads_with_norm_(
+    parameters: Tensors, max_norm: float, total_norm: Tensor, foreach: bool | None = None
+) -> None:
+    """``clip_grad_norm_`` where the norm of all gradients is known."""
+    scale = (max_norm / (total_norm + 1e-6)).clamp(max=1.0)
+    for p in _listed(parameters):
+        if p.grad is not None:
+            p.grad.mul_(scale)
+
+
+def clip_grad_norm(
+    parameters: Tensors,
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:
+    """The old name of ``clip_grad_norm_``."""
+    warnings.warn(
+        "`torch.nn.utils.clip_grad_norm` is now deprecated in favor of "
+        "`torch.nn.utils.clip_grad_norm_`.",
+        FutureWarning,
+        stacklevel=2,
+    )
+    return clip_grad_norm_(parameters, max_norm, norm_type, error_if_nonfinite)
 
 
 @no_grad()

@@ -159,8 +159,7 @@ def orthogonal(
     weight = _own(module, name)
     if weight.dim() < 2:
         raise ValueError(
-            "Expected a matrix or batch of matrices. "
-            f"Got a tensor of {weight.dim()} dimensions."
+            f"Expected a matrix or batch of matrices. Got a tensor of {weight.dim()} dimensions."
         )
     if orthogonal_map is None:
         square = weight.shape[-2] == weight.shape[-1]

@@ -1,11 +1,11 @@
 """Parameters as functions of others: ``layer.weight`` computed by a module from what is trained.
 
-    class Symmetric(nn.Module):
-        def forward(self, x):
-            return x.triu() + x.triu(1).mT
+class Symmetric(nn.Module):
+    def forward(self, x):
+        return x.triu() + x.triu(1).mT
 
-    parametrize.register_parametrization(layer, "weight", Symmetric())
-    layer.parametrizations.weight.original          # what the optimizer sees
+parametrize.register_parametrization(layer, "weight", Symmetric())
+layer.parametrizations.weight.original          # what the optimizer sees
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def cached() -> Iterator[None]:
 
 
 class ParametrizationList(ModuleList):
-    """The modules that compute one tensor in turn, and the ``original`` (or originals) they take."""
+    """The modules that compute one tensor in turn, and the ``original`` or originals they take."""
 
     is_tensor: bool
 
@@ -89,9 +89,7 @@ class ParametrizationList(ModuleList):
         with no_grad():
             value = self()
         if not isinstance(value, Tensor):
-            raise ValueError(
-                f"A parametrization must return a tensor. Got {type(value).__name__}."
-            )
+            raise ValueError(f"A parametrization must return a tensor. Got {type(value).__name__}.")
         if value.dtype is not original.dtype or tuple(value.shape) != tuple(original.shape):
             raise ValueError(
                 "Registering a parametrization may not change the shape or dtype of the tensor, "

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import graphgrad as gg
-from graphgrad.dtypes import int64
 from graphgrad.tensor import Tensor
 
 
@@ -28,7 +27,12 @@ class _Fields(NamedTuple):
 
 
 class PackedSequence(_Fields):
-    """What recurrent layers accept in place of padded tensors; ``pack_padded_sequence`` makes it."""
+    """What recurrent layers accept besides tensors; ``pack_padded_sequence`` makes it.
+
+    ``sizes`` are the batch sizes in memory: they belong to the structure of a traced program.
+    """
+
+    sizes: np.ndarray
 
     def __new__(
         cls,
@@ -41,26 +45,30 @@ class PackedSequence(_Fields):
             raise ValueError("PackedSequence needs batch_sizes: use pack_padded_sequence")
         if unsorted_indices is None:
             unsorted_indices = invert_permutation(sorted_indices)
-        return super().__new__(cls, data, batch_sizes, sorted_indices, unsorted_indices)
+        made = super().__new__(cls, data, batch_sizes, sorted_indices, unsorted_indices)
+        if batch_sizes._array is not None:
+            made.sizes = batch_sizes._array
+        return made
 
     def to(self, *args: Any, **kwargs: Any) -> PackedSequence:
         """With the data moved or converted, as ``Tensor.to``."""
-        return self._with(self.data.to(*args, **kwargs))
+        return self.with_data(self.data.to(*args, **kwargs))
 
-    def _with(self, data: Tensor) -> PackedSequence:
-        return PackedSequence(data, *self[1:])
+    def with_data(self, data: Tensor) -> PackedSequence:
+        """The same lengths and order over other data."""
+        return _sized(PackedSequence(data, *self[1:]), self.sizes)
 
     def double(self) -> PackedSequence:
         """In float64."""
-        return self._with(self.data.double())
+        return self.with_data(self.data.double())
 
     def float(self) -> PackedSequence:
         """In float32."""
-        return self._with(self.data.float())
+        return self.with_data(self.data.float())
 
     def cpu(self) -> PackedSequence:
         """On the CPU."""
-        return self._with(self.data.cpu())
+        return self.with_data(self.data.cpu())
 
     @property
     def is_cuda(self) -> bool:
@@ -73,8 +81,15 @@ def invert_permutation(permutation: Tensor | None) -> Tensor | None:
     return None if permutation is None else permutation.argsort()
 
 
-def _sizes(packed: PackedSequence) -> np.ndarray:
-    return packed.batch_sizes.concrete("the batch sizes of a packed sequence")
+def _sized(packed: PackedSequence, sizes: np.ndarray) -> PackedSequence:
+    packed.sizes = sizes
+    return packed
+
+
+def _host(lengths: Any) -> np.ndarray:
+    if isinstance(lengths, Tensor):
+        lengths = lengths.concrete("pack_padded_sequence with lengths in a tensor")
+    return np.asarray(lengths, np.int64).reshape(-1)
 
 
 def padded_places(sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -93,8 +108,7 @@ def pack_padded_sequence(
     ``enforce_sorted`` expects the longest first and raises RuntimeError otherwise; without it they
     are sorted here, and the recurrent layers put their results back in order.
     """
-    given = lengths if isinstance(lengths, Tensor) else gg.tensor(lengths, dtype=int64)
-    sizes = given.concrete("pack_padded_sequence").astype(np.int64).reshape(-1)
+    sizes = _host(lengths)
     x = input.transpose(0, 1) if batch_first else input
     if len(sizes) != x.shape[1]:
         raise RuntimeError(
@@ -127,7 +141,7 @@ def pack_padded_sequence(
     counts = (sizes > np.arange(steps)[:, None]).sum(1)
     rows = np.nonzero((sizes > np.arange(steps)[:, None]).reshape(-1))[0]
     data = x[:steps].reshape(steps * n, *x.shape[2:]).index_select(0, gg.tensor(rows))
-    return PackedSequence(data, gg.tensor(counts), order)
+    return _sized(PackedSequence(data, gg.tensor(counts), order), counts)
 
 
 def pad_packed_sequence(
@@ -140,8 +154,7 @@ def pad_packed_sequence(
 
     ``total_length`` pads further than the longest.
     """
-    sizes = _sizes(sequence)
-    places, alive = padded_places(sizes)
+    places, alive = padded_places(sequence.sizes)
     steps, n = places.shape
     rows = sequence.data.index_select(0, gg.tensor(places.reshape(-1)))
     rest = tuple(sequence.data.shape[1:])

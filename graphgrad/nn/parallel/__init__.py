@@ -1,0 +1,5 @@
+"""``DataParallel`` over one device: what PyTorch's scripts wrap their models in."""
+
+from graphgrad.nn.parallel.data_parallel import DataParallel, data_parallel
+
+__all__ = ["DataParallel", "data_parallel"]
