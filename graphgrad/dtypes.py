@@ -45,6 +45,14 @@ class DType:
         """Whether tensors of this type can require gradients."""
         return self.category >= FLOAT
 
+    def to_real(self) -> DType:
+        """The type of the parts of a complex type; any other type itself."""
+        return real_of(self)
+
+    def to_complex(self) -> DType:
+        """The complex type whose parts are of this type."""
+        return complex_of(self)
+
     def __repr__(self) -> str:
         return f"torch.{self.name}"
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from graphgrad.tensor.backward import grad
-from graphgrad.tensor.core import Tensor, wrap
+from graphgrad.tensor.core import FUNCTIONS, Tensor, wrap
 from graphgrad.tensor.state import enable_grad, no_grad
 
 
@@ -29,10 +29,12 @@ def gradcheck(
 ) -> bool:
     """Whether the gradients of ``func`` equal central differences.
 
-    inputs: tensors (float64, or differences drown in rounding); checked if they require grad.
+    inputs: tensors (float64 or complex128, or differences drown in rounding); checked if they
+    require grad. Of complex numbers both parts are moved.
     Raises RuntimeError with both Jacobians where they differ, or returns False.
     """
     tensors = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
+    func, tensors = _in_reals(func, tensors)
     checked = [x for x in tensors if isinstance(x, Tensor) and x._needs]
     if not checked:
         raise ValueError("gradcheck expects at least one input tensor to require gradient")
@@ -56,6 +58,7 @@ def gradgradcheck(
 ) -> bool:
     """``gradcheck`` of the gradient of ``func``, in its inputs and in the cotangents."""
     tensors = tuple(inputs if isinstance(inputs, (tuple, list)) else (inputs,))
+    func, tensors = _in_reals(func, tensors)
     count = len(tensors)
     rng = np.random.default_rng(0)
     if grad_outputs is None:
@@ -72,6 +75,27 @@ def gradgradcheck(
         return tuple(g for g in found if g is not None)
 
     return gradcheck(gradient, (*tensors, *grad_outputs), **options)
+
+
+def _in_reals(func: Callable[..., Any], tensors: Sequence[Any]) -> tuple[Any, tuple[Any, ...]]:
+    """The same function of real numbers: complex tensors are pairs of parts, in and out."""
+    complex_ = [isinstance(x, Tensor) and x.dtype.is_complex for x in tensors]
+
+    def function(*args: Any) -> tuple[Any, ...]:
+        pairs = zip(complex_, args, strict=True)
+        result = func(*(FUNCTIONS["view_as_complex"](x) if c else x for c, x in pairs))
+        return tuple(map(_parts, result if isinstance(result, (tuple, list)) else (result,)))
+
+    parts = [
+        _parts(x.detach()).requires_grad_(x._needs) if c else x
+        for c, x in zip(complex_, tensors, strict=True)
+    ]
+    return function, tuple(parts)
+
+
+def _parts(x: Any) -> Any:
+    is_complex = isinstance(x, Tensor) and x.dtype.is_complex
+    return FUNCTIONS["view_as_real"](x) if is_complex else x
 
 
 def _output(func: Callable[..., Any], tensors: Sequence[Any], k: int) -> Tensor:

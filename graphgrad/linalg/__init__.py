@@ -14,8 +14,8 @@ from graphgrad.tensor import spelling
 
 _OFFERED = {
     decompositions: (
-        "cholesky cholesky_ex eig eigh eigvals eigvalsh ldl_factor lu lu_factor lu_factor_ex qr "
-        "svd svdvals"
+        "cholesky cholesky_ex eig eigh eigvals eigvalsh ldl_factor ldl_factor_ex ldl_solve lu "
+        "lu_factor lu_factor_ex qr svd svdvals"
     ),
     solvers: (
         "det inv inv_ex lstsq lu_solve matrix_exp matrix_power matrix_rank pinv slogdet solve "

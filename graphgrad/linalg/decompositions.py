@@ -163,11 +163,18 @@ def zeros_beside(x: Tensor, count: int, dim: int) -> Tensor:
     return FUNCTIONS["cat"]([x, x.new_zeros(shape)], dim)
 
 
-def ldl_factor(A: Tensor, *, hermitian: bool = False) -> Any:
-    """Not available: raises NotImplementedError that says what to use."""
-    raise NotImplementedError(
-        "linalg.ldl_factor: NumPy has no LDL factorisation; use linalg.lu_factor or linalg.eigh"
-    )
+def _missing(name: str) -> Any:
+    def operation(*_: Any, **__: Any) -> Any:
+        raise NotImplementedError(
+            f"linalg.{name}: NumPy has no LDL factorisation; use linalg.lu_factor or linalg.eigh"
+        )
+
+    operation.__name__ = name
+    operation.__doc__ = "Not available: raises NotImplementedError that says what to use."
+    return operation
+
+
+ldl_factor, ldl_factor_ex, ldl_solve = map(_missing, ("ldl_factor", "ldl_factor_ex", "ldl_solve"))
 
 
 def lu_unpack(

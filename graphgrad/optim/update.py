@@ -15,7 +15,7 @@ from graphgrad import ir
 from graphgrad.compile import Executable, compile_graph
 from graphgrad.dtypes import DType
 from graphgrad.errors import user_frame
-from graphgrad.tensor import Tensor
+from graphgrad.tensor import FUNCTIONS, Tensor
 from graphgrad.tensor.inplace import assign
 from graphgrad.tensor.state import state
 from graphgrad.trace import suspended
@@ -91,7 +91,7 @@ class Update:
     def _row(self, p: Tensor) -> list[Tensor]:
         names = self.names[p]
         kept = self.optimizer.state[p] if names else {}
-        return [p, p.grad, *(kept[name] for name in names)]
+        return [_parts(x) for x in (p, p.grad, *(kept[name] for name in names))]
 
     # ----------------------------------------------------------------------------------- eagerly
 
@@ -121,10 +121,10 @@ class Update:
         def scalar(name: str, dtype: DType) -> Tensor:
             return trace.scalar(self._reader(name, parameters[0]), dtype)
 
-        by_type = {p.dtype: _Numbers(scalar, p.dtype) for p in parameters}
-        for p in parameters:
-            row = self._row(p)
-            new = self.rule(*row, by_type[p.dtype])
+        rows = [self._row(p) for p in parameters]
+        by_type = {row[0].dtype: _Numbers(scalar, row[0].dtype) for row in rows}
+        for row in rows:
+            new = self.rule(*row, by_type[row[0].dtype])
             for old, value in zip((row[0], *row[2:]), new, strict=True):
                 assign(old, value)
 
@@ -140,6 +140,11 @@ class Update:
             steps = self.optimizer.state[p]["step"]
         read.name, read.parts = name, (number, optimizer, group, steps)  # type: ignore[attr-defined]
         return read
+
+
+def _parts(x: Tensor) -> Tensor:
+    """A complex tensor as a view of its parts, which are updated like any two numbers."""
+    return FUNCTIONS["view_as_real"](x) if x.dtype.is_complex else x
 
 
 def _build(

@@ -26,7 +26,7 @@ from graphgrad.axes import (
 )
 from graphgrad.ir import Graph, Node
 from graphgrad.passes.cut import Cut
-from graphgrad.passes.inline import CHEAP, Inlined
+from graphgrad.passes.inline import CHEAP, Inlined, is_complex
 from graphgrad.passes.onehot import one_hot
 from graphgrad.passes.stepwise import stepwise
 from graphgrad.regions import CONTRACT, CONTROL, HOST, LOOP, Plan
@@ -136,7 +136,7 @@ class _Fusion:
     def _visit(self, x: Node) -> None:
         if x in self.group:
             return
-        kind = OPAQUE.get(x.op.kind)
+        kind = HOST if is_complex(x) and x.op.name not in VIEWS else OPAQUE.get(x.op.kind)
         if x.op.kind == "project":
             self._project(x)
         elif kind is not None or x.op.name in ROOTS:

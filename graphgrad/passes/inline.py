@@ -25,6 +25,13 @@ MAX_MASK = 6
 MAX_PICKED = 6
 
 
+def is_complex(x: Node) -> bool:
+    """Whether ``x`` computes with complex numbers, for which there are no kernels: NumPy does."""
+    if x.op.results or x.op.kind == "source":
+        return False
+    return x.dtype.is_complex or any(not i.op.results and i.dtype.is_complex for i in x.inputs)
+
+
 class Inlined:
     """The set of nodes to recompute; ``cost`` counts the operations repeated for each."""
 
@@ -35,7 +42,7 @@ class Inlined:
         for x in graph.nodes:
             if x.op.name in ("scalar", "iota"):
                 self.cost[x] = 0
-            elif x.op.kind == "elementwise" and x not in self.outputs:
+            elif x.op.kind == "elementwise" and x not in self.outputs and not is_complex(x):
                 cost = self._cost(x)
                 if cost is not None:
                     self.cost[x] = cost

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,14 @@ def _kind(dtype: Any, default: DType | None = None) -> DType:
     return default or dtypes.get_default_dtype()
 
 
+def _drawn(law: str, shape: Shape, dtype: DType, generator: Generator | None) -> Tensor:
+    """Of complex numbers both parts are drawn; normal ones have a variance of 1 together."""
+    if not dtype.is_complex:
+        return draw(law, shape, dtype, generator=generator)
+    pairs = draw(law, (*shape, 2), dtypes.real_of(dtype), generator=generator)
+    return FUNCTIONS["view_as_complex"](pairs * math.sqrt(0.5) if law == "gauss" else pairs)
+
+
 def _creator(name: str, law: str, what: str) -> None:
     """``rand`` and ``rand_like``, ``randn`` and ``randn_like``."""
 
@@ -42,7 +51,7 @@ def _creator(name: str, law: str, what: str) -> None:
             raise TypeError(f"{name}() got an unexpected keyword argument {next(iter(named))!r}")
         if device is not None:
             devices.device(device)
-        out = draw(law, shape, _kind(dtype), generator=generator)
+        out = _drawn(law, shape, _kind(dtype), generator)
         return out.requires_grad_() if requires_grad else out
 
     def like(

@@ -93,6 +93,8 @@ LEGACY = {
 def type(self: Tensor, dtype: Any = None) -> Any:
     """The old name of the type (``torch.FloatTensor``), or a conversion to ``dtype``."""
     if dtype is None:
+        if self.dtype.is_complex:
+            return f"torch.Complex{'Float' if self.dtype.itemsize == 8 else 'Double'}Tensor"
         return next(f"torch.{name}" for name, d in LEGACY.items() if d is self.dtype)
     if isinstance(dtype, str):
         dtype = LEGACY[dtype.removeprefix("torch.").removeprefix("graphgrad.")]

@@ -73,6 +73,8 @@ def _copied(data: Any, dtype: Any) -> np.ndarray:
     array = np.array(_plain(data))
     if wanted is None and array.dtype == np.float64 and not _has_numpy(data):
         wanted = dtypes.get_default_dtype().numpy
+    if wanted is None and array.dtype == np.complex128 and not _has_numpy(data):
+        wanted = dtypes.complex_of(dtypes.get_default_dtype()).numpy
     if array.dtype == object:
         raise TypeError(f"new(): data must be a rectangle of numbers, got {data!r:.80}")
     if array.dtype == np.float64 and array.size == 0 and wanted is None:
@@ -310,7 +312,8 @@ def linspace(
 def _evenly(start: Any, end: Any, steps: int, kind: DType) -> np.ndarray:
     """Counted from both ends towards the middle in the type itself, so that ends are exact."""
     if not kind.is_floating_point:
-        return np.trunc(np.linspace(start, end, steps)).astype(kind.numpy)
+        values = np.linspace(start, end, steps)
+        return (values if kind.is_complex else np.trunc(values)).astype(kind.numpy)
     one = kind.numpy.type
     start, end = one(start), one(end)
     step = (end - start) / one(max(steps - 1, 1))

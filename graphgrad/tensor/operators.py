@@ -44,7 +44,7 @@ _FLOAT |= {f"a{name}": (f"a{name}", f"arc{name}") for name in "sin cos tan sinh 
 _KEEP = {
     "neg": ("neg", "negative"),
     "abs": ("abs", "absolute"),
-    "sign": ("sign", "sgn"),
+    "sign": ("sgn",),
     "logical_not": (),
     "bitwise_not": ("bitwise_not",),
 }
@@ -228,6 +228,17 @@ def round_(input: Tensor, *, decimals: int = 0) -> Tensor:
 def logical_not(input: Tensor) -> Tensor:
     """True where ``input`` is zero."""
     return _unary["logical_not"](input if input.dtype.category == BOOL else input != 0)
+
+
+@both
+def sign(input: Tensor) -> Tensor:
+    """-1, 0 or 1; complex numbers have ``sgn``."""
+    if input.dtype.is_complex:
+        raise NotImplementedError(
+            "Unlike NumPy, torch.sign is not intended to support complex numbers. Please use "
+            "torch.sgn instead."
+        )
+    return _unary["sign"](input)
 
 
 def _logical(name: str) -> Callable[[Tensor, Tensor], Tensor]:

@@ -51,7 +51,9 @@ def __repr__(self: Tensor, *, tensor_contents: Any = None) -> str:
             suffixes.append(f"dtype={self.dtype!r}")
         body = "[]"
     else:
-        if self.dtype not in (dtypes.get_default_dtype(), dtypes.int64, dtypes.bool_):
+        default = dtypes.get_default_dtype()
+        told = (default, dtypes.complex_of(default), dtypes.int64, dtypes.bool_)
+        if self.dtype not in told:
             suffixes.append(f"dtype={self.dtype!r}")
         body = text(array, len("tensor("))
     if self.grad_fn is not None:
@@ -83,7 +85,7 @@ def text(array: np.ndarray, indent: int) -> str:
     if array.dtype == np.float16:
         array = array.astype(np.float32)
     shown = _edges(array) if short else array
-    style = _floats(shown) if array.dtype.kind == "f" else _others(shown)
+    style = {"f": _floats, "c": _complexes}.get(array.dtype.kind, _others)(shown)
     return _nested(array, indent, short, style)
 
 
@@ -98,10 +100,11 @@ def _edges(array: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Style:
-    """How one element is written, right-aligned to ``width``."""
+    """How one element is written, right-aligned to ``width``; ``more``: what may stick out."""
 
     width: int
     write: Callable[[Any], str]
+    more: int = 0
 
     def __call__(self, value: Any) -> str:
         return self.write(value).rjust(self.width)
@@ -109,6 +112,17 @@ class _Style:
 
 def _others(array: np.ndarray) -> _Style:
     return _Style(max(len(str(v)) for v in array.ravel().tolist()), str)
+
+
+def _complexes(array: np.ndarray) -> _Style:
+    """The real part in its column, the imaginary part with its sign behind it."""
+    real, imag = _floats(array.real), _floats(array.imag)
+
+    def write(value: Any) -> str:
+        tail = imag.write(value.imag)
+        return f"{real(value.real)}{'' if tail[0] in '+-' else '+'}{tail}j"
+
+    return _Style(0, write, real.width + imag.width + 1)
 
 
 def _floats(array: np.ndarray) -> _Style:
@@ -149,7 +163,7 @@ def _nested(array: np.ndarray, indent: int, short: bool, style: _Style) -> str:
 
 def _line(values: list[Any], indent: int, style: _Style) -> str:
     words = [" ..." if v is None else style(v.item()) for v in values]
-    per_line = max(1, (_options.linewidth - indent) // (style.width + 2))
+    per_line = max(1, (_options.linewidth - indent) // (style.width + style.more + 2))
     lines = [", ".join(words[i : i + per_line]) for i in range(0, len(words), per_line)]
     return "[" + (",\n" + " " * (indent + 1)).join(lines) + "]"
 

@@ -86,8 +86,8 @@ FUNCTIONS["inner"] = Tensor.inner = lambda input, other: (  # type: ignore[attr-
 
 @both
 def vdot(input: Tensor, other: Tensor) -> Tensor:
-    """``dot`` for real tensors."""
-    return dot(input, other)
+    """``dot`` with the first operand conjugated."""
+    return dot(input.conj(), other)
 
 
 @both

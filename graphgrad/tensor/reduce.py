@@ -106,8 +106,13 @@ def var(
 def _var(x: Tensor, axes: tuple[int, ...], less: Any, keepdim: bool) -> Tensor:
     n = size_of(tuple(x.shape[a] for a in axes))
     centred = x - _mean(x, axes, True)
-    total = reduced("sum", centred * centred, axes, keepdim)
+    total = reduced("sum", _square(centred), axes, keepdim)
     return total / (n - less) if n > less else total * math.nan
+
+
+def _square(x: Tensor) -> Tensor:
+    """``|x|²``."""
+    return (x * x.conj()).real if x.dtype.is_complex else x * x
 
 
 @both
@@ -288,8 +293,7 @@ def norm(
 @composite("LinalgVectorNormBackward0")
 def _norm(x: Tensor, p: Any, axes: tuple[int, ...], keepdim: bool) -> Tensor:
     if p == 2:
-        square = x * x.conj() if x.dtype.is_complex else x * x
-        return _root(reduced("sum", square.real, axes, keepdim))
+        return _root(reduced("sum", _square(x), axes, keepdim))
     if p == math.inf:
         return reduced("max", x.abs(), axes, keepdim)
     if p == -math.inf:

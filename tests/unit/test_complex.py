@@ -109,6 +109,79 @@ def test_compiled_as_written():
         np.testing.assert_allclose(got.numpy(), wanted.numpy(), rtol=1e-12)
 
 
+def test_finite_differences_move_both_parts():
+    z, w = (gg.tensor(x[:2, :2], requires_grad=True) for x in (X, Y))
+    assert gg.autograd.gradcheck(lambda z, w: z * w.conj(), (z, w))
+    assert gg.autograd.gradgradcheck(lambda z, w: gg.linalg.solve(z, w), (z, w))
+
+    class Wrong(gg.autograd.Function):
+        @staticmethod
+        def forward(ctx, z):
+            return z * 1j
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * 1j
+
+    with pytest.raises(RuntimeError, match="Jacobian mismatch"):
+        gg.autograd.gradcheck(Wrong.apply, (z,))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_optimizers_update_both_parts(compiled):
+    torch = pytest.importorskip("torch")
+    found = []
+    for t in (gg, torch):
+        p = t.tensor(X, requires_grad=True)
+        optimizer = t.optim.Adam([p], lr=0.1)
+
+        def step(t=t, p=p, optimizer=optimizer):
+            optimizer.zero_grad()
+            ((p * (1 + 2j)).abs() ** 2).mean().backward()
+            optimizer.step()
+
+        step = gg.compile(step) if compiled and t is gg else step
+        for _ in range(3):
+            step()
+        found.append(p.detach().numpy())
+    np.testing.assert_allclose(*found, rtol=1e-10)
+
+
+def test_random_numbers_have_a_variance_of_one():
+    gg.manual_seed(0)
+    z = gg.randn(20_000, dtype=gg.cfloat)
+    assert abs(z.var().item() - 1) < 0.05 and abs(z.mean().item()) < 0.05
+    assert abs(z.real.var().item() - z.imag.var().item()) < 0.05
+    u = gg.rand(10, dtype=gg.cdouble)
+    assert u.dtype is gg.complex128 and bool(((u.imag >= 0) & (u.imag < 1)).all())
+
+
+STATISTICS = {
+    "var": lambda t, z: z.var(1),
+    "std": lambda t, z: z.std(),
+    "vdot": lambda t, z: t.vdot(z[0], z[1]),
+    "number": lambda t, z: t.tensor(1j) * t.tensor([1 + 2j, 3.0]),
+    "linspace": lambda t, z: t.linspace(0, 1, 5, dtype=t.cfloat),
+    "parts": lambda t, z: z.to(z.dtype.to_real().to_complex()).sgn(),
+}
+
+
+@pytest.mark.parametrize("name", STATISTICS)
+def test_as_torch(name):
+    torch = pytest.importorskip("torch")
+    got, wanted = (STATISTICS[name](t, t.tensor(X)).numpy() for t in (gg, torch))
+    assert got.dtype == wanted.dtype
+    np.testing.assert_allclose(got, wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "x", [X * 10, np.array(1j), np.zeros((2, 2), "c8"), np.array([np.nan + 1j, 1e10 - 2j])]
+)
+def test_printed_as_torch(x):
+    torch = pytest.importorskip("torch")
+    assert str(gg.tensor(x)) == str(torch.tensor(x))
+
+
 def test_a_root_that_is_a_leaf_keeps_its_own_shape():
     for shape in ((2, 3), (), (4,)):
         x = gg.zeros(shape, requires_grad=True)

@@ -193,6 +193,13 @@ def test_outputs_that_are_inputs_views_or_literals():
     assert all(r.kind == LOOP for r in made)
 
 
+def test_complex_numbers_leave_real_ones_to_kernels():
+    x = x_(3, 3)
+    z = node("cast", node("exp", x), dtype=dtypes.complex64)
+    y = node("neg", node("abs", node("mul", z, z)))
+    assert [r.kind for r in plan(y)] == [LOOP, HOST, HOST, HOST, LOOP]
+
+
 def test_host_calls_stand_alone():
     x = x_(3, 3)
     call = node("custom_call", node("exp", x), function=len, types=(((3, 3), F),))
