@@ -63,7 +63,7 @@ def stft(
     norm = "ortho" if normalized else None
     out = TRANSFORMS["rfft" if onesided else "fft"](frames, norm=norm).transpose(-1, -2)
     out = out if input.ndim == 2 else out.squeeze(0)
-    return out if return_complex or is_complex else FUNCTIONS["view_as_real"](out)
+    return out if return_complex is not False else FUNCTIONS["view_as_real"](out)
 
 
 def _centred(x: Tensor, width: int, mode: str) -> Tensor:
@@ -112,8 +112,9 @@ def istft(
         raise RuntimeError("Cannot have onesided output if window or input is complex")
     w = _window("istft", window, width, n_fft, x if return_complex else x.real)
     norm = "ortho" if normalized else None
-    frames = TRANSFORMS["irfft" if onesided else "ifft"](x.transpose(-1, -2), n_fft, -1, norm)
-    frames = frames if return_complex or onesided else frames.real
+    # A real signal is told by half its frequencies, whatever the others are.
+    frames = x.transpose(-1, -2)
+    frames = TRANSFORMS["ifft" if return_complex else "irfft"](frames, n_fft, -1, norm)
     count = frames.shape[-2]
     signal = _overlapped(frames * w, hop)
     weights = _overlapped((w * w).expand(1, count, n_fft), hop)

@@ -133,8 +133,3 @@ def total(*parts: Value | None) -> Value | None:
         if p is not None:
             result = p if result is None else add(result, p)
     return result
-
-
-def symmetric(x: Value) -> Value:
-    """(x + xᴴ)/2."""
-    return mul(add(x, adjoint(x)), 0.5)

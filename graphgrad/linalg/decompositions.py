@@ -33,7 +33,7 @@ _cholesky_ex = returned("linalg_cholesky_ex", "L info")
 
 
 def _cholesky(A: Tensor, upper: bool, check: bool) -> tuple[Tensor, Tensor]:
-    L, info = call(factors.Cholesky(check), A.mH if upper else A)
+    L, info = call(factors.Cholesky(check, upper), A)
     return (L.mH if upper else L), info
 
 

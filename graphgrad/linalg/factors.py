@@ -37,7 +37,6 @@ from graphgrad.linalg.algebra import (
     on_diagonal,
     product,
     row,
-    symmetric,
     total,
     upper,
 )
@@ -63,9 +62,10 @@ def _matrix(a: Any, rows: int, columns: int) -> tuple[tuple[int, ...], Any]:
 
 @dataclass(frozen=True)
 class Cholesky(HostCall):
-    """(L, info): A = L·Lᴴ, of the lower triangle of A."""
+    """(L, info): A = L·Lᴴ, of the lower triangle of A, or of the upper one."""
 
     check: bool
+    upper: bool
     kind = "LinalgCholeskyExBackward0"
     reads_operands = False
 
@@ -73,7 +73,8 @@ class Cholesky(HostCall):
         return _matrix(a, *a.shape[-2:]), (tuple(a.shape[:-2]), dtypes.int32)
 
     def __call__(self, a: Any) -> Any:
-        out, info = lapack.each(np.linalg.cholesky, a, lapack.bad_minor)
+        lower = lapack.adjoint(a) if self.upper else a
+        out, info = lapack.each(np.linalg.cholesky, lower, lapack.bad_minor)
         if self.check and info.any():
             order = info[info != 0].flat[0]
             raise lapack.LinAlgError(
@@ -84,15 +85,15 @@ class Cholesky(HostCall):
         return out, info
 
     def vjp(self, cotangents: Any, operands: Any, results: Any) -> Any:
-        """L⁻ᴴ·Φ(Lᴴ·g)·L⁻¹ made symmetric, Φ the lower triangle with half its diagonal (Murray
+        """L⁻ᴴ·Φ(Lᴴ·g)·L⁻¹, Φ half the lower triangle and its adjoint, the diagonal once (Murray
         2016, "Differentiation of the Cholesky decomposition")."""
         L, g = results[0], cotangents[0]
         if g is None:
             return [None]
         inner = lower(mm(adjoint(L), g))
-        inner = on_diagonal(inner, mul(diagonal(inner), 0.5))
-        half = _solve(adjoint(L), inner, upper=True)
-        return [symmetric(_solve_right(half, L, upper=False))]
+        both = on_diagonal(add(inner, adjoint(inner)), conj(diagonal(inner)))
+        half = _solve(adjoint(L), mul(both, 0.5), upper=True)
+        return [_solve_right(half, L, upper=False)]
 
 
 @dataclass(frozen=True)
