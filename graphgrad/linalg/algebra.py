@@ -19,7 +19,6 @@ from graphgrad.lang import (
     ge,
     gt,
     iota,
-    mul,
     permute,
     reshape,
     slice_,

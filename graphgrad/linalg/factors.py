@@ -91,7 +91,7 @@ class Cholesky(HostCall):
         if g is None:
             return [None]
         inner = lower(mm(adjoint(L), g))
-        both = on_diagonal(add(inner, adjoint(inner)), conj(diagonal(inner)))
+        both = on_diagonal(add(inner, adjoint(inner)), diagonal(inner))
         half = _solve(adjoint(L), mul(both, 0.5), upper=True)
         return [_solve_right(half, L, upper=False)]
 

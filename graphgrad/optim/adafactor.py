@@ -28,6 +28,7 @@ class Adafactor(Optimizer):
         "shrink": lambda group, _: 1.0 - float(group["lr"]) * group["weight_decay"],
     }
     switches = ("weight_decay", "maximize")
+    elementwise = False
 
     def __init__(
         self,

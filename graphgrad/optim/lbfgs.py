@@ -9,6 +9,7 @@ import graphgrad as gg
 from graphgrad.errors import TraceError, message
 from graphgrad.optim.line_search import Point, Search
 from graphgrad.optim.optimizer import Optimizer, check, validated
+from graphgrad.optim.update import parts
 from graphgrad.tensor import Tensor
 from graphgrad.tensor.state import enable_grad, no_grad, state
 
@@ -168,13 +169,14 @@ class _Minimisation:
     def _place(self, before: list[Tensor], direction: Tensor, t: float) -> None:
         offset = 0
         for p, origin in zip(self.params, before, strict=True):
-            part = direction[offset : offset + p.numel()].view_as(p)
-            p.copy_(origin + part * t)
-            offset += p.numel()
+            place = parts(p)
+            part = direction[offset : offset + place.numel()].view_as(place)
+            place.copy_(parts(origin) + part * t)
+            offset += place.numel()
 
     def _gradient(self) -> Tensor:
         """All gradients in one row; zeros for parameters that have none."""
-        parts = [
-            p.new_zeros(p.numel()) if p.grad is None else p.grad.reshape(-1) for p in self.params
+        rows = [
+            parts(gg.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in self.params
         ]
-        return gg.cat(parts)
+        return gg.cat(rows)

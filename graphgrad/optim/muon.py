@@ -30,6 +30,7 @@ class Muon(Optimizer):
         "fresh": lambda group, _: 1.0 - group["momentum"],
     }
     switches = ("nesterov",)
+    elementwise = False
 
     def __init__(
         self,

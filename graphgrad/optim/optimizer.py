@@ -75,6 +75,8 @@ class Optimizer:
     numbers: ClassVar[Mapping[str, Callable[[Group, float], float]]] = {}
     # Options whose being zero (or False) changes the rule itself, not only its numbers.
     switches: ClassVar[tuple[str, ...]] = ()
+    # Whether elements are updated each for itself, so that complex ones are two numbers.
+    elementwise: ClassVar[bool] = True
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor):

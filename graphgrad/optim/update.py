@@ -47,6 +47,9 @@ class Update:
 
     def run(self) -> None:
         """Make missing state, then update together the parameters that took equally many steps."""
+        if not self.optimizer.elementwise and any(p.dtype.is_complex for p in self.parameters):
+            name = type(self.optimizer).__name__
+            raise RuntimeError(f"{name} does not support complex parameters")
         self._create_state()
         for steps, parameters in self._by_steps().items():
             if state.trace is None:
@@ -72,7 +75,8 @@ class Update:
             kept = self.optimizer.state[p]
             for name in self.names[p]:
                 if name not in kept:
-                    kept[name] = self.optimizer.start(self.group, p, name)
+                    fresh_state = self.optimizer.start(self.group, parts(p), name)
+                    kept[name] = _whole(fresh_state, p)
 
     def _by_steps(self) -> dict[float, list[Tensor]]:
         if not self._is_counted():
@@ -91,7 +95,7 @@ class Update:
     def _row(self, p: Tensor) -> list[Tensor]:
         names = self.names[p]
         kept = self.optimizer.state[p] if names else {}
-        return [_parts(x) for x in (p, p.grad, *(kept[name] for name in names))]
+        return [parts(x) for x in (p, p.grad, *(kept[name] for name in names))]
 
     # ----------------------------------------------------------------------------------- eagerly
 
@@ -142,9 +146,15 @@ class Update:
         return read
 
 
-def _parts(x: Tensor) -> Tensor:
+def parts(x: Tensor) -> Tensor:
     """A complex tensor as a view of its parts, which are updated like any two numbers."""
     return FUNCTIONS["view_as_real"](x) if x.dtype.is_complex else x
+
+
+def _whole(x: Tensor, p: Tensor) -> Tensor:
+    """State made for the parts of ``p``, as complex as ``p`` is."""
+    paired = p.dtype.is_complex and tuple(x.shape) == (*p.shape, 2)
+    return FUNCTIONS["view_as_complex"](x) if paired else x
 
 
 def _build(

@@ -128,23 +128,37 @@ def test_finite_differences_move_both_parts():
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_optimizers_update_both_parts(compiled):
+@pytest.mark.parametrize("name", ["SGD", "Adam", "Rprop", "LBFGS"])
+def test_optimizers_update_both_parts(name, compiled):
     torch = pytest.importorskip("torch")
     found = []
     for t in (gg, torch):
         p = t.tensor(X, requires_grad=True)
-        optimizer = t.optim.Adam([p], lr=0.1)
+        optimizer = getattr(t.optim, name)([p], lr=0.1)
 
-        def step(t=t, p=p, optimizer=optimizer):
+        def closure(p=p, optimizer=optimizer):
             optimizer.zero_grad()
-            ((p * (1 + 2j)).abs() ** 2).mean().backward()
-            optimizer.step()
+            loss = ((p * (1 + 2j) - 1).abs() ** 2).mean()
+            loss.backward()
+            return loss
 
-        step = gg.compile(step) if compiled and t is gg else step
+        def step(optimizer=optimizer, closure=closure):
+            optimizer.step(closure)
+
+        whole = compiled and t is gg and name != "LBFGS"
+        step = gg.compile(step) if whole else step
         for _ in range(3):
             step()
         found.append(p.detach().numpy())
-    np.testing.assert_allclose(*found, rtol=1e-10)
+    np.testing.assert_allclose(*found, rtol=1e-8)
+
+
+def test_optimizers_of_whole_matrices_refuse_complex_ones():
+    p = gg.tensor(X, requires_grad=True)
+    p.abs().sum().backward()
+    for kind in (gg.optim.Adafactor, gg.optim.Muon):
+        with pytest.raises(RuntimeError, match="does not support complex parameters"):
+            kind([p]).step()
 
 
 def test_random_numbers_have_a_variance_of_one():
