@@ -42,6 +42,10 @@ class AnomalyError(GraphError):
     """A NaN, met in anomaly mode; the message names the operation that made the first one."""
 
 
+class RangeError(IndexError, RuntimeError):
+    """An index outside its dimension; for PyTorch's gather and scatter that is a RuntimeError."""
+
+
 class VerificationError(AssertionError):
     """A graph that breaks the type rules, or a kernel that disagrees with the interpreter."""
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from graphgrad.errors import GraphError
+from graphgrad.errors import GraphError, RangeError
 from graphgrad.ir import Constant, Graph, Node
 from graphgrad.ops import size_of
 from graphgrad.philox import philox2x32_numpy
@@ -44,7 +44,7 @@ def evaluate(x: Node, operands: Sequence[Any]) -> Any:
     try:
         result = RULES[x.op.name](*operands, **x.attrs)
     except IndexError as error:
-        raise IndexError(f"{error} (in {x.op.name}, {x.origin})") from None
+        raise RangeError(f"{error} (in {x.op.name}, {x.origin})") from None
     return result if x.op.results else _typed(result, x)
 
 
@@ -362,7 +362,7 @@ def _checked(index: Array, size: int, axis: int) -> Array:
     wrong = (index < 0) | (index >= size)
     if wrong.any():
         bad = index[wrong].flat[0]
-        raise IndexError(f"index {bad} is out of bounds for dimension {axis} with size {size}")
+        raise RangeError(f"index {bad} is out of bounds for dimension {axis} with size {size}")
     return index
 
 

@@ -20,7 +20,13 @@ from graphgrad.tensor import (
     assignment,
     scattering,
     selecting,
+    copying,
+    strided,
+    bits,
+    gradients,
+    segments,
     sorting,
+    statistics,
     printing,
     special,
 )

@@ -7,6 +7,7 @@ import math
 from graphgrad import dtypes
 from graphgrad.dtypes import FLOAT, INTEGER
 from graphgrad.tensor.core import Tensor, both
+from graphgrad.tensor.plan import apply
 from graphgrad.tensor.state import as_one
 
 
@@ -46,8 +47,13 @@ def isneginf(input: Tensor) -> Tensor:
 
 @both
 def signbit(input: Tensor) -> Tensor:
-    """True where an element is negative."""
-    return input < 0
+    """True where an element is negative, -0.0 included."""
+    if input.dtype.category < FLOAT:
+        return input < 0
+    return apply("bitcast", input.detach(), dtype=_BITS[input.dtype.itemsize]) < 0
+
+
+_BITS = {2: dtypes.int16, 4: dtypes.int32, 8: dtypes.int64}
 
 
 @both

@@ -352,6 +352,9 @@ def eye(
 
 
 def _triangle(input: Tensor, diagonal: int, keep_lower: bool) -> Tensor:
+    if input.ndim < 2:
+        name = "tril" if keep_lower else "triu"
+        raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
     rows, columns = input.shape[-2:]
     i = from_node(lang.iota((rows, 1), 0, dtypes.int64))
     j = from_node(lang.iota((1, columns), 1, dtypes.int64))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphgrad.tensor.core import FUNCTIONS, Tensor, both, function
-from graphgrad.tensor.creation import from_array, meshgrid
+from graphgrad.tensor.creation import as_tensor, from_array, meshgrid
 from graphgrad.tensor.plan import apply, rename
 from graphgrad.tensor.promotion import joined
 from graphgrad.tensor.shapes import axes_of, axis_of, narrow, reshape, sizes_of, unsqueeze
@@ -17,25 +17,39 @@ from graphgrad.tensor.shapes import axes_of, axis_of, narrow, reshape, sizes_of,
 
 @function
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Join along an existing dimension; empty 1-d tensors are skipped, as in PyTorch."""
-    parts = [t for t in tensors if tuple(t.shape) != (0,)] or list(tensors[:1])
-    if not parts:
-        raise RuntimeError("torch.cat(): expected a non-empty list of Tensors")
-    kind = joined(*tensors)
-    if parts[0].ndim == 0:
-        raise RuntimeError("zero-dimensional tensor (at position 0) cannot be concatenated")
-    place = axis_of(dim, parts[0].ndim)
+    """Join along an existing dimension; empty 1-d tensors count for nothing, as in PyTorch."""
+    if isinstance(tensors, Tensor):
+        raise TypeError(
+            "cat(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor"
+        )
+    for i, t in enumerate(tensors):
+        if not isinstance(t, Tensor):
+            raise TypeError(
+                f"expected Tensor as element {i} in argument 0, but got {type(t).__name__}"
+            )
+        if t.ndim == 0:
+            raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
+    if not tensors:
+        raise ValueError("torch.cat(): expected a non-empty list of Tensors")
+    shape = next((tuple(t.shape) for t in tensors if tuple(t.shape) != (0,)), (0,))
+    place, kind = axis_of(dim, len(shape)), joined(*tensors)
+    empty = (*shape[:place], 0, *shape[place + 1 :])
+    parts = (reshape(t, empty) if tuple(t.shape) == (0,) else t for t in tensors)
     return apply("concat", *(t.to(kind) for t in parts), axis=place)
 
 
 FUNCTIONS["concat"] = FUNCTIONS["concatenate"] = cat
 
 
+def _expect_some(name: str, tensors: Sequence[Tensor]) -> None:
+    if len(tensors) == 0:
+        raise RuntimeError(f"{name} expects a non-empty TensorList")
+
+
 @function
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Join along a new dimension."""
-    if len(tensors) == 0:
-        raise RuntimeError("stack expects a non-empty TensorList")
+    _expect_some("stack", tensors)
     first = tuple(tensors[0].shape)
     for i, t in enumerate(tensors):
         if tuple(t.shape) != first:
@@ -47,7 +61,8 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     return rename(cat([unsqueeze(t, place) for t in tensors], place), "StackBackward0")
 
 
-def _at_least(n: int, t: Tensor) -> Tensor:
+def _at_least(n: int, t: Any) -> Tensor:
+    t = as_tensor(t)
     if n == 3 and t.ndim == 2:
         return unsqueeze(t, 2)
     if n == 3 and t.ndim == 1:
@@ -73,6 +88,7 @@ atleast_1d, atleast_2d, atleast_3d = map(_atleast, (1, 2, 3))
 @function
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
     """Join side by side: along the second dimension (the first for vectors)."""
+    _expect_some("hstack", tensors)
     parts = [_at_least(1, t) for t in tensors]
     return cat(parts, 0 if parts[0].ndim == 1 else 1)
 
@@ -80,19 +96,22 @@ def hstack(tensors: Sequence[Tensor]) -> Tensor:
 @function
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
     """Join on top of each other: along the first dimension."""
+    _expect_some("vstack", tensors)
     return cat([_at_least(2, t) for t in tensors], 0)
 
 
 @function
 def dstack(tensors: Sequence[Tensor]) -> Tensor:
     """Join along the third dimension."""
+    _expect_some("dstack", tensors)
     return cat([_at_least(3, t) for t in tensors], 2)
 
 
 @function
 def column_stack(tensors: Sequence[Tensor]) -> Tensor:
-    """Join vectors as columns."""
-    return hstack([unsqueeze(t, 1) if t.ndim == 1 else t for t in tensors])
+    """Join vectors (and numbers) as columns."""
+    _expect_some("column_stack", tensors)
+    return hstack([reshape(t, (-1, 1)) if t.ndim <= 1 else t for t in tensors])
 
 
 FUNCTIONS["row_stack"] = vstack
@@ -161,45 +180,62 @@ def repeat_interleave(input: Tensor, repeats: Any, dim: int | None = None, **_: 
 
 
 @both
-def flip(input: Tensor, *dims: Any) -> Tensor:
-    """Dimensions in reverse order (a copy)."""
-    return apply("flip", input, axes=axes_of(sizes_of(dims), input.ndim))
+def flip(input: Tensor, *axes: Any, dims: Any = ()) -> Tensor:
+    """Dimensions in reverse order (a copy): ``flip(x, (0, 1))``, ``x.flip(0, 1)``."""
+    wanted = sizes_of(axes or (dims,))
+    return apply("flip", input, axes=axes_of(wanted, input.ndim) if wanted else ())
 
 
 @both
 def fliplr(input: Tensor) -> Tensor:
     """Columns in reverse order."""
+    if input.ndim < 2:
+        raise RuntimeError("Input must be >= 2-d.")
     return flip(input, 1)
 
 
 @both
 def flipud(input: Tensor) -> Tensor:
     """Rows in reverse order."""
+    if input.ndim < 1:
+        raise RuntimeError("Input must be >= 1-d.")
     return flip(input, 0)
 
 
 @both
 def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     """Shift cyclically; without ``dims``, over all elements in order."""
-    if dims is None:
+    steps = (shifts,) if isinstance(shifts, int) else tuple(shifts)
+    axes = (dims,) if isinstance(dims, int) else tuple(dims or ())
+    if not steps:
+        raise RuntimeError("`shifts` required")
+    if not axes and len(steps) == 1:
         return reshape(roll(reshape(input, -1), shifts, 0), tuple(input.shape))
-    pairs = zip(
-        (shifts,) if isinstance(shifts, int) else shifts,
-        (dims,) if isinstance(dims, int) else dims,
-        strict=True,
-    )
-    for shift, dim in pairs:
+    if len(steps) != len(axes):
+        raise RuntimeError(
+            f"shifts and dimensions must align. shifts: {len(steps)}, dims:{len(axes)}"
+        )
+    given = input
+    for shift, dim in zip(steps, axes, strict=True):
         n = input.shape[dim]
         k = shift % n if n else 0
         if k:
             input = cat([narrow(input, dim, n - k, k), narrow(input, dim, 0, n - k)], dim)
-    return input
+    return input.clone() if input is given else input
 
 
 @both
 def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     """Turn the plane of two dimensions by ``k`` right angles."""
-    a, b = dims
+    if len(dims) != 2:
+        raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
+    if input.ndim < 2:
+        raise RuntimeError(f"expected total dims >= 2, but got total dims = {input.ndim}")
+    a, b = (axis_of(d, input.ndim) for d in dims)
+    if a == b:
+        raise RuntimeError(
+            f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}"
+        )
     turns = k % 4
     if turns == 0:
         return input.clone()

@@ -9,9 +9,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from graphgrad.dtypes import BOOL, FLOAT, DType
+from graphgrad.dtypes import BOOL, FLOAT, DType, bool_
 from graphgrad.tensor.composite import composite
-from graphgrad.tensor.core import Tensor, both, function, method, publish
+from graphgrad.tensor.core import FUNCTIONS, Tensor, both, function, method, publish
 from graphgrad.tensor.dispatch import (
     _joined_binary,
     binary,
@@ -21,16 +21,37 @@ from graphgrad.tensor.dispatch import (
 )
 from graphgrad.tensor.plan import apply, rename
 from graphgrad.tensor.promotion import floating, is_number, joined
-from graphgrad.tensor.state import as_one
+from graphgrad.tensor.state import as_one, state
 
 
-def _no_bool(dtype: DType) -> DType:
-    if dtype.category == BOOL:
-        raise RuntimeError(
-            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying "
-            "to invert a mask, use the `~` or `logical_not()` operator instead."
-        )
-    return dtype
+def _no_bool(what: str) -> Callable[[DType], DType]:
+    def check(dtype: DType) -> DType:
+        if dtype.category == BOOL:
+            raise RuntimeError(
+                f"{what}, the `-` operator, with a bool tensor is not supported. If you are trying "
+                "to invert a mask, use the `~` or `logical_not()` operator instead."
+            )
+        return dtype
+
+    return check
+
+
+def expect_tensors(name: str, **operands: Any) -> None:
+    """PyTorch's error for a number where a function takes tensors only."""
+    for i, (argument, value) in enumerate(operands.items(), 1):
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"{name}(): argument '{argument}' (position {i}) must be Tensor, not "
+                f"{type(value).__name__}"
+            )
+
+
+def tied(out: Tensor, *others: Any) -> Tensor:
+    """``out``, with a gradient of zeros for ``others``, as PyTorch has it for flat functions."""
+    for x in others:
+        if isinstance(x, Tensor) and x._needs and state.grad:
+            out = apply("where", out.new_full((), False, dtype=bool_), x.to(out.dtype), out)
+    return out
 
 
 # ------------------------------------------------------------------------------------------- tables
@@ -42,7 +63,7 @@ _FLOAT: dict[str, tuple[str, ...]] = {
 _FLOAT |= {name: (name,) for name in "erf erfc sqrt rsqrt reciprocal sigmoid".split()}
 _FLOAT |= {f"a{name}": (f"a{name}", f"arc{name}") for name in "sin cos tan sinh cosh tanh".split()}
 _KEEP = {
-    "neg": ("neg", "negative"),
+    "neg": (),
     "abs": ("abs", "absolute"),
     "sign": ("sgn",),
     "logical_not": (),
@@ -52,16 +73,16 @@ _ROUND = {"floor": ("floor",), "ceil": ("ceil",), "trunc": ("trunc", "fix"), "ro
 # Primitive: (what the joined operand type becomes, PyTorch's names).
 _BINARY: dict[str, tuple[Callable[[DType], DType], tuple[str, ...]]] = {
     "add": (same, ()),
-    "sub": (_no_bool, ()),
+    "sub": (_no_bool("Subtraction"), ()),
     "mul": (same, ("mul", "multiply")),
     "div": (floating, ()),
     "pow": (same, ()),
     "floor_div": (same, ("floor_divide",)),
     "remainder": (same, ("remainder",)),
     "fmod": (same, ("fmod",)),
-    "maximum": (same, ("maximum", "fmax")),
-    "minimum": (same, ("minimum", "fmin")),
-    "atan2": (floating, ("atan2", "arctan2")),
+    "maximum": (same, ()),
+    "minimum": (same, ()),
+    "atan2": (floating, ()),
     "eq": (same, ("eq",)),
     "ne": (same, ("ne", "not_equal")),
     "lt": (same, ("lt", "less")),
@@ -77,13 +98,31 @@ _BINARY: dict[str, tuple[Callable[[DType], DType], tuple[str, ...]]] = {
 
 
 _unary = {name: unary(name, floating) for name in _FLOAT} | {
-    name: unary(name, same) for name in _KEEP
+    name: unary(name, _no_bool("Negation") if name == "neg" else same) for name in _KEEP
 }
 _binary = {name: binary(name, result) for name, (result, _) in _BINARY.items()}
 for _name, _names in (_FLOAT | _KEEP).items():
     publish(_names, _unary[_name])
+publish(("neg", "negative"), _unary["neg"])
 for _name, (_, _names) in _BINARY.items():
     publish(_names, _binary[_name])
+
+
+def _of_tensors(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """A binary operation that takes no Python numbers, as PyTorch's."""
+    operation = _binary[name]
+
+    def checked(input: Tensor, other: Tensor) -> Tensor:
+        if not (isinstance(input, Tensor) and isinstance(other, Tensor)):
+            expect_tensors(name, input=input, other=other)
+        return operation(input, other)
+
+    checked.__name__ = checked.__qualname__ = name
+    return checked
+
+
+for _name, _names in {"maximum": (), "minimum": (), "atan2": ("arctan2",)}.items():
+    publish((_name, *_names), _of_tensors(_name))
 
 
 def _rounding(name: str) -> Callable[[Tensor], Tensor]:
@@ -132,7 +171,15 @@ def pow(input: Any, exponent: Any) -> Tensor:
     return _binary["pow"](input, exponent)
 
 
-publish(("pow", "float_power"), pow)
+publish(("pow",), pow)
+
+
+@both
+def float_power(input: Any, exponent: Any) -> Tensor:
+    """``pow`` in double precision, whatever the operands are."""
+    x, y = (v.double() if isinstance(v, Tensor) else float(v) for v in (input, exponent))
+    return pow(x, y)
+
 
 _DUNDER: dict[str, Any] = {
     "add": _add,
@@ -143,6 +190,10 @@ _DUNDER: dict[str, Any] = {
     "rmul": _mul,
     "truediv": _div,
     "rtruediv": _reflected("div"),
+    "div": _div,
+    "rdiv": _reflected("div"),
+    "rlshift": _reflected("shift_left"),
+    "rrshift": _reflected("shift_right"),
     "floordiv": _binary["floor_div"],
     "rfloordiv": _reflected("floor_div"),
     "mod": _binary["remainder"],
@@ -191,6 +242,7 @@ publish(("sub", "subtract"), _scaled("sub"))
 @both
 def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """``other - alpha * input``."""
+    expect_tensors("rsub", input=input)
     return other - (input if alpha == 1 else input * alpha)
 
 
@@ -382,14 +434,30 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
 
 
 @both
+def fmax(input: Tensor, other: Tensor) -> Tensor:
+    """``maximum`` that prefers a number to NaN."""
+    expect_tensors("fmax", input=input, other=other)
+    return where((input >= other) | (other != other), input, other)
+
+
+@both
+def fmin(input: Tensor, other: Tensor) -> Tensor:
+    """``minimum`` that prefers a number to NaN."""
+    expect_tensors("fmin", input=input, other=other)
+    return where((input <= other) | (other != other), input, other)
+
+
+@both
 def hypot(input: Tensor, other: Tensor) -> Tensor:
     """``sqrt(input² + other²)``."""
+    expect_tensors("hypot", input=input, other=other)
     return (input * input + other * other).sqrt()
 
 
 @both
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
     """``input * 2 ** other``."""
+    expect_tensors("ldexp", input=input, other=other)
     return input * _binary["pow"](input.new_full((), 2.0, dtype=floating(input.dtype)), other)
 
 
@@ -397,9 +465,18 @@ def ldexp(input: Tensor, other: Tensor) -> Tensor:
 @as_one
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     """``log(exp(input) + exp(other))`` without overflow."""
+    expect_tensors("logaddexp", input=input, other=other)
     high = _binary["maximum"](input, other).detach()
     finite = where(high.isinf(), 0.0, high)
     return ((input - finite).exp() + (other - finite).exp()).log() + finite
+
+
+@both
+@as_one
+def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
+    """``log2(2 ** input + 2 ** other)`` without overflow."""
+    expect_tensors("logaddexp2", input=input, other=other)
+    return logaddexp(input * math.log(2), other * math.log(2)) / math.log(2)
 
 
 @both
@@ -417,11 +494,12 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
 
 @both
 def copysign(input: Tensor, other: Any) -> Tensor:
-    """The magnitude of ``input`` with the sign of ``other``."""
-    negative, size = other < 0, input.abs()
-    if isinstance(negative, bool):
-        return -size if negative else size
-    return where(negative, -size, size)
+    """The magnitude of ``input`` with the sign of ``other`` (-0.0 is negative)."""
+    size = (input if input.dtype.category >= FLOAT else input.to(floating(input.dtype))).abs()
+    if is_number(other):
+        return -size if math.copysign(1, other) < 0 else size
+    turn = where(FUNCTIONS["signbit"](other), -1.0, size.new_full((), 1.0))
+    return size * tied(turn, other)
 
 
 @both

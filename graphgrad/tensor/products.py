@@ -10,6 +10,7 @@ from graphgrad.errors import ShapeError, message
 from graphgrad.tensor.composite import composite
 from graphgrad.tensor.core import FUNCTIONS, Tensor, both, function, method
 from graphgrad.tensor.plan import apply
+from graphgrad.tensor.shapes import axis_of
 
 NO_BATCH: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
 
@@ -229,8 +230,16 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
         right = range(dims)
     else:
         left, right = ([d] if isinstance(d, int) else d for d in dims)
-    left = [d % a.ndim for d in left]
-    right = [d % b.ndim for d in right]
+    left = [axis_of(d, a.ndim) for d in left]
+    right = [axis_of(d, b.ndim) for d in right]
+    if len(left) != len(right):
+        raise RuntimeError("both dimension lists should have same length")
+    # A dimension of size 1 is contracted with all of its partner's.
+    for i, j in zip(left, right, strict=True):
+        if a.shape[i] == 1 != b.shape[j]:
+            b = b.sum(j, keepdim=True)
+        elif b.shape[j] == 1 != a.shape[i]:
+            a = a.sum(i, keepdim=True)
     return contract(a, b, left, right)
 
 

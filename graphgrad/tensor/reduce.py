@@ -129,16 +129,27 @@ def std(
     return rename(root, "StdBackward0")
 
 
-@both
-def var_mean(input: Tensor, dim: Any = None, **options: Any) -> tuple[Tensor, Tensor]:
-    """``var`` and ``mean``."""
-    return var(input, dim, **options), mean(input, dim, options.get("keepdim", False))
+def _and_mean(name: str, spread: Callable[..., Tensor]) -> None:
+    def operation(
+        input: Tensor,
+        dim: Any = None,
+        unbiased: bool | None = None,
+        keepdim: bool = False,
+        *,
+        correction: Any = None,
+    ) -> tuple[Tensor, Tensor]:
+        if isinstance(dim, bool):
+            dim, unbiased = None, dim
+        width = spread(input, dim, unbiased, keepdim, correction=correction)
+        return width, mean(input, dim, keepdim)
+
+    operation.__name__ = f"{name}_mean"
+    operation.__doc__ = f"``{name}`` and ``mean``."
+    function(operation)
 
 
-@both
-def std_mean(input: Tensor, dim: Any = None, **options: Any) -> tuple[Tensor, Tensor]:
-    """``std`` and ``mean``."""
-    return std(input, dim, **options), mean(input, dim, options.get("keepdim", False))
+_and_mean("var", var)
+_and_mean("std", std)
 
 
 @both
@@ -168,9 +179,24 @@ def returned(name: str) -> Any:
     return kind
 
 
+def expect_some(name: str, input: Tensor, axes: tuple[int, ...], dim: Any) -> None:
+    """PyTorch's error for the extremum of nothing."""
+    empty = [a for a in axes if input.shape[a] == 0]
+    if not empty:
+        return
+    if dim is None or (not isinstance(dim, int) and len(dim) == 0):
+        raise RuntimeError(
+            f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the "
+            "reduction dim with the 'dim' argument."
+        )
+    raise IndexError(f"{name}(): Expected reduction dim {empty[0]} to have non-zero size.")
+
+
 def _extremum(name: str, keeps: str) -> Callable[..., Any]:
     def over_axes(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
-        return reduced(name, input, axes_of(dim, input.ndim), keepdim)
+        axes = axes_of(dim, input.ndim)
+        expect_some(keeps, input, axes, dim)
+        return reduced(name, input, axes, keepdim)
 
     over_axes.__name__ = keeps
     over_axes.__doc__ = f"The {name} over ``dim``; equal extrema share the gradient evenly."
@@ -245,8 +271,13 @@ def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
 
 @both
 def aminmax(input: Tensor, *, dim: Any = None, keepdim: bool = False) -> tuple[Tensor, Tensor]:
-    """Smallest and largest element."""
-    return amin(input, dim, keepdim), amax(input, dim, keepdim)
+    """Smallest and largest element, as a named tuple (min, max)."""
+    axes = axes_of(dim, input.ndim)
+    expect_some("aminmax", input, axes, dim)
+    return _Aminmax(reduced("min", input, axes, keepdim), reduced("max", input, axes, keepdim))
+
+
+_Aminmax = namedtuple("aminmax", "min max")  # type: ignore[name-match]
 
 
 @both
@@ -328,6 +359,12 @@ def dist(input: Tensor, other: Tensor, p: Any = 2) -> Tensor:
 @both
 def renorm(input: Tensor, p: Any, dim: int, maxnorm: float) -> Tensor:
     """Scale slices of ``dim`` whose p-norm exceeds ``maxnorm`` down to it."""
+    if input.ndim < 2:
+        raise RuntimeError(
+            f"renorm: input needs at least 2 dimensions, got {input.ndim} dimensions"
+        )
+    if p <= 0 or maxnorm < 0:
+        raise RuntimeError(f"renorm: a positive p and maxnorm expected, got {p} and {maxnorm}")
     axis = axis_of(dim, input.ndim)
     sizes = norm(input, p, tuple(a for a in range(input.ndim) if a != axis), True)
     return input * where(sizes > maxnorm, maxnorm / (sizes + 1e-7), 1.0)
@@ -355,9 +392,13 @@ def _running_extremum(name: str) -> Callable[..., Any]:
 
     def operation(input: Tensor, dim: int) -> Any:
         axis = axis_of(dim, input.ndim)
-        high = apply(name, input.detach(), axis=axis)
-        places = FUNCTIONS["arange"](input.shape[axis]).view(-1, *[1] * (input.ndim - axis - 1))
-        here = where(input.detach() == high, places.expand(input.shape), 0)
+        if input.ndim == 0:
+            return result(input.clone(), input.new_zeros((), dtype=dtypes.int64))
+        x = input.detach()
+        high = apply(name, x, axis=axis)
+        places = FUNCTIONS["arange"](x.shape[axis]).view(-1, *[1] * (x.ndim - axis - 1))
+        # A NaN is its own extremum, though it equals nothing.
+        here = where((x == high) | (x != x), places.expand(x.shape), 0)
         index = apply("cummax", here, axis=axis)
         return result(input.gather(axis, index), index)
 
@@ -372,18 +413,39 @@ publish(("cummin",), _running_extremum("cummin"))
 
 @both
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
-    """``log(cumsum(exp(input)))`` relative to the overall maximum."""
-    high = reduced("max", input.detach(), (axis_of(dim, input.ndim),), True)
-    return cumsum((input - high).exp(), dim).log() + high
+    """``log(cumsum(exp(input)))`` without overflow: sums of 2, 4, 8, … neighbours, by doubling."""
+    axis = axis_of(dim, input.ndim)
+    out, reach = _converted(input, None, floating), 1
+    while out.ndim and reach < out.shape[axis]:
+        n = out.shape[axis] - reach
+        summed = FUNCTIONS["logaddexp"](out.narrow(axis, reach, n), out.narrow(axis, 0, n))
+        out = FUNCTIONS["cat"]((out.narrow(axis, 0, reach), summed), axis)
+        reach *= 2
+    return out.clone() if out is input else out
 
 
 @both
-def diff(input: Tensor, n: int = 1, dim: int = -1) -> Tensor:
-    """Differences of neighbours along ``dim``, ``n`` times."""
-    for _ in range(n):
+def diff(
+    input: Tensor,
+    n: int = 1,
+    dim: int = -1,
+    prepend: Tensor | None = None,
+    append: Tensor | None = None,
+) -> Tensor:
+    """Differences of neighbours along ``dim``, ``n`` times, with others put before and after."""
+    if n < 0:
+        raise RuntimeError(f"order must be non-negative but got {n}")
+    if input.ndim == 0:
+        raise RuntimeError("diff expects input to be at least one-dimensional")
+    given = input
+    if n and (prepend is not None or append is not None):
+        parts = [t for t in (prepend, input, append) if t is not None]
+        input = FUNCTIONS["cat"](parts, dim)
+    for _ in range(min(n, input.shape[dim])):
         size = input.shape[dim]
-        input = input.narrow(dim, 1, size - 1) - input.narrow(dim, 0, size - 1)
-    return input
+        above, below = input.narrow(dim, 1, size - 1), input.narrow(dim, 0, size - 1)
+        input = above ^ below if input.dtype.category == BOOL else above - below
+    return input.clone() if input is given else input
 
 
 @function
@@ -418,4 +480,6 @@ def frobenius_norm(input: Tensor, dim: Any = None, keepdim: bool = False) -> Ten
 @both
 def trace(input: Tensor) -> Tensor:
     """The sum of the diagonal of a matrix."""
+    if input.ndim != 2:
+        raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {input.ndim}")
     return input.diagonal().sum()

@@ -28,9 +28,9 @@ def at_least_1d(*tensors: Tensor) -> tuple[Tensor, ...]:
 def _expect_index(name: str, input: Tensor, index: Tensor, dim: int) -> int:
     """The axis, after the checks that gather and scatter share."""
     axis = axis_of(dim, input.ndim)
-    if index.dtype not in (dtypes.int64, dtypes.int32):
+    if index.dtype not in (dtypes.int64, dtypes.int32) and index.numel():
         raise RuntimeError(f"{name}(): Expected dtype int64 for index")
-    if max(index.ndim, 1) != max(input.ndim, 1):
+    if max(index.ndim, 1) != max(input.ndim, 1) and index.numel():
         raise RuntimeError(
             "Index tensor must have the same number of dimensions as input tensor"
             if name == "gather"
@@ -51,7 +51,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     axis = _expect_index("gather", input, index, dim)
     x, places = at_least_1d(input, index)
     if places.numel() == 0:
-        return reshape_view(x.reshape(-1)[:0], tuple(index.shape))
+        return reshape_view(x.reshape(-1)[:0], tuple(index.shape))  # whatever its dimensions
     out = apply("gather", x, places, axis=axis)
     return out if index.ndim else reshape_view(out, ())
 
@@ -60,7 +60,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """``gather`` whose operands broadcast; of all elements in a row without ``dim``."""
     if dim is None:
-        return gather(input.reshape(-1), 0, indices.reshape(-1))
+        return take_along_dim(input.reshape(-1), indices.reshape(-1), 0)
     axis = axis_of(dim, input.ndim)
     if indices.ndim != input.ndim:
         raise RuntimeError(
@@ -70,6 +70,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     sizes = [list(t.shape) for t in (input, indices)]
     sizes[0][axis] = sizes[1][axis] = 1
     common = list(np.broadcast_shapes(*map(tuple, sizes)))
+    indices = where(indices < 0, indices + input.shape[axis], indices)
     wide = [(*common[:axis], t.shape[axis], *common[axis + 1 :]) for t in (input, indices)]
     return gather(input.expand(wide[0]), axis, indices.expand(wide[1]))
 
@@ -235,13 +236,33 @@ def _extremum_of(ufunc: Any) -> Callable[..., Tensor]:
 
 
 def _product_of(start: Tensor, dim: int, index: Tensor, src: Tensor, include_self: bool) -> Tensor:
+    """The value by NumPy; its gradient by the logarithms of what is not zero.
+
+    A place with one zero has the gradient of a product of the others at that zero; one with two,
+    none, and the second derivative of their product: both are those of ``_of_zeros``.
+    """
     out = _combined(np.multiply)(start, dim, index, src, include_self)
-    if start.requires_grad or src.requires_grad:
-        raise NotImplementedError(
-            "scatter_reduce(reduce='prod') has no gradient yet: detach the operands, or use the "
-            "exponential of a scattered sum of logarithms"
-        )
-    return out
+    if not (start.requires_grad or src.requires_grad):
+        return out
+    part = src[tuple(map(slice, index.shape))]
+
+    def total(own: Tensor, given: Tensor) -> Tensor:
+        return scatter_add(own, dim, index, given)
+
+    logs = total(*(where(x == 0, 1.0, x).abs().log() for x in (start, part)))
+    odd = total(*((x < 0).to(dtypes.int64) for x in (start, part))) % 2
+    zeros = total(*((x == 0).to(dtypes.int64) for x in (start, part)))
+    first = total(*(where(x == 0, x, 0.0) for x in (start, part)))
+    second = total(*(where(x == 0, x * x, 0.0) for x in (start, part)))
+    flow = where(odd == 1, -logs.exp(), logs.exp()) * _of_zeros(zeros, first, second)
+    flow = where(flow.isfinite(), flow, 0.0)
+    return out + (flow - flow.detach())
+
+
+def _of_zeros(count: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """The product of ``count`` zeros, from their sum and their sum of squares."""
+    two = where(count == 2, (first * first - second) / 2, 0.0)
+    return where(count == 0, 1.0, where(count == 1, first, two))
 
 
 def _limit(dtype: dtypes.DType, lowest: bool) -> Any:

@@ -6,17 +6,18 @@ an index that is out of range raises IndexError.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from graphgrad import dtypes
+from graphgrad.dtypes import FLOAT
 from graphgrad.tensor import assignment
 from graphgrad.tensor.core import Tensor, both, method
-from graphgrad.tensor.cuts import view_at
 from graphgrad.tensor.indexing import is_direct, spread
 from graphgrad.tensor.plan import apply
+from graphgrad.tensor.promotion import joined
 from graphgrad.tensor.scattering import at_least_1d, gather
 from graphgrad.tensor.shapes import axis_of, reshape_view
 
@@ -76,12 +77,20 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
 
 @both
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
-    """The slices of ``dim`` at ``index`` set to a number."""
+    """The slices of ``dim`` at ``index`` set to a number (or a tensor without dimensions)."""
     x, axis, places = _along("index_fill", input, dim, index)
-    wide = spread(places, tuple(x.shape), axis)
-    filler = value.to(x.dtype) if isinstance(value, Tensor) else x.new_full((), value)
-    out = apply("scatter", x, wide, filler.expand(wide.shape), axis=axis)
-    return reshape_view(out, tuple(input.shape))
+    if isinstance(value, Tensor):
+        if value.ndim:
+            raise RuntimeError(
+                "index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
+                f"{value.ndim} dimension(s)."
+            )
+        value = value.to(x.dtype)
+    lines = tuple(n if a == axis else 1 for a, n in enumerate(x.shape))
+    never = x.new_zeros(lines, dtype=dtypes.bool_)
+    wide = spread(places, lines, axis)
+    filled = apply("scatter", never, wide, never.new_ones(tuple(wide.shape)), axis=axis)
+    return reshape_view(apply("where", filled, value, x), tuple(input.shape))
 
 
 # ---------------------------------------------------------------------------------- several indices
@@ -134,13 +143,14 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
         raise RuntimeError(
             "masked_fill only supports boolean masks, but got mask with dtype " + mask.dtype.name
         )
-    if isinstance(value, Tensor):
-        if value.ndim:
-            raise RuntimeError(
-                "masked_fill only supports a 0-dimensional value tensor, but got tensor with "
-                f"{value.ndim} dimension(s)."
-            )
-        value = value.to(input.dtype)
+    if isinstance(value, Tensor) and value.ndim:
+        raise RuntimeError(
+            "masked_fill only supports a 0-dimensional value tensor, but got tensor with "
+            f"{value.ndim} dimension(s)."
+        )
+    if joined(input, value).category > max(input.dtype.category, FLOAT):
+        raise RuntimeError(f"value cannot be converted to type {input.dtype.name} without overflow")
+    value = value.to(input.dtype) if isinstance(value, Tensor) else value
     return apply("where", mask, value, input)
 
 
@@ -168,23 +178,30 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
 # -------------------------------------------------------------------------------------------- parts
 
 
-def _replaced(input: Tensor, src: Tensor, part: Callable[[Tensor], Tensor]) -> Tensor:
-    """A copy of ``input`` whose ``part`` (a view of it) is ``src``."""
-    out = input.clone()
-    view = part(out)
-    if view.shape != src.shape:
-        raise RuntimeError(
-            "expected src to have a size equal to the slice of self. "
-            f"src size = {list(src.shape)}, slice size = {list(view.shape)}"
-        )
-    view.copy_(src)
-    return out
-
-
 @both
 def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     """A copy with ``src`` at one position of ``dim``."""
-    return _replaced(input, src, lambda out: out.select(dim, index))
+    axis = axis_of(dim, input.ndim)
+    if not -input.shape[axis] <= index < input.shape[axis]:
+        raise IndexError(f"index {index} is out of bounds for dimension {axis}")
+    place = index % input.shape[axis]
+    _fits_slice(src, (*input.shape[:axis], *input.shape[axis + 1 :]))
+    return _updated(input, src.unsqueeze(axis), axis, place, 1)
+
+
+def _fits_slice(src: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(src.shape) != shape:
+        raise RuntimeError(
+            "expected src to have a size equal to the slice of self. "
+            f"src size = {list(src.shape)}, slice size = {list(shape)}"
+        )
+
+
+def _updated(input: Tensor, src: Tensor, axis: int, start: int, step: int) -> Tensor:
+    starts, steps = [0] * input.ndim, [1] * input.ndim
+    starts[axis], steps[axis] = start, step
+    block = src.to(input.dtype)
+    return apply("slice_update", input, block, start=tuple(starts), step=tuple(steps))
 
 
 @both
@@ -198,8 +215,12 @@ def slice_scatter(
 ) -> Tensor:
     """A copy with ``src`` at ``start:end:step`` of ``dim``."""
     axis = axis_of(dim, input.ndim)
-    key = (*[(None, None, None)] * axis, (start, end, step))
-    return _replaced(input, src, lambda out: view_at(out, key))
+    if step <= 0:
+        raise RuntimeError("slice step must be positive")
+    low, high, _ = slice(start, end).indices(input.shape[axis])
+    size = max(-(-(high - low) // step), 0)
+    _fits_slice(src, (*input.shape[:axis], size, *input.shape[axis + 1 :]))
+    return _updated(input, src, axis, low, step)
 
 
 @both
@@ -207,4 +228,8 @@ def diagonal_scatter(
     input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1
 ) -> Tensor:
     """A copy with ``src`` on a diagonal."""
-    return _replaced(input, src, lambda out: out.diagonal(offset, dim1, dim2))
+    out = input.clone()
+    view = out.diagonal(offset, dim1, dim2)
+    _fits_slice(src, tuple(view.shape))
+    view.copy_(src)
+    return out

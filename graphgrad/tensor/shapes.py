@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from graphgrad import lang
+from graphgrad.dtypes import INTEGER
 from graphgrad.errors import ShapeError, message
 from graphgrad.ops import size_of
 from graphgrad.tensor.core import Size, Tensor, both, function, method, publish
@@ -34,6 +35,8 @@ def axis_of(dim: int, ndim: int) -> int:
 
 def axes_of(dim: Any, ndim: int) -> tuple[int, ...]:
     """All dimensions for None, one for a number, several for a sequence."""
+    if ndim > 64:
+        raise RuntimeError(f"only tensors with up to 64 dims are supported, not {ndim}")
     if dim is None or (not isinstance(dim, int) and len(dim) == 0):
         return tuple(range(ndim))
     axes = tuple(axis_of(index(d), ndim) for d in ((dim,) if isinstance(dim, int) else dim))
@@ -159,6 +162,15 @@ def t(input: Tensor) -> Tensor:
 def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     """Move dimensions to new places; the others keep their order."""
     n = input.ndim
+    if isinstance(source, int) != isinstance(destination, int) or (
+        not isinstance(source, int) and len(source) != len(destination)
+    ):
+        raise RuntimeError(
+            f"movedim: Invalid source or destination dims: source ({source} dims) should contain "
+            f"the same number of dims as destination ({destination} dims)"
+        )
+    if not isinstance(source, int) and len(source) == 0:
+        return input
     sources, targets = axes_of(source, n), axes_of(destination, n)
     place = dict(zip(targets, sources, strict=True))
     rest = iter(a for a in range(n) if a not in sources)
@@ -168,7 +180,8 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
 @both
 def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     """Drop dimensions of size 1: all, or those named."""
-    axes = axes_of(dim, input.ndim)
+    none = dim is not None and not isinstance(dim, int) and len(dim) == 0
+    axes = () if none else axes_of(dim, input.ndim)
     shape = tuple(n for a, n in enumerate(input.shape) if a not in axes or n != 1)
     return rename(reshape_view(input, shape), f"SqueezeBackward{int(dim is not None)}")
 
@@ -203,7 +216,13 @@ def expand(self: Tensor, *sizes: Any) -> Tensor:
 @method
 def sum_to_size(self: Tensor, *size: Any) -> Tensor:
     """Sum over the dimensions along which ``size`` would be expanded to this shape."""
-    return lang.unbroadcast(self, sizes_of(size))
+    wanted = sizes_of(size)
+    lead = self.ndim - len(wanted)
+    if lead < 0 or any(n not in (1, m) for n, m in zip(wanted, self.shape[lead:], strict=True)):
+        raise RuntimeError(
+            f"size {{{list(wanted)}}} is not expandable to size {{{list(self.shape)}}}."
+        )
+    return lang.unbroadcast(self, wanted)
 
 
 @method
@@ -250,7 +269,13 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     if input.ndim == 0:
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     axis, size = axis_of(dim, input.ndim), input.shape[dim]
+    if isinstance(start, Tensor) and (start.ndim or start.dtype.category != INTEGER):
+        raise RuntimeError("start must be an 0-dim integral Tensor.")
     first = index(start)
+    if not -size <= first <= size:
+        raise IndexError(
+            f"start out of range (expected to be in range of [-{size}, {size}], but got {first})"
+        )
     first += size if first < 0 else 0
     if length < 0 or not 0 <= first <= size - length:
         raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({size}).")
@@ -303,19 +328,27 @@ def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) ->
 
 @both
 def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """Nearly equal pieces, or pieces cut at the indices listed."""
-    size = input.shape[dim]
+    """Nearly equal pieces, or pieces cut at the indices listed (by numbers or a tensor)."""
+    if input.ndim == 0:
+        raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got 0 dims")
+    size = input.shape[axis_of(dim, input.ndim)]
+    if isinstance(indices_or_sections, Tensor):
+        if indices_or_sections.dtype.category != INTEGER or indices_or_sections.ndim > 1:
+            raise RuntimeError(
+                "tensor_split expected tensor_indices_or_sections to be a zero- or one-dimensional "
+                f"tensor of whole numbers, but got {indices_or_sections.ndim} dims of "
+                f"{indices_or_sections.dtype.name}"
+            )
+        indices_or_sections = indices_or_sections.tolist()
     if isinstance(indices_or_sections, int):
         count = indices_or_sections
+        if count <= 0:
+            raise RuntimeError(f"number of sections must be larger than 0, got {count}")
         sizes = [size // count + (1 if i < size % count else 0) for i in range(count)]
-    else:
-        cuts = [
-            0,
-            *(min(max(c + size if c < 0 else c, 0), size) for c in indices_or_sections),
-            size,
-        ]
-        sizes = [max(b - a, 0) for a, b in pairwise(cuts)]
-    return split(input, sizes, dim)
+        return split(input, sizes, dim)
+    inside = (min(max(c + size if c < 0 else c, 0), size) for c in indices_or_sections)
+    axis = axis_of(dim, input.ndim)
+    return tuple(sliced(input, axis, a, max(a, b)) for a, b in pairwise((0, *inside, size)))
 
 
 @both
@@ -326,20 +359,32 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return split(input, max(-(-input.shape[dim] // chunks), 1), dim)
 
 
-def _splitting(name: str, axis: int) -> None:
+def _splitting(name: str, axis: int, least: int) -> None:
     """``hsplit``, ``vsplit`` and ``dsplit``: ``tensor_split`` along a fixed dimension."""
 
     def operation(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
-        return tensor_split(input, indices_or_sections, 0 if input.ndim == 1 else axis)
+        if input.ndim < least:
+            raise RuntimeError(
+                f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor "
+                f"with {input.ndim} dimensions!"
+            )
+        place = 0 if input.ndim == 1 else axis
+        count, size = indices_or_sections, input.shape[place]
+        if isinstance(count, int) and (count <= 0 or size % count):
+            raise RuntimeError(
+                f"torch.{name} attempted to split along dimension {place}, but the size of the "
+                f"dimension {size} is not divisible by the split_size {count}!"
+            )
+        return tensor_split(input, indices_or_sections, place)
 
     operation.__name__ = name
     operation.__doc__ = f"``tensor_split`` along dimension {axis}."
     publish((name,), operation)
 
 
-_splitting("vsplit", 0)
-_splitting("hsplit", 1)
-_splitting("dsplit", 2)
+_splitting("vsplit", 0, 2)
+_splitting("hsplit", 1, 1)
+_splitting("dsplit", 2, 3)
 
 
 @both
@@ -368,6 +413,17 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
 def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """All windows of ``size`` along ``dimension``, ``step`` apart, as a new last dimension."""
     axis = axis_of(dimension, self.ndim)
+    if self.ndim == 0:
+        if size > 1:
+            raise RuntimeError(
+                "maximum size for tensor at dimension 0 is 1 but size is " + str(size)
+            )
+        return reshape_view(self, (1,))[:size]
+    if not 0 <= size <= self.shape[axis] or step <= 0:
+        raise RuntimeError(
+            f"unfold: size is {size} and step is {step}, but dimension {axis} has "
+            f"{self.shape[axis]} elements: size must be from 0 to that, and step larger than 0"
+        )
     return apply("window", self, axes=(axis,), size=(size,), stride=(step,), dilation=(1,))
 
 

@@ -1,4 +1,4 @@
-"""Order: sort, topk, median, unique, and counting."""
+"""Order: sort, topk, median, unique, and counting. (Quantiles are in ``statistics``.)"""
 
 from __future__ import annotations
 
@@ -8,21 +8,26 @@ import numpy as np
 
 from graphgrad import dtypes, lang
 from graphgrad.tensor.composite import composite
-from graphgrad.tensor.core import FUNCTIONS, Tensor, both, function, publish
+from graphgrad.tensor.core import Tensor, both, function, publish
 from graphgrad.tensor.creation import as_tensor, from_array
 from graphgrad.tensor.operators import where
 from graphgrad.tensor.plan import rename
-from graphgrad.tensor.reduce import mean as _mean
 from graphgrad.tensor.reduce import returned
+from graphgrad.tensor.several import several
 from graphgrad.tensor.shapes import axis_of, narrow
+from graphgrad.tensor.state import state
 
 _sort_result, _topk_result = returned("sort"), returned("topk")
-_median_result, _mode_result = returned("median"), returned("mode")
+_median_result = returned("median")
 _kth_result = returned("kthvalue")
 
 
 @composite("SortBackward0")
 def _sort(x: Tensor, axis: int, descending: bool) -> tuple[Tensor, Tensor]:
+    if state.trace is None:
+        # Run again to be differentiated again: the record is that of a gather.
+        places = several("sort", x.detach(), axis=axis, descending=descending)[1]
+        return x.gather(axis, places), places
     both_results = lang.apply("sort", x, axis=axis, descending=descending)
     return lang.result(both_results, 0), lang.result(both_results, 1)
 
@@ -92,64 +97,6 @@ def _nan_wins(middle: Tensor, input: Tensor, dim: int, keepdim: bool) -> Tensor:
         return middle
     # The largest of numbers with a NaN is that NaN, which also takes the gradient.
     return where(input.isnan().any(dim, keepdim), input.amax(dim, keepdim), middle)
-
-
-@both
-def nanmedian(input: Tensor) -> Tensor:
-    """``median`` of what is not NaN (eagerly only)."""
-    return median(input[~input.isnan()])
-
-
-@both
-def quantile(
-    input: Tensor,
-    q: Any,
-    dim: int | None = None,
-    keepdim: bool = False,
-    *,
-    interpolation: str = "linear",
-) -> Tensor:
-    """The ``q``-quantiles along ``dim``, interpolated between neighbours."""
-    if interpolation != "linear":
-        raise NotImplementedError(f"quantile with interpolation={interpolation!r}; only 'linear'")
-    x = input.reshape(-1) if dim is None else input
-    axis = 0 if dim is None else axis_of(dim, x.ndim)
-    ordered = sort(x, axis).values
-    steps = np.asarray(q.numpy() if isinstance(q, Tensor) else q, np.float64)
-    place = steps.reshape(-1) * (x.shape[axis] - 1)
-    low, high = np.floor(place).astype(np.int64), np.ceil(place).astype(np.int64)
-    shape = [1] * x.ndim
-    shape[axis] = -1
-    weight = from_array((place - low).astype(x.dtype.numpy)).reshape(shape)
-    a, b = (ordered.index_select(axis, from_array(i)) for i in (low, high))
-    out = (a + (b - a) * weight).movedim(axis, 0)
-    if keepdim:
-        out = out.unsqueeze(axis + 1) if dim is not None else out.reshape(-1, *[1] * input.ndim)
-    return out[0] if steps.ndim == 0 else out
-
-
-@both
-def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
-    """(values, indices) of the most frequent, then smallest, element of ``dim`` (eagerly only)."""
-    array = np.moveaxis(input.detach().concrete("mode()"), dim, -1)
-    found = np.empty(array.shape[:-1], np.int64)
-    for i in np.ndindex(found.shape):
-        kinds, counts = np.unique(array[i], return_counts=True)
-        found[i] = np.nonzero(array[i] == kinds[np.argmax(counts)])[0][-1]
-    places = from_array(found).unsqueeze(dim)
-    values = input.gather(dim, places)
-    pair = (values, places) if keepdim else (values.squeeze(dim), places.squeeze(dim))
-    return _mode_result(*pair)
-
-
-@both
-def nanquantile(input: Tensor, q: float, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """The ``q``-quantile of what is not NaN (eagerly only)."""
-    x = input.reshape(-1) if dim is None else input.movedim(dim, -1)
-    rows = x.reshape(-1, x.shape[-1])
-    found = [quantile(row[~row.isnan()], q) for row in rows.unbind(0)]
-    out = FUNCTIONS["stack"](found).reshape(tuple(x.shape[:-1]))
-    return out.unsqueeze(dim) if keepdim and dim is not None else out
 
 
 # ----------------------------------------------------------------------------------------- counting
@@ -267,27 +214,10 @@ def isin(elements: Any, test_elements: Any, *, invert: bool = False) -> Tensor:
 
 
 @both
-def cov(input: Tensor, *, correction: int = 1) -> Tensor:
-    """The covariance matrix of variables in rows."""
-    x = input if input.ndim == 2 else input.reshape(1, -1)
-    centred = x - _mean(x, 1, True)
-    out = centred @ centred.t() / (x.shape[1] - correction)
-    return out if input.ndim == 2 else out.reshape(())
-
-
-@both
-def corrcoef(input: Tensor) -> Tensor:
-    """The correlation matrix of variables in rows."""
-    c = cov(input)
-    if c.ndim == 0:
-        return c / c
-    d = c.diagonal().sqrt()
-    return (c / d.unsqueeze(1) / d.unsqueeze(0)).clamp(-1, 1)
-
-
-@both
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """The diagonal of a matrix, or the matrix with a vector on its diagonal."""
+    if input.ndim not in (1, 2):
+        raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {input.ndim}D")
     return input.diagonal(diagonal) if input.ndim == 2 else diag_embed(input, diagonal)
 
 

@@ -13,6 +13,8 @@ from typing import Any
 from graphgrad.tensor.core import Tensor
 from graphgrad.tensor.inplace import assign
 
+# Functions whose ``out`` must be of the result's type: they convert nothing.
+_EXACT = frozenset({"gather", "aminmax", "index_select", "take", "sort", "topk"})
 _NUMPY = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x2": "other"}
 
 
@@ -34,9 +36,23 @@ def accepts_all_spellings(function: Any, out: bool = True) -> Any:
         for name in renames.keys() & named.keys():
             named[renames[name]] = named.pop(name)
         result = function(*args, **named)
-        return result if target is None else _into(target, result)
+        if target is None:
+            return result
+        if function.__name__ in _EXACT:
+            _expect_types(target, result)
+        return _into(target, result)
 
     return call
+
+
+def _expect_types(target: Any, result: Any) -> None:
+    pairs = zip(target, result, strict=True) if isinstance(result, tuple) else [(target, result)]
+    for out, value in pairs:
+        if out.dtype is not value.dtype:
+            raise RuntimeError(
+                f"Expected out tensor to have dtype {value.dtype.name}, but got {out.dtype.name} "
+                "instead"
+            )
 
 
 def _into(target: Any, result: Any) -> Any:
