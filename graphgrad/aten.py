@@ -15,6 +15,7 @@ from graphgrad.functional._steps import step_of
 from graphgrad.functional.native import native_batch_norm, safe_softmax
 from graphgrad.functional.resampling import antialiased
 from graphgrad.tensor import FUNCTIONS, Tensor
+from graphgrad.tensor.copying import part
 
 
 class Operator:
@@ -33,6 +34,11 @@ class Operator:
     @property
     def default(self) -> Operator:
         """The overload without a name."""
+        return self
+
+    @property
+    def Tensor(self) -> Operator:
+        """The overload that takes a tensor."""
         return self
 
 
@@ -54,6 +60,7 @@ def _log_softmax_backward_data(
 
 
 _safe_softmax = Operator(safe_softmax)
+slice = Operator(part)
 
 
 @Operator

@@ -1,7 +1,11 @@
 """Special functions by their names in ``torch.special``."""
 
 from graphgrad.functional import log_softmax, softmax
+from graphgrad.nearest import names_of
 from graphgrad.tensor import FUNCTIONS as _F
+from graphgrad.tensor.bessel import i0, i0e, i1, i1e
+from graphgrad.tensor.gamma import polygamma, zeta
+from graphgrad.tensor.tails import entr, erfcx, log_ndtr, ndtr, ndtri, xlog1py
 
 expit = _F["sigmoid"]
 gammaln = _F["lgamma"]
@@ -15,21 +19,34 @@ logit, logsumexp, round, sinc, xlogy = (
 
 __all__ = [
     "digamma",
+    "entr",
     "erf",
     "erfc",
+    "erfcx",
     "erfinv",
     "exp2",
     "expit",
     "expm1",
     "gammaln",
+    "i0",
+    "i0e",
+    "i1",
+    "i1e",
     "log1p",
+    "log_ndtr",
     "log_softmax",
     "logit",
     "logsumexp",
     "multigammaln",
+    "ndtr",
+    "ndtri",
+    "polygamma",
     "psi",
     "round",
     "sinc",
     "softmax",
+    "xlog1py",
     "xlogy",
+    "zeta",
 ]
+__getattr__ = names_of("graphgrad.special", globals())

@@ -29,6 +29,9 @@ from graphgrad.tensor import (
     statistics,
     printing,
     special,
+    gamma,
+    tails,
+    bessel,
 )
 from graphgrad.tensor.core import FUNCTIONS, Size, Tensor
 

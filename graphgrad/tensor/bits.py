@@ -41,7 +41,7 @@ def bits_of(x: Tensor) -> Tensor:
 def _layout(name: str, x: Tensor) -> _Layout:
     found = _LAYOUTS.get(x.dtype)
     if found is None:
-        raise NotImplementedError(f"{name}() of {x.dtype.name} elements: use a floating-point type")
+        raise RuntimeError(f"{name}() only supports floating-point dtypes, not {x.dtype.name}")
     return found
 
 

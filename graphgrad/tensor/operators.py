@@ -482,8 +482,11 @@ def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
 @both
 @as_one
 def xlogy(input: Any, other: Tensor) -> Tensor:
-    """``input * log(other)``, 0 where ``input`` is 0."""
-    return where(input == 0, 0.0, input * other.log())
+    """``input * log(other)``, 0 where ``input`` is 0 (and ``other`` is a number)."""
+    if not isinstance(other, Tensor):
+        other = input.new_full((), other, dtype=floating(input.dtype))
+    zero = (input == 0) & ((other <= 0) | (other == math.inf))
+    return where(zero, 0.0, input * where(zero, 1.0, other).log())
 
 
 @both

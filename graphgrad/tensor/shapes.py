@@ -13,7 +13,7 @@ from typing import Any
 
 from graphgrad import lang
 from graphgrad.dtypes import INTEGER
-from graphgrad.errors import ShapeError, message
+from graphgrad.errors import RangeError, ShapeError, message
 from graphgrad.ops import size_of
 from graphgrad.tensor.core import Size, Tensor, both, function, method, publish
 from graphgrad.tensor.plan import apply, rename
@@ -26,7 +26,7 @@ def axis_of(dim: int, ndim: int) -> int:
     """A dimension counted from the front; IndexError with PyTorch's words otherwise."""
     bound = max(ndim, 1)
     if not -bound <= dim < bound:
-        raise IndexError(
+        raise RangeError(
             f"Dimension out of range (expected to be in range of [{-bound}, {bound - 1}], "
             f"but got {dim})"
         )

@@ -13,9 +13,7 @@ from graphgrad.tensor.creation import as_tensor, from_array
 from graphgrad.tensor.operators import where
 from graphgrad.tensor.plan import rename
 from graphgrad.tensor.reduce import returned
-from graphgrad.tensor.several import several
 from graphgrad.tensor.shapes import axis_of, narrow
-from graphgrad.tensor.state import state
 
 _sort_result, _topk_result = returned("sort"), returned("topk")
 _median_result = returned("median")
@@ -24,10 +22,6 @@ _kth_result = returned("kthvalue")
 
 @composite("SortBackward0")
 def _sort(x: Tensor, axis: int, descending: bool) -> tuple[Tensor, Tensor]:
-    if state.trace is None:
-        # Run again to be differentiated again: the record is that of a gather.
-        places = several("sort", x.detach(), axis=axis, descending=descending)[1]
-        return x.gather(axis, places), places
     both_results = lang.apply("sort", x, axis=axis, descending=descending)
     return lang.result(both_results, 0), lang.result(both_results, 1)
 

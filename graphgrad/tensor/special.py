@@ -15,8 +15,8 @@ from graphgrad.tensor.shapes import reshape
 from graphgrad.tensor.state import as_one
 
 # Abramowitz and Stegun 6.1.41 and 6.3.18: coefficients of 1/x, 1/x³, … (and 1/x², 1/x⁴, …).
-_STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680)
-_DIGAMMA = (-1 / 12, 1 / 120, -1 / 252, 1 / 240)
+_STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)
+_DIGAMMA = (-1 / 12, 1 / 120, -1 / 252, 1 / 240, -1 / 132, 691 / 32760, -1 / 12)
 _SHIFT = 8
 
 
@@ -70,18 +70,20 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
 @both
 @as_one
 def erfinv(input: Tensor) -> Tensor:
-    """The inverse of erf: Winitzki's formula, then three Newton steps, the last differentiable."""
+    """The inverse of erf: Winitzki's formula, then three Newton steps (two with gradient)."""
     x = input.double()
     fixed = x.detach()
     a = 0.147
     log = (1.0 - fixed * fixed).log()
     half = 2 / (math.pi * a) + log / 2
     y = fixed.sign() * ((half * half - log / a).sqrt() - half).clamp(min=0).sqrt()
-    for _ in range(2):
-        y = y - _newton(y, fixed)
+    y = y - _newton(y, fixed)
     inside = fixed.abs() < 1
-    safe = where(inside, y, 0.0)
-    exact = where(inside, safe - _newton(safe, x), fixed.sign() * math.inf)
+    safe, wanted = where(inside, y, 0.0), where(inside, x, 0.0)
+    # Two steps that gradients flow through are exact to the third derivative.
+    for _ in range(2):
+        safe = safe - _newton(safe, wanted)
+    exact = where(inside, safe, fixed.sign() * math.inf)
     return where(fixed.abs() <= 1, exact, math.nan).to(_float(input))
 
 
