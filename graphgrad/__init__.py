@@ -47,10 +47,15 @@ globals().update(_NAMES)
 
 _MODULES = frozenset(
     {
+        "accelerator",
+        "amp",
         "aten",
         "autograd",
+        "backends",
+        "compiler",
         "cuda",
         "fft",
+        "func",
         "functional",
         "linalg",
         "nn",
@@ -68,6 +73,8 @@ _LAZY = {
     "save": "graphgrad.serialization",
     "load": "graphgrad.serialization",
     "fit": "graphgrad.training",
+    "autocast": "graphgrad.amp",
+    "vmap": "graphgrad.func",
     "scan": "graphgrad.control",
     "cond": "graphgrad.control",
     "while_loop": "graphgrad.control",

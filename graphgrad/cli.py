@@ -1,6 +1,7 @@
 """The ``graphgrad`` command: train the demo, draw a graph, measure, look after the kernel cache.
 
 graphgrad demo --epochs 1 --svg lenet.svg
+graphgrad run train.py --epochs 3
 graphgrad draw package.module:function -o graph.svg
 graphgrad export package.module:function -o function.py
 graphgrad bench --only lenet --json numbers.json
@@ -13,12 +14,14 @@ import argparse
 import importlib
 import pathlib
 import re
+import runpy
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import graphgrad
+from graphgrad.alias import imported_as
 from graphgrad.config import TIERS, config
 from graphgrad.errors import GraphError
 from graphgrad.viz import draw
@@ -69,6 +72,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--no-progress", action="store_true", help="no progress bar")
     demo.set_defaults(run=_demo)
+
+    run = commands.add_parser("run", help="run a PyTorch script whose torch is graphgrad")
+    run.add_argument("script", help="a file, or digits, recurrent, small_gpt")
+    run.add_argument("arguments", nargs=argparse.REMAINDER, help="the script's own")
+    run.set_defaults(run=_run)
 
     draw = commands.add_parser("draw", help="draw what a function returns")
     draw.add_argument("target", metavar="module:function", help="called without arguments")
@@ -123,6 +131,22 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not positive")
     return number
+
+
+def _run(options: argparse.Namespace) -> None:
+    """The script as a program of its own, with ``import torch`` answered by graphgrad."""
+    path = pathlib.Path(options.script)
+    if not path.exists():
+        path = pathlib.Path(graphgrad.__file__).parent / "examples" / f"{options.script}.py"
+    if not path.exists():
+        raise CommandError(f"there is no file {options.script}")
+    arguments, first = sys.argv, sys.path[0]
+    sys.argv, sys.path[0] = [str(path), *options.arguments], str(path.resolve().parent)
+    try:
+        with imported_as("torch"):
+            runpy.run_path(str(path), run_name="__main__")
+    finally:
+        sys.argv, sys.path[0] = arguments, first
 
 
 def _demo(options: argparse.Namespace) -> None:

@@ -32,7 +32,9 @@ from graphgrad.tree import flatten
 _STATIC = (bool, int, str, bytes, type(None))
 _MOST_TRACES = 64
 # Options of torch.compile that choose between its backends; there is one here.
-_IGNORED = frozenset({"fullgraph", "dynamic", "backend", "mode", "options"})
+_IGNORED = frozenset(
+    "fullgraph dynamic backend mode options name recompile_limit isolate_recompiles".split()
+)
 
 
 def compile(function: Any = None, *, disable: bool = False, **options: Any) -> Any:

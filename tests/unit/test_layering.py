@@ -24,7 +24,7 @@ LAYERS = [
     "trace tensor",
     "guards functional autograd control random func namespace fft linalg special",
     "entry capture explanation replay jit aten",
-    "exporting nn utils serialization",
+    "exporting nn utils serialization amp backends accelerator compiler alias",
     "optim",
     "training",
     "examples bench cli",

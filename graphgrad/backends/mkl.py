@@ -1,0 +1,10 @@
+"""MKL is not used: kernels are this package's own."""
+
+from __future__ import annotations
+
+enabled = False
+
+
+def is_available() -> bool:
+    """Whether MKL is used: no."""
+    return False
