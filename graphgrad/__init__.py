@@ -54,6 +54,7 @@ _MODULES = frozenset(
         "backends",
         "compiler",
         "cuda",
+        "distributions",
         "fft",
         "func",
         "functional",

@@ -26,8 +26,11 @@ def lgamma(input: Tensor) -> Tensor:
     """``log |Γ(x)|``: Stirling's series after eight steps up; reflection below 1/2."""
     x = input.double()
     below = x < 0.5
-    reflected = math.log(math.pi) - (x * math.pi).sin().abs().log() - _stirling(1.0 - x)
-    return where(below, reflected, _stirling(where(below, 1.0, x))).to(_float(input))
+    # Each branch sees only its own arguments: a NaN of the other's gradient would come through.
+    up = _stirling(where(below, 1.0 - x, x))
+    sine = (where(below, x, 0.5) * math.pi).sin()
+    reflected = math.log(math.pi) - sine.abs().log() - up
+    return where(below, reflected, up).to(_float(input))
 
 
 def _stirling(x: Tensor) -> Tensor:
@@ -45,9 +48,10 @@ def digamma(input: Tensor) -> Tensor:
     """The derivative of ``lgamma``: its asymptotic series after eight steps up."""
     x = input.double()
     below = x < 0.5
-    angle = x * math.pi
-    reflected = _digamma_series(1.0 - x) - math.pi * angle.cos() / angle.sin()
-    return where(below, reflected, _digamma_series(where(below, 1.0, x))).to(_float(input))
+    up = _digamma_series(where(below, 1.0 - x, x))
+    angle = where(below, x, 0.5) * math.pi
+    reflected = up - math.pi * angle.cos() / angle.sin()
+    return where(below, reflected, up).to(_float(input))
 
 
 def _digamma_series(x: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ LAYERS = [
     "guards functional autograd control random func namespace fft linalg special",
     "entry capture explanation replay jit aten",
     "exporting nn utils serialization amp backends accelerator compiler alias",
+    "distributions",
     "optim",
     "training",
     "examples bench cli",
