@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphgrad import ir, lang, vjp
-from graphgrad.errors import SUM, Origin
+from graphgrad.errors import BACKWARD, SUM, Origin
 from graphgrad.ir import Graph, Node
 
 # What a backward graph recomputes instead of saving: nothing is read from memory for it.
 _FREE = frozenset({"scalar", "constant", "iota"})
 _VIEWS = frozenset({"reshape", "permute", "expand", "slice", "flip", "window"})
-BACKWARD = "backward"
 
 # Backward functions are named as PyTorch names them: by its function, not by our primitive.
 _NAMES = {

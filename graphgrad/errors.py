@@ -50,6 +50,8 @@ class VerificationError(AssertionError):
     """A graph that breaks the type rules, or a kernel that disagrees with the interpreter."""
 
 
+# The phase of an Origin that belongs to a gradient.
+BACKWARD = "backward"
 # The output of an Origin that adds up gradients which reach one value by several ways.
 SUM = -2
 

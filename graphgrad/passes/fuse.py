@@ -28,6 +28,7 @@ from graphgrad.ir import Graph, Node
 from graphgrad.passes.cut import Cut
 from graphgrad.passes.inline import CHEAP, Inlined, is_complex
 from graphgrad.passes.onehot import one_hot
+from graphgrad.passes.residuals import Residuals, keep_residuals
 from graphgrad.passes.stepwise import stepwise
 from graphgrad.regions import CONTRACT, CONTROL, HOST, LOOP, Plan
 from graphgrad.views import VIEWS, obstacle, path
@@ -50,7 +51,8 @@ SEPARATE_OPERANDS = frozenset({"pad", "concat", "slice_update"})
 
 def fuse(graph: Graph) -> Plan:
     """The regions of a graph, in an order that respects their dependences."""
-    return _Fusion(stepwise(one_hot(graph))).plan()
+    # Last: what is computed twice on purpose must not meet a pass that merges equal values.
+    return _Fusion(keep_residuals(stepwise(one_hot(graph)))).plan()
 
 
 class Group:
@@ -83,8 +85,9 @@ class Group:
 class _Fusion:
     """The state of one ``fuse`` call."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, residuals: Residuals) -> None:
+        graph = self.graph = residuals.graph
+        self.again, self.late = residuals.again, residuals.late
         self.number = {x: i for i, x in enumerate(graph.nodes)}
         self.memory: set[Node] = {
             x for x in (*graph.inputs, *graph.nodes) if x.op.name in ("input", "constant")
@@ -245,7 +248,7 @@ class _Fusion:
             earlier |= {self.group[source].find()} if source in self.group else set()
         for read in sorted(reads, key=lambda r: -r.base.nbytes):
             other, group = self.group[read.base].find(), self.group[x].find()
-            if other is group or other.nest is None:
+            if other is group or other.nest is None or self._is_too_early(other, group):
                 continue
             edges = [r for r in reads if self.group[r.base].find() is other]
             if self._separated(other, group, earlier):
@@ -266,7 +269,9 @@ class _Fusion:
             walkers = self.walkers.setdefault(base, [])
             group = self.group[x].find()
             for other in dict.fromkeys(g.find() for g in walkers):
-                if other is group or self._reaches(other, group) or self._reaches(group, other):
+                if other is group or self._is_too_early(other, group):
+                    continue
+                if self._reaches(other, group) or self._reaches(group, other):
                     continue
                 mapping = correspondence(other.nest, group.nest, [])
                 if self._is_whole(other, group, mapping) and self._fits(other, group, mapping, x):
@@ -279,6 +284,13 @@ class _Fusion:
         if mapping is None:
             return False
         return _mapped(a.nest.domain, mapping) == _mapped(b.nest.domain, {})
+
+    def _is_too_early(self, a: Group, b: Group) -> bool:
+        """Whether one group repeats for the backward pass what the other is there to make."""
+        if not self.again:
+            return False
+        repeats = [not self.again.isdisjoint(g.nodes) for g in (a, b)]
+        return any(repeats) and not all(self.late.issuperset(g.nodes) for g in (a, b))
 
     def _separated(self, other: Group, group: Group, earlier: set[Group]) -> bool:
         """Whether a path leaves the merged group and comes back, or an edge in it is unmatched.

@@ -18,6 +18,8 @@ import networkx
 from graphgrad.ir import Node
 from graphgrad.regions import Plan, Region
 
+LARGE_BYTES = 64 << 10  # a value worth an order of its own: smaller ones stay beside their equals
+
 
 def schedule(plan: Plan, aliases: Mapping[int, int] | None = None) -> Plan:
     """The better of two orders: as the graph was written, and greedily by bytes freed."""
@@ -25,7 +27,7 @@ def schedule(plan: Plan, aliases: Mapping[int, int] | None = None) -> Plan:
     tail = _tail(plan, dag, aliases or {})
     key = {i: (tail.get(i, ()), i) for i in dag}
     written = list(networkx.lexicographical_topological_sort(dag, key.__getitem__))
-    orders = (written, _greedy(plan, dag, tail))
+    orders = [_sunk(plan, dag, order) for order in (written, _greedy(plan, dag, tail))]
     best = min(orders, key=lambda order: peak_bytes(plan, order))
     return Plan(plan.graph, tuple(plan.regions[i] for i in best))
 
@@ -102,6 +104,25 @@ def _greedy(plan: Plan, dag: Any, tail: Mapping[int, tuple[Any, ...]]) -> list[i
             if not blocked[j]:
                 heapq.heappush(ready, score(j))
     return order
+
+
+def _sunk(plan: Plan, dag: Any, order: Sequence[int]) -> list[int]:
+    """Large values are made as late as they can be: when they are read, or their operands die."""
+    place = {i: step for step, i in enumerate(order)}
+    last: dict[Node, int] = {}
+    for i in reversed(order):
+        for x in plan.regions[i].inputs:
+            last.setdefault(x, place[i])
+    key = {i: (place[i], 1, place[i]) for i in order}
+    for i in reversed(order):
+        region = plan.regions[i]
+        if not dag.out_degree(i) or sum(y.nbytes for y in region.outputs) < LARGE_BYTES:
+            continue
+        latest = [key[j][0] for j in dag.successors(i)]
+        latest += [last[x] for x in region.inputs if x.op.kind != "source"]
+        if min(latest) > place[i]:
+            key[i] = (min(latest), 0, place[i])
+    return sorted(order, key=key.__getitem__)
 
 
 def _consume(

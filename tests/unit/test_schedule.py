@@ -95,3 +95,22 @@ def _chain(x, length):
     for i in range(length // 2):
         x = ir.node("add", ir.node("exp" if i % 2 else "sin", x), x)
     return x
+
+
+def test_large_values_wait_for_their_reader():
+    x = vector(size=1 << 15)
+    copy = ir.node("exp", x)  # read last, but ready first
+    y = x
+    for _ in range(4):
+        y = ir.node("sin", total_spread(y))
+    graph = Graph([x], [ir.node("add", y, copy)])
+    regions = one_each(graph).regions
+    early = [r for r in regions if r.name == "exp"] + [r for r in regions if r.name != "exp"]
+    plan = schedule(Plan(graph, tuple(early)))
+    assert is_legal(plan)
+    assert [r.name for r in plan][-2:] == ["exp", "add"]
+
+
+def total_spread(x):
+    """A value of the size of ``x`` that needs all of it."""
+    return ir.node("mul", x, ir.node("expand", total(x), shape=x.shape))
