@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,14 +32,14 @@ def names(dtype: torch.dtype) -> list[str]:
     return list(_entries(dtype))
 
 
-def samples(name: str, dtype: torch.dtype) -> Iterator[Case]:
+def samples(name: str, dtype: torch.dtype, limit: int = 0) -> Iterator[Case]:
     """One case a set of arguments of a module."""
     info = _entries(dtype)[name]
     torch.manual_seed(0)
     inputs = info.module_inputs_func(
         info, device="cpu", dtype=dtype, requires_grad=True, training=False
     )
-    for index, sample in enumerate(inputs):
+    for index, sample in enumerate(itertools.islice(inputs, limit or None)):
         yield f"{name}[{index}]", functools.partial(_compare, name, info, sample, dtype)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
@@ -47,9 +48,8 @@ def twice_differentiable(dtype: torch.dtype) -> list[str]:
 def samples(name: str, dtype: torch.dtype, order: int = 1, limit: int = 0) -> Iterator[Case]:
     """One case a sample input of an entry: outputs, and gradients up to an order."""
     operator = _entries(dtype)[name]
-    for index, sample in enumerate(operator.sample_inputs("cpu", dtype, requires_grad=True)):
-        if limit and index >= limit:
-            return
+    inputs = operator.sample_inputs("cpu", dtype, requires_grad=True)
+    for index, sample in enumerate(itertools.islice(inputs, limit or None)):
         yield f"{name}[{index}]", functools.partial(_compare, operator, sample, dtype, order)
 
 

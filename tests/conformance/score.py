@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 
@@ -33,29 +34,39 @@ class Suite:
     only: str = ""  # entries whose name starts so
 
 
-def _operators(order: int = 1, limit: int = 0) -> Callable[[str, torch.dtype], Iterator[Case]]:
-    return lambda name, dtype: operators.samples(name, dtype, order, limit)
-
-
 SUITES = {
-    "ops": Suite("operators, outputs and gradients", operators.names, _operators(), "entries"),
+    "ops": Suite("operators, outputs and gradients", operators.names, operators.samples, "entries"),
     "functional": Suite(
-        "of them `nn.functional`", operators.names, _operators(), "entries", only="nn.functional."
+        "of them `nn.functional`",
+        operators.names,
+        operators.samples,
+        "entries",
+        only="nn.functional.",
     ),
     "order2": Suite(
         "operators, gradients of gradients",
         operators.twice_differentiable,
-        _operators(order=2),
+        partial(operators.samples, order=2),
         "entries",
     ),
     "interpreted": Suite(
-        "operators, one sample each", operators.names, _operators(limit=1), "entries"
+        "operators, one sample each",
+        operators.names,
+        partial(operators.samples, limit=1),
+        "entries",
     ),
     "compiled": Suite(
-        "the same, `compiled` tier", operators.names, _operators(limit=1), "entries", "compiled"
+        "the same, `compiled` tier",
+        operators.names,
+        partial(operators.samples, limit=1),
+        "entries",
+        "compiled",
     ),
     "errors": Suite("inputs that must raise", operators.names, operators.mistakes, "cases"),
     "modules": Suite("modules", modules.names, modules.samples, "cases"),
+    "some_modules": Suite(
+        "modules, five cases each", modules.names, partial(modules.samples, limit=5), "cases"
+    ),
     "optim": Suite("optimizers", optimizers.names, optimizers.samples, "cases"),
 }
 
