@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from graphgrad.config import config
 from graphgrad.device import CPU, device
 from graphgrad.dtypes import DType
 from graphgrad.tensor.convert import LEGACY
-from graphgrad.tensor.core import Tensor
+from graphgrad.tensor.core import Size, Tensor
 from graphgrad.tensor.creation import full_of, tensor
 from graphgrad.tensor.shapes import sizes_of
 
@@ -32,7 +33,8 @@ class _LegacyType(type):
 
     def __call__(cls, *args: Any) -> Tensor:
         """``FloatTensor(2, 3)`` is a size, ``FloatTensor([1, 2])`` data."""
-        if len(args) == 1 and isinstance(args[0], (tuple, list, np.ndarray, Tensor)):
+        data = len(args) == 1 and isinstance(args[0], (Sequence, np.ndarray, Tensor))
+        if data and not isinstance(args[0], Size):
             return tensor(args[0], dtype=cls.dtype)
         return full_of(sizes_of(args) or (0,), 0, cls.dtype)
 
