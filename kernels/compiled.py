@@ -130,7 +130,13 @@ class Compiled:
             kernels=tuple((k.name, k.path) for k in program.kernels),
             launches=program.launches,
             interpreted=making.interpreted,
-            memory=usage_of(making.draft, results, planned, program.arena_bytes - planned),
+            memory=usage_of(
+                making.draft,
+                results,
+                planned,
+                program.arena_bytes - planned,
+                program.table_bytes,
+            ),
         )
 
 

@@ -21,6 +21,7 @@ from numpy import ndarray
 
 ALIGNMENT = 64
 MAPPED_FROM = 1 << 20
+PAGE = mmap.PAGESIZE
 IDLE_LIMIT = 1 << 28
 TRIES = 4
 # A child made by fork gets a copy: what it computes must not appear in its parent's arrays. (And
@@ -44,12 +45,12 @@ class _Pool:
         self.lock = threading.Lock()
         self.held, self.limit = 0, IDLE_LIMIT
 
-    def new(self, size: int, ring: collections.deque) -> Block:
+    def new(self, size: int, ring: collections.deque, used: int) -> Block:
         with self.lock:
             self.held += size
             if self.held > self.limit:
                 self.sweep()
-        block = new_block(size)
+        block = new_block(size, used)
         ring.append(block)
         return block
 
@@ -69,13 +70,16 @@ _pool = _Pool()
 _arenas: list[Block] = []
 
 
-def new_block(size: int) -> Block:
-    """`size` fresh bytes, aligned; pages are touched when they are first written."""
+def new_block(size: int, used: int = 0) -> Block:
+    """`size` fresh bytes, aligned; pages are touched when they are first written.
+
+    Where only the first bytes are `used`, no huge page covers the rest: it would be touched too.
+    """
     memory: mmap.mmap | bytearray
     if size >= MAPPED_FROM:
         memory = mapped = mmap.mmap(-1, size, **PRIVATE)
         if hasattr(mmap, "MADV_HUGEPAGE"):
-            mapped.madvise(mmap.MADV_HUGEPAGE)
+            mapped.madvise(mmap.MADV_HUGEPAGE, 0, (used or size) // PAGE * PAGE)
     else:
         memory = bytearray(size + ALIGNMENT)
     start = np.frombuffer(memory, np.uint8).__array_interface__["data"][0]
@@ -108,7 +112,7 @@ def allocate(nbytes: int) -> Block:
             ring.append(block)
             return block
         ring.appendleft(block)
-    return _pool.new(size_class(nbytes), ring)
+    return _pool.new(size_class(nbytes), ring, nbytes)
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -122,8 +126,8 @@ def borrow(nbytes: int) -> Block:
     try:
         block = _arenas.pop()
     except IndexError:
-        return new_block(size_class(nbytes))
-    return block if block.nbytes >= nbytes else new_block(size_class(nbytes))
+        return new_block(size_class(nbytes), nbytes)
+    return block if block.nbytes >= nbytes else new_block(size_class(nbytes), nbytes)
 
 
 def give_back(block: Block) -> None:

@@ -110,6 +110,12 @@ class Program:
         return int(np.isin(self.rows[:, 0], (at.CALL, at.GROUP)).sum())
 
     @property
+    def table_bytes(self) -> int:
+        """What the rows, their slots and the constants take."""
+        tables = (self.rows, self.args, self.patches, *self.constants)
+        return sum(table.nbytes for table in tables)
+
+    @property
     def brief(self) -> bool:
         """Whether it surely takes less time than a change of threads: a few calls of one chunk."""
         calls = self.rows[self.rows[:, 0] == at.CALL]

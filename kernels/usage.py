@@ -31,12 +31,16 @@ class Live:
 
 @dataclass(frozen=True)
 class Usage:
-    """Bytes of a program: inputs, new results, the arena and scratch; ``live`` is at the peak."""
+    """Bytes of a program: inputs, new results, the arena, scratch, and its own tables.
+
+    ``live`` are the values in the arena at the peak.
+    """
 
     inputs: int
     results: int
     arena: int
     scratch: int
+    tables: int
     step: int
     steps: int
     kernel: str
@@ -46,7 +50,7 @@ class Usage:
     @property
     def planned(self) -> int:
         """What a call takes beside its inputs."""
-        return self.results + self.arena + self.scratch
+        return self.results + self.arena + self.scratch + self.tables
 
     @property
     def peak(self) -> int:
@@ -56,7 +60,8 @@ class Usage:
     def __str__(self) -> str:
         lines = [
             f"memory {size(self.planned)} beside {size(self.inputs)} of inputs: results "
-            f"{size(self.results)}, arena {size(self.arena)}, scratch {size(self.scratch)}"
+            f"{size(self.results)}, arena {size(self.arena)}, scratch {size(self.scratch)}, "
+            f"tables {size(self.tables)}"
         ]
         if self.live:
             lines.append(
@@ -77,7 +82,7 @@ def size(nbytes: int) -> str:
     return f"{nbytes} B"
 
 
-def usage_of(draft: Draft, results: int, arena: int, scratch: int) -> Usage:
+def usage_of(draft: Draft, results: int, arena: int, scratch: int, tables: int) -> Usage:
     """The usage of a whole program; ``results`` are the bytes of its new arrays."""
     step = _peak_step(draft)
     region = draft.plan.regions[step] if step < len(draft.steps) else None
@@ -86,6 +91,7 @@ def usage_of(draft: Draft, results: int, arena: int, scratch: int) -> Usage:
         results=results,
         arena=arena,
         scratch=scratch,
+        tables=tables,
         step=step,
         steps=len(draft.steps),
         kernel="" if region is None else _kernel(draft, step, region),
