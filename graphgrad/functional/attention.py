@@ -27,7 +27,8 @@ def _attention(
     scale: float,
 ) -> Tensor:
     """softmax(q·kᵀ·scale + mask)·v; without ``value`` the weights themselves."""
-    scores = (query * scale) @ key.transpose(-2, -1)
+    # Scaled as they are read by what follows: scaling queries would be a pass of its own.
+    scores = (query @ key.transpose(-2, -1)) * scale
     if causal:
         shape = (query.shape[-2], key.shape[-2])
         row, column = (lang.iota(shape, axis, int32) for axis in (0, 1))
