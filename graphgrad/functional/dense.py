@@ -12,8 +12,10 @@ import graphgrad as gg
 from graphgrad import lang
 from graphgrad.dtypes import int32, int64
 from graphgrad.functional._arguments import spelled
+from graphgrad.functional.sparse import sparse_embedding
 from graphgrad.tensor import Tensor
 from graphgrad.tensor.composite import composite
+from graphgrad.tensor.state import is_grad_enabled
 
 
 # The weight is transposed inside: a transposed view would be copied to be read by a program.
@@ -130,10 +132,6 @@ def embedding(
             "Expected tensor for argument #1 'indices' to have one of the following scalar types: "
             f"Long, Int; but got {input.type()} instead (while checking arguments for embedding)"
         )
-    if sparse:
-        raise NotImplementedError(
-            "embedding: the gradient of the table is dense, not sparse: use sparse=False"
-        )
     rows = weight.shape[0]
     if padding_idx is not None and not -rows <= padding_idx < rows:
         raise AssertionError("Padding_idx must be within num_embeddings")
@@ -142,6 +140,8 @@ def embedding(
     if input.numel() == 0:
         return weight.new_empty((*input.shape, weight.shape[1]))
     padding = -1 if padding_idx is None else padding_idx % rows
+    if sparse and weight.requires_grad and is_grad_enabled():
+        return sparse_embedding(weight, input, padding, scale_grad_by_freq)
     return _embedding(weight, input, padding, scale_grad_by_freq)
 
 

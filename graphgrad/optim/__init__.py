@@ -15,6 +15,7 @@ from graphgrad.optim.muon import Muon
 from graphgrad.optim.optimizer import Optimizer
 from graphgrad.optim.rprop import Rprop
 from graphgrad.optim.sgd import SGD
+from graphgrad.optim.sparse_adam import SparseAdam
 
 __all__ = [
     "ASGD",
@@ -32,6 +33,7 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "Rprop",
+    "SparseAdam",
     "lr_scheduler",
     "swa_utils",
 ]

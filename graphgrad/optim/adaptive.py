@@ -6,9 +6,12 @@ import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import numpy as np
+
 import graphgrad as gg
 from graphgrad import lang
 from graphgrad.dtypes import float32
+from graphgrad.optim import sparse
 from graphgrad.optim.adam import DECAY, correction, decayed
 from graphgrad.optim.optimizer import Group, Optimizer, rule_of, validated
 from graphgrad.tensor import Tensor
@@ -167,6 +170,18 @@ class Adagrad(_Adaptive):
             value = group["initial_accumulator_value"]
             return gg.full_like(parameter.detach(), value)
         return super().start(group, parameter, name)
+
+    def _step_sparse(self, group: Group, parameter: Tensor) -> None:
+        if group["weight_decay"]:
+            raise RuntimeError("weight_decay option is not compatible with sparse gradients")
+        where, g = sparse.rows(parameter.grad)  # type: ignore[arg-type]
+        g = -g if group["maximize"] else g
+        kept = self.state[parameter]
+        rate = self.numbers["rate"](group, float(kept["step"]))
+        kept["step"] += 1
+        sparse.change(kept["sum"], where, lambda total: total + g * g)
+        spread = np.sqrt(kept["sum"]._array[where]) + group["eps"]
+        sparse.change(parameter, where, lambda x: x - rate * g / spread)
 
 
 # ------------------------------------------------------------------------------------ Adadelta

@@ -19,9 +19,11 @@ from typing import Any, ClassVar
 
 import graphgrad as gg
 from graphgrad.dtypes import float32
+from graphgrad.optim.sparse import split
 from graphgrad.optim.update import Update
 from graphgrad.tensor import Tensor
 from graphgrad.tensor.record import RemovableHandle
+from graphgrad.tensor.sparse import SparseTensor
 from graphgrad.tensor.state import enable_grad, no_grad
 
 Group = dict[str, Any]
@@ -159,9 +161,24 @@ class Optimizer:
             hook(self, (closure,), {})
 
     def _step_group(self, group: Group) -> None:
-        parameters = [p for p in group["params"] if p.grad is not None]
+        parameters = self._dense(group)
         if parameters:
             Update(self, group, parameters).run()
+
+    def _dense(self, group: Group) -> list[Tensor]:
+        """The parameters with a gradient, after a step of those whose gradient is sparse."""
+        parameters = [p for p in group["params"] if p.grad is not None]
+        if SparseTensor in [type(p.grad) for p in parameters]:
+            parameters, sparse = split(parameters)
+            for p in sparse:
+                self._step_sparse(group, p)
+        return parameters
+
+    def _step_sparse(self, group: Group, parameter: Tensor) -> None:
+        """Step one parameter whose gradient is sparse; SGD and Adagrad can."""
+        name = type(self).__name__
+        hint = ", please consider SparseAdam instead" if "Adam" in (name, name[:-1]) else ""
+        raise RuntimeError(f"{name} does not support sparse gradients{hint}")
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients (or fill them with zeros)."""

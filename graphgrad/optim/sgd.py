@@ -8,8 +8,10 @@ from typing import Any
 
 from graphgrad import lang
 from graphgrad.optim.optimizer import Group, Optimizer, rule_of, validated
+from graphgrad.optim.sparse import change, rows
 from graphgrad.optim.update import Update
 from graphgrad.tensor import Tensor
+from graphgrad.tensor.sparse import SparseTensor, gathered
 
 
 class SGD(Optimizer):
@@ -63,7 +65,7 @@ class SGD(Optimizer):
         # The first buffer is the gradient itself, undampened: a step of its own.
         if not (group["momentum"] and group["dampening"]):
             return super()._step_group(group)
-        with_gradient = [p for p in group["params"] if p.grad is not None]
+        with_gradient = self._dense(group)
         old = [p for p in with_gradient if self.state.get(p)]
         new = [p for p in with_gradient if not self.state.get(p)]
         for dtype in dict.fromkeys(p.dtype for p in new):
@@ -73,6 +75,30 @@ class SGD(Optimizer):
         if old:
             Update(self, group, old).run()
         return None
+
+    def _step_sparse(self, group: Group, parameter: Tensor) -> None:
+        if group["weight_decay"]:
+            raise RuntimeError(
+                "add(sparse, dense) is not supported. Use add(dense, sparse) instead: SGD with "
+                "sparse gradients takes no weight_decay"
+            )
+        p, g = parameter, parameter.grad.detach()  # type: ignore[union-attr]
+        g = -g if group["maximize"] else g
+        if group["momentum"]:
+            kept = self.state[p]
+            before = kept.get("momentum_buffer")
+            velocity = g
+            if before is not None:
+                fresh = g * (1 - group["dampening"])
+                velocity = gathered(before * group["momentum"], fresh)
+                velocity = velocity.coalesce() if velocity.is_sparse else velocity
+            kept["momentum_buffer"] = velocity
+            g = gathered(velocity * group["momentum"], g) if group["nesterov"] else velocity
+        if not isinstance(g, SparseTensor):
+            p.sub_(g * float(group["lr"]))
+            return
+        where, values = rows(g)
+        change(p, where, lambda x: x - float(group["lr"]) * values)
 
 
 def _kept(group: Group) -> float:

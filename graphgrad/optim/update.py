@@ -115,7 +115,7 @@ class Update:
         for a, b in zip(arrays, packed, strict=True):
             if a is not b:
                 np.copyto(a, b)
-        _mark_written([x for row in rows for i, x in enumerate(row) if i != 1])
+        mark_written([x for row in rows for i, x in enumerate(row) if i != 1])
 
     # ----------------------------------------------------------------------------------- traced
 
@@ -196,7 +196,8 @@ def _call(
     state.watch.run(program, program.graph, arrays, labels)
 
 
-def _mark_written(tensors: Iterable[Tensor]) -> None:
+def mark_written(tensors: Iterable[Tensor]) -> None:
+    """Count a write of ours, at the user's line, so that backward sees it."""
     frame = user_frame(2)
     where = None if frame is None else (frame.f_code, frame.f_lasti)
     for x in tensors:

@@ -13,6 +13,7 @@ from graphgrad.tensor import engine
 from graphgrad.tensor.core import Tensor, method, wrap
 from graphgrad.tensor.plan import edge_of
 from graphgrad.tensor.record import Hooks, RemovableHandle
+from graphgrad.tensor.sparse import SparseTensor, accumulated, gathered
 from graphgrad.tensor.state import no_grad, state
 
 
@@ -157,6 +158,8 @@ def _accumulate(leaf: Tensor, g: Any, create_graph: bool) -> None:
     before = leaf.grad
     if before is None:
         leaf.grad = g
+    elif isinstance(g, SparseTensor) or isinstance(before, SparseTensor):
+        leaf.grad = gathered(before, g) if create_graph else accumulated(before, g)
     elif create_graph:
         leaf.grad = before + g
     else:
@@ -169,6 +172,8 @@ def _accumulate(leaf: Tensor, g: Any, create_graph: bool) -> None:
 
 def _private(g: Tensor) -> Tensor:
     """A gradient that no other leaf holds (cotangents may be passed on to several)."""
+    if isinstance(g, SparseTensor):
+        return g.detach()
     return g.detach().clone() if g._array is not None else g.detach()
 
 

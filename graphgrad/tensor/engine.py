@@ -25,6 +25,7 @@ from graphgrad.tensor.hooks import after_hooks, before_hooks, tensor_hooks
 from graphgrad.tensor.plan import literal
 from graphgrad.tensor.programs import Promoted
 from graphgrad.tensor.record import Record, place
+from graphgrad.tensor.sparse import SparseTensor, gathered
 from graphgrad.tensor.state import enable_grad, no_grad, state
 
 Edge = tuple[Any, int]
@@ -173,6 +174,8 @@ class _Walk:
         before = self.totals.get(edge)
         if before is None:
             self.totals[edge] = g
+        elif isinstance(g, SparseTensor) or isinstance(before, SparseTensor):
+            self.totals[edge] = gathered(before, g)
         elif self.watch is None or rec is None:
             with ir.of_output(SUM):
                 self.totals[edge] = lang.add(before, g)
