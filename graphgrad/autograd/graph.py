@@ -62,6 +62,11 @@ class saved_tensors_hooks:
         self.pack, self.unpack = pack_hook, unpack_hook
 
     def __enter__(self) -> None:
+        if state.trace is not None:
+            raise NotImplementedError(
+                "saved_tensors_hooks: inside gg.compile the compiler decides what is kept for "
+                "backward; use the hooks around code that runs as written"
+            )
         state.saved_hooks = (*state.saved_hooks, self._packed)
 
     def __exit__(self, *_: Any) -> None:
@@ -86,6 +91,12 @@ class save_on_cpu(saved_tensors_hooks):
 
     def __init__(self, pin_memory: bool = False, device_type: str = "cuda") -> None:
         super().__init__(lambda t: t, lambda t: t)
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: Any) -> None:
+        return None
 
 
 def register_multi_grad_hook(

@@ -8,9 +8,10 @@ average = optim.swa_utils.AveragedModel(model)
 from graphgrad.optim import lr_scheduler, swa_utils
 from graphgrad.optim.adafactor import Adafactor
 from graphgrad.optim.adam import Adam, AdamW
-from graphgrad.optim.adaptive import Adadelta, Adagrad, Adamax, NAdam, RAdam, RMSprop
+from graphgrad.optim.adaptive import Adadelta, Adagrad, RMSprop
 from graphgrad.optim.asgd import ASGD
 from graphgrad.optim.lbfgs import LBFGS
+from graphgrad.optim.moments import Adamax, NAdam, RAdam
 from graphgrad.optim.muon import Muon
 from graphgrad.optim.optimizer import Optimizer
 from graphgrad.optim.rprop import Rprop

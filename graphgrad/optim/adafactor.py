@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from graphgrad import lang
+from graphgrad.optim.adaptive import towards
 from graphgrad.optim.optimizer import Group, Optimizer, check, rule_of, validated
 from graphgrad.tensor import Tensor
 
@@ -58,10 +59,9 @@ class Adafactor(Optimizer):
         validated({k: v for k, v in options.items() if k != "eps"})
         super().__init__(params, options)
 
-    def names_of(self, group: Group, parameter: Tensor) -> tuple[str, ...]:
-        if parameter.dim() > 1:
-            return ("step", "row_var", "col_var")
-        return ("step", "variance")
+    def names_of(self, group: Group, parameters: Iterable[Tensor]) -> dict[Tensor, tuple[str, ...]]:
+        matrix, vector = ("step", "row_var", "col_var"), ("step", "variance")
+        return {p: matrix if p.dim() > 1 else vector for p in parameters}
 
     def rule(self, group: Group) -> Callable[..., Any]:
         return rule_of(_adafactor, least=group["eps"][0], **self.options(group))
@@ -91,12 +91,12 @@ def _adafactor(
     p = lang.mul(p, n["shrink"]) if weight_decay else p
     square = lang.mul(g, g)
     if len(variances) == 1:
-        variances = [_towards(variances[0], square, n["fresh"])]
+        variances = [towards(variances[0], square, n["fresh"])]
         estimate = variances[0]
     else:
         axes = [len(p.shape) - 1, len(p.shape) - 2]
         variances = [
-            _towards(v, _mean(square, axis), n["fresh"])
+            towards(v, _mean(square, axis), n["fresh"])
             for v, axis in zip(variances, axes, strict=True)
         ]
         rows, columns = variances
@@ -106,10 +106,6 @@ def _adafactor(
     too_far = lang.maximum(lang.div(_root_mean_square(update), n["most"]), 1.0)
     p = lang.sub(p, lang.mul(update, lang.div(scale, too_far)))
     return (p, lang.add(step, 1.0), *variances)
-
-
-def _towards(old: Any, new: Any, share: Any) -> Any:
-    return lang.add(old, lang.mul(lang.sub(new, old), share))
 
 
 def _mean(x: Any, axis: int) -> Any:

@@ -1,8 +1,7 @@
-"""Optimizers that scale each element's step: RMSprop, Adagrad, Adadelta, Adamax, NAdam, RAdam."""
+"""Optimizers that scale each element's step by past gradients: RMSprop, Adagrad, Adadelta."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -10,14 +9,13 @@ import numpy as np
 
 import graphgrad as gg
 from graphgrad import lang
-from graphgrad.dtypes import float32
 from graphgrad.optim import sparse
-from graphgrad.optim.adam import DECAY, correction, decayed
+from graphgrad.optim.adam import DECAY, decayed
 from graphgrad.optim.optimizer import Group, Optimizer, rule_of, validated
 from graphgrad.tensor import Tensor
 
 
-class _Adaptive(Optimizer):
+class Adaptive(Optimizer):
     """An optimizer whose state and update rule do not depend on its options."""
 
     states: ClassVar[tuple[str, ...]]
@@ -31,16 +29,17 @@ class _Adaptive(Optimizer):
         return rule_of(type(self).update, **self.options(group))
 
 
-def _lr(group: Group, _: float) -> float:
+def learning_rate(group: Group, _: float) -> float:
+    """The group's rate, a number whether it is kept as one or as a tensor."""
     return float(group["lr"])
 
 
-def _moving(old: Any, new: Any, keep: Any, rest: Any) -> Any:
+def moving(old: Any, new: Any, keep: Any, rest: Any) -> Any:
     """keep·old + rest·new."""
     return lang.add(lang.mul(old, keep), lang.mul(new, rest))
 
 
-def _towards(old: Any, new: Any, rest: Any) -> Any:
+def towards(old: Any, new: Any, rest: Any) -> Any:
     """old + rest·(new - old)."""
     return lang.add(old, lang.mul(lang.sub(new, old), rest))
 
@@ -51,10 +50,10 @@ def _towards(old: Any, new: Any, rest: Any) -> Any:
 def _rmsprop(p: Any, g: Any, step: Any, square: Any, *rest: Any, **on: bool) -> tuple[Any, ...]:
     *kept, n = rest
     p, g = decayed(p, g, n, on["weight_decay"], on["maximize"])
-    square = _moving(square, lang.mul(g, g), n["alpha"], n["rest"])
+    square = moving(square, lang.mul(g, g), n["alpha"], n["rest"])
     spread, mean = square, []
     if on["centered"]:
-        mean = [_towards(kept[-1], g, n["rest"])]
+        mean = [towards(kept[-1], g, n["rest"])]
         spread = lang.sub(square, lang.mul(mean[0], mean[0]))
     scaled = lang.div(g, lang.add(lang.sqrt(spread), n["eps"]))
     buffer = []
@@ -69,7 +68,7 @@ class RMSprop(Optimizer):
     """p ← p - lr·g/(√v + eps), v a moving average of g² (Hinton 2012); optionally with momentum."""
 
     numbers = {
-        "lr": _lr,
+        "lr": learning_rate,
         "alpha": lambda group, _: group["alpha"],
         "rest": lambda group, _: 1.0 - group["alpha"],
         "eps": lambda group, _: group["eps"],
@@ -125,7 +124,7 @@ def _adagrad(p: Any, g: Any, step: Any, total: Any, n: Any, **on: bool) -> tuple
     return lang.sub(p, lang.mul(scaled, n["rate"])), lang.add(step, 1.0), total
 
 
-class Adagrad(_Adaptive):
+class Adagrad(Adaptive):
     """p ← p - lr/(1 + t·lr_decay)·g/(√Σg² + eps) (Duchi et al. 2011)."""
 
     states, update = ("sum",), _adagrad
@@ -191,19 +190,19 @@ def _adadelta(
     p: Any, g: Any, step: Any, square: Any, moved: Any, n: Any, **on: bool
 ) -> tuple[Any, ...]:
     p, g = decayed(p, g, n, on["weight_decay"], on["maximize"])
-    square = _moving(square, lang.mul(g, g), n["rho"], n["rest"])
+    square = moving(square, lang.mul(g, g), n["rho"], n["rest"])
     spread, reach = (lang.sqrt(lang.add(x, n["eps"])) for x in (square, moved))
     delta = lang.mul(lang.div(reach, spread), g)
-    moved = _moving(moved, lang.mul(delta, delta), n["rho"], n["rest"])
+    moved = moving(moved, lang.mul(delta, delta), n["rho"], n["rest"])
     return lang.sub(p, lang.mul(delta, n["lr"])), lang.add(step, 1.0), square, moved
 
 
-class Adadelta(_Adaptive):
+class Adadelta(Adaptive):
     """Steps scaled by the ratio of moving averages of past steps and gradients (Zeiler 2012)."""
 
     states, update = ("square_avg", "acc_delta"), _adadelta
     numbers = {
-        "lr": _lr,
+        "lr": learning_rate,
         "rho": lambda group, _: group["rho"],
         "rest": lambda group, _: 1.0 - group["rho"],
         "eps": lambda group, _: group["eps"],
@@ -231,196 +230,6 @@ class Adadelta(_Adaptive):
             "maximize": maximize,
             "capturable": capturable,
             "foreach": foreach,
-            "differentiable": differentiable,
-        }
-        super().__init__(params, validated(options))
-
-
-# ------------------------------------------------------------------------------------ Adam's kin
-
-
-_MOMENTS = {
-    "lr": _lr,
-    "rest1": lambda group, _: 1.0 - group["betas"][0],
-    "beta2": lambda group, _: group["betas"][1],
-    "rest2": lambda group, _: 1.0 - group["betas"][1],
-    "eps": lambda group, _: group["eps"],
-    **DECAY,
-}
-
-
-def _adamax(
-    p: Any, g: Any, step: Any, mean: Any, largest: Any, n: Any, **on: bool
-) -> tuple[Any, ...]:
-    p, g = decayed(p, g, n, on["weight_decay"], on["maximize"])
-    mean = _towards(mean, g, n["rest1"])
-    size = lang.add(lang.abs_(g), n["eps"])
-    largest = lang.maximum(lang.mul(largest, n["beta2"]), size)
-    p = lang.sub(p, lang.mul(lang.div(mean, largest), n["rate"]))
-    return p, lang.add(step, 1.0), mean, largest
-
-
-class Adamax(_Adaptive):
-    """Adam with the largest recent |g| in place of √v (Kingma & Ba 2015)."""
-
-    states, update = ("exp_avg", "exp_inf"), _adamax
-    numbers = {"rate": lambda group, t: float(group["lr"]) / correction(group, 0, t), **_MOMENTS}
-
-    def __init__(
-        self,
-        params: Any,
-        lr: float | Tensor = 2e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0,
-        foreach: bool | None = None,
-        *,
-        maximize: bool = False,
-        differentiable: bool = False,
-        capturable: bool = False,
-    ) -> None:
-        options = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "foreach": foreach,
-            "maximize": maximize,
-            "differentiable": differentiable,
-            "capturable": capturable,
-        }
-        super().__init__(params, validated(options))
-
-
-def _momentum(group: Group, t: float) -> float:
-    """NAdam's scheduled momentum at step t, counted from 1."""
-    return group["betas"][0] * (1.0 - 0.5 * 0.96 ** (t * group["momentum_decay"]))
-
-
-def _nadam(
-    p: Any, g: Any, step: Any, product: Any, mean: Any, square: Any, n: Any, **on: bool
-) -> tuple[Any, ...]:
-    decoupled = on["decoupled_weight_decay"]
-    p, g = decayed(p, g, n, on["weight_decay"], on["maximize"], decoupled)
-    product = lang.mul(product, lang.cast(n["now"], product.dtype))
-    mean = _towards(mean, g, n["rest1"])
-    square = _moving(square, lang.mul(g, g), n["beta2"], n["rest2"])
-    spread = lang.add(lang.sqrt(lang.div(square, n["correction"])), n["eps"])
-    so_far = lang.cast(product, p.dtype)
-    weight = lang.div(n["fresh"], lang.sub(1.0, so_far))
-    later = lang.div(n["next_rate"], lang.sub(1.0, lang.mul(so_far, n["next"])))
-    p = lang.sub(p, lang.mul(lang.div(g, spread), weight))
-    p = lang.sub(p, lang.mul(lang.div(mean, spread), later))
-    return p, lang.add(step, 1.0), product, mean, square
-
-
-class NAdam(_Adaptive):
-    """Adam with Nesterov momentum (Dozat 2016)."""
-
-    states, update = ("mu_product", "exp_avg", "exp_avg_sq"), _nadam
-    switches = ("weight_decay", "maximize", "decoupled_weight_decay")
-    numbers = {
-        "correction": lambda group, t: correction(group, 1, t),
-        "now": lambda group, t: _momentum(group, t + 1),
-        "next": lambda group, t: _momentum(group, t + 2),
-        "fresh": lambda group, t: float(group["lr"]) * (1.0 - _momentum(group, t + 1)),
-        "next_rate": lambda group, t: float(group["lr"]) * _momentum(group, t + 2),
-        **_MOMENTS,
-    }
-
-    def __init__(
-        self,
-        params: Any,
-        lr: float | Tensor = 2e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0,
-        momentum_decay: float = 4e-3,
-        decoupled_weight_decay: bool = False,
-        *,
-        foreach: bool | None = None,
-        maximize: bool = False,
-        capturable: bool = False,
-        differentiable: bool = False,
-    ) -> None:
-        options = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "momentum_decay": momentum_decay,
-            "decoupled_weight_decay": decoupled_weight_decay,
-            "maximize": maximize,
-            "foreach": foreach,
-            "capturable": capturable,
-            "differentiable": differentiable,
-        }
-        super().__init__(params, validated(options))
-
-    def start(self, group: Group, parameter: Tensor, name: str) -> Tensor:
-        if name == "mu_product":
-            return gg.tensor(1.0, dtype=float32)
-        return super().start(group, parameter, name)
-
-
-def _rectified(group: Group, t: float) -> float:
-    """RAdam's rectification times √(1 - beta2^t), or 0 while the variance is not tractable."""
-    beta2, steps = group["betas"][1], t + 1
-    limit = 2 / (1 - beta2) - 1
-    rho = limit - 2 * steps * beta2**steps / (1 - beta2**steps)
-    if rho <= 5.0:
-        return 0.0
-    ratio = (rho - 4) * (rho - 2) * limit / ((limit - 4) * (limit - 2) * rho)
-    return math.sqrt(ratio * (1 - beta2**steps))
-
-
-def _radam(
-    p: Any, g: Any, step: Any, mean: Any, square: Any, n: Any, **on: bool
-) -> tuple[Any, ...]:
-    decoupled = on["decoupled_weight_decay"]
-    p, g = decayed(p, g, n, on["weight_decay"], on["maximize"], decoupled)
-    mean = _towards(mean, g, n["rest1"])
-    square = _moving(square, lang.mul(g, g), n["beta2"], n["rest2"])
-    adaptive = lang.div(n["rectified"], lang.add(lang.sqrt(square), n["eps"]))
-    scale = lang.mul(lang.add(adaptive, n["plain"]), n["rate"])
-    return lang.sub(p, lang.mul(mean, scale)), lang.add(step, 1.0), mean, square
-
-
-class RAdam(_Adaptive):
-    """Adam whose first steps, of unknown variance, are not scaled by it (Liu et al. 2020)."""
-
-    states, update = ("exp_avg", "exp_avg_sq"), _radam
-    switches = ("weight_decay", "maximize", "decoupled_weight_decay")
-    numbers = {
-        "rate": lambda group, t: float(group["lr"]) / correction(group, 0, t),
-        "rectified": _rectified,
-        "plain": lambda group, t: 0.0 if _rectified(group, t) else 1.0,
-        **_MOMENTS,
-    }
-
-    def __init__(
-        self,
-        params: Any,
-        lr: float | Tensor = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0,
-        decoupled_weight_decay: bool = False,
-        *,
-        foreach: bool | None = None,
-        maximize: bool = False,
-        capturable: bool = False,
-        differentiable: bool = False,
-    ) -> None:
-        options = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "maximize": maximize,
-            "foreach": foreach,
-            "capturable": capturable,
-            "decoupled_weight_decay": decoupled_weight_decay,
             "differentiable": differentiable,
         }
         super().__init__(params, validated(options))

@@ -105,9 +105,9 @@ class Optimizer:
         """The state tensors a parameter of this group has."""
         raise NotImplementedError(f"{type(self).__name__} does not say which state it keeps")
 
-    def names_of(self, group: Group, parameter: Tensor) -> tuple[str, ...]:
-        """The state tensors of one parameter, where they depend on it."""
-        return self.names(group)
+    def names_of(self, group: Group, parameters: Iterable[Tensor]) -> dict[Tensor, tuple[str, ...]]:
+        """The state tensors of each parameter; a subclass may let them depend on it."""
+        return dict.fromkeys(parameters, self.names(group))
 
     def rule(self, group: Group) -> Callable[..., Any]:
         """The update in graph language: (p, g, *state, numbers) → (p, *state).
@@ -167,8 +167,9 @@ class Optimizer:
 
     def _dense(self, group: Group) -> list[Tensor]:
         """The parameters with a gradient, after a step of those whose gradient is sparse."""
-        parameters = [p for p in group["params"] if p.grad is not None]
-        if SparseTensor in [type(p.grad) for p in parameters]:
+        gradients = [(p, p.grad) for p in group["params"]]
+        parameters = [p for p, g in gradients if g is not None]
+        if SparseTensor in [g.__class__ for _, g in gradients]:
             parameters, sparse = split(parameters)
             for p in sparse:
                 self._step_sparse(group, p)

@@ -42,7 +42,7 @@ class Update:
     def __init__(self, optimizer: Any, group: dict[str, Any], parameters: Sequence[Tensor]) -> None:
         self.optimizer, self.group = optimizer, group
         self.parameters = parameters
-        self.names = {p: optimizer.names_of(group, p) for p in parameters}
+        self.names = optimizer.names_of(group, parameters)
         self.rule = optimizer.rule(group)
 
     def run(self) -> None:

@@ -207,7 +207,8 @@ def make(way: Any, saved: tuple[Any, ...], stamps: Sequence[Any], edges: Sequenc
     rec.versions = [s.version for s in stamps]
     rec.sequence = _tick()
     rec.code, rec.offset, rec.module, rec._hooks, rec._unpack = None, -1, "", None, None
-    if state.saved_hooks:
+    # Inside a trace, a composite's own for example, saved values are nodes, and nobody's to pack.
+    if state.saved_hooks and state.trace is None:
         rec.saved, rec._unpack = state.saved_hooks[-1](saved)
     return rec
 

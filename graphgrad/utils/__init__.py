@@ -1,5 +1,5 @@
-"""What surrounds training: ``graphgrad.utils.data`` loads data, ``checkpoint`` trades memory."""
+"""What surrounds training: ``utils.data`` loads data, ``utils.checkpoint`` saves memory."""
 
-from graphgrad.utils import data
+from graphgrad.utils import checkpoint, data
 
-__all__ = ["data"]
+__all__ = ["checkpoint", "data"]
