@@ -53,17 +53,23 @@ _MODULES = frozenset(
         "autograd",
         "backends",
         "compiler",
+        "cpu",
         "cuda",
+        "distributed",
         "distributions",
         "fft",
         "func",
         "functional",
         "linalg",
+        "mps",
         "nn",
         "optim",
         "special",
+        "testing",
         "utils",
+        "version",
         "viz",
+        "xpu",
     }
 )
 # Names found in a module that is loaded when they are first asked for.

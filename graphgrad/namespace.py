@@ -65,6 +65,25 @@ def get_num_threads() -> int:
     return config.threads
 
 
+def set_num_interop_threads(count: int) -> None:
+    """Nothing to do: operations run one after the other, each on all threads."""
+
+
+def get_num_interop_threads() -> int:
+    """One: operations run one after the other."""
+    return 1
+
+
+def is_autocast_enabled(device_type: Any = None) -> bool:
+    """False: ``autocast`` changes no type."""
+    return False
+
+
+def get_autocast_dtype(device_type: str) -> DType:
+    """The type that autocast computes in is the operands' own; asked for one, the default type."""
+    return dtypes.get_default_dtype()
+
+
 def set_default_tensor_type(kind: Any) -> None:
     """The old way to set the default float type: ``torch.DoubleTensor`` or its name."""
     dtypes.set_default_dtype(
@@ -108,6 +127,10 @@ def get_float32_matmul_precision() -> str:
 _CALLABLE = (
     set_num_threads,
     get_num_threads,
+    set_num_interop_threads,
+    get_num_interop_threads,
+    is_autocast_enabled,
+    get_autocast_dtype,
     set_default_tensor_type,
     set_default_device,
     get_default_device,

@@ -26,6 +26,7 @@ LAYERS = [
     "entry capture explanation replay jit aten",
     "exporting nn utils serialization amp backends accelerator compiler alias",
     "distributions",
+    "cpu mps xpu distributed testing version",
     "optim",
     "training",
     "examples bench cli",

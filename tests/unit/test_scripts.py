@@ -69,6 +69,10 @@ torch.use_deterministic_algorithms(True)
 torch.set_num_threads(torch.get_num_threads())
 assert not torch.cuda.is_available() and not torch.backends.mps.is_available()
 assert not torch.accelerator.is_available()
+assert not (torch.xpu.is_available() or torch.mps.is_available()) and torch.cpu.is_available()
+assert not torch.distributed.is_available() and torch.version.cuda is None
+torch.set_num_interop_threads(1)
+torch.testing.assert_close(torch.ones(2) + 1e-7, torch.ones(2))
 device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
 torch.manual_seed(0)
 torch.cuda.manual_seed_all(0)
@@ -151,3 +155,43 @@ def test_a_scaler_for_a_gpu_says_that_it_does_nothing():
     assert scaler.scale(x) is x and not scaler.is_enabled() and scaler.get_scale() == 1.0
     with pytest.raises(RuntimeError, match="unsupported autocast device_type"):
         gg.autocast("toaster")
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int64"])
+@pytest.mark.parametrize("gap", [0, 1e-8, 1e-6, 1e-5, 1e-3, 1])
+def test_closeness_is_torchs(dtype, gap):
+    torch = pytest.importorskip("torch")
+    verdicts = []
+    for library in (gg, torch):
+        kind = getattr(library, dtype)
+        a = library.tensor([1.0, 2.0], dtype=library.float64)
+        pair = ({"x": [(a + gap).to(kind)]}, {"x": [a.to(kind)]})
+        try:
+            library.testing.assert_close(*pair)
+        except AssertionError as error:
+            verdicts.append(str(error).split("\n")[0].split("!")[0].split("[")[0])
+        else:
+            verdicts.append("")
+    assert verdicts[0] == verdicts[1]
+
+
+def test_what_is_not_close_is_told():
+    close = gg.testing.assert_close
+    close((1, [gg.ones(2)]), (1, [gg.ones(2)]))
+    close(gg.tensor([np.nan]), gg.tensor([np.nan]), equal_nan=True)
+    mistakes = (
+        (lambda: close(gg.tensor([np.nan]), gg.tensor([np.nan])), "Mismatched elements: 1 / 1"),
+        (lambda: close(gg.ones(2), gg.ones(3)), "attribute 'shape' do not match"),
+        (lambda: close(gg.ones(2), gg.ones(2).double()), "attribute 'dtype' do not match"),
+        (lambda: close([1], [1, 2]), "length of the sequences"),
+        (lambda: close({"a": 1}, {"b": 1}), "keys of the mappings"),
+        (lambda: close(1.0, 2.0, msg=lambda told: f"my {told}"), "my Scalars are not close"),
+    )
+    for mistake, text in mistakes:
+        with pytest.raises(AssertionError, match=text):
+            mistake()
+    with pytest.raises(ValueError, match="must both be specified"):
+        close(1, 1, rtol=1.0)
+    with pytest.raises(AttributeError, match="trains in one process"):
+        gg.distributed.init_process_group("gloo")
