@@ -29,13 +29,9 @@ class Beta(ExponentialFamily):
         self._dirichlet = Dirichlet(pair, validate_args=validate_args)
         super().__init__(self._dirichlet.batch_shape, validate_args=validate_args)
 
-    def expand(self, batch_shape: Iterable[int], _instance: Any = None) -> Beta:
-        new = self._get_checked_instance(Beta, _instance)
+    def expand(self, batch_shape: Iterable[int], _instance: Any = None) -> Any:
         batch = gg.Size(batch_shape)
-        new._dirichlet = self._dirichlet.expand(batch)
-        super(Beta, new).__init__(batch, validate_args=False)
-        new._validate_args = self._validate_args
-        return new
+        return self._spread(batch, {"_dirichlet": self._dirichlet.expand(batch)}, _instance)
 
     @property
     def concentration1(self) -> gg.Tensor:

@@ -131,15 +131,18 @@ class Distribution:
 
     def expand(self, batch_shape: Iterable[int], _instance: Any = None) -> Any:
         """The same distributions, repeated (without copying) to a larger batch shape."""
+        return self._spread(gg.Size(batch_shape), {}, _instance)
+
+    def _spread(self, batch: gg.Size, parts: dict[str, Any], _instance: Any) -> Any:
+        """The same with parameters expanded to ``batch``, and ``parts`` for attributes."""
         new = self._get_checked_instance(type(self), _instance)
-        batch = gg.Size(batch_shape)
+        new.__dict__.update(parts, _batch_shape=batch)
         for name, events in self._tensors().items():
             value = self.__dict__[name]
             own = value.shape[value.ndim - events :]
-            new.__dict__[name] = value.expand(batch + own)
+            new.__dict__.setdefault(name, value.expand(batch + own))
         for name, value in self.__dict__.items():
             new.__dict__.setdefault(name, value)
-        new._batch_shape = batch
         return new
 
     def _tensors(self) -> dict[str, int]:

@@ -34,14 +34,9 @@ class Independent(Distribution):
         super().__init__(batch[:cut], batch[cut:] + event, validate_args=validate_args)
 
     def expand(self, batch_shape: Iterable[int], _instance: Any = None) -> Any:
-        new = self._get_checked_instance(Independent, _instance)
         batch = gg.Size(batch_shape)
         inner = self.event_shape[: self.reinterpreted_batch_ndims]
-        new.base_dist = self.base_dist.expand(batch + inner)
-        new.reinterpreted_batch_ndims = self.reinterpreted_batch_ndims
-        super(Independent, new).__init__(batch, self.event_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        return new
+        return self._spread(batch, {"base_dist": self.base_dist.expand(batch + inner)}, _instance)
 
     @property
     def has_rsample(self) -> bool:  # type: ignore[override]

@@ -22,9 +22,6 @@ class LogNormal(TransformedDistribution):
         base = Normal(loc, scale, validate_args=validate_args)
         super().__init__(base, ExpTransform(), validate_args=validate_args)
 
-    def expand(self, batch_shape: Any, _instance: Any = None) -> LogNormal:
-        return super().expand(batch_shape, self._get_checked_instance(LogNormal, _instance))
-
     @property
     def loc(self) -> gg.Tensor:
         """The mean of the logarithm."""

@@ -27,19 +27,13 @@ class Multinomial(Distribution):
     ) -> None:
         if not isinstance(total_count, int):
             raise NotImplementedError("inhomogeneous total_count is not supported")
-        self._start(total_count, Categorical(probs, logits, validate_args), validate_args)
-
-    def _start(self, count: int, categorical: Categorical, validate_args: bool | None) -> None:
-        self.total_count, self._categorical = count, categorical
-        Distribution.__init__(
-            self, categorical.batch_shape, categorical.param_shape[-1:], validate_args
-        )
+        self.total_count = total_count
+        self._categorical = inner = Categorical(probs, logits, validate_args)
+        super().__init__(inner.batch_shape, inner.param_shape[-1:], validate_args)
 
     def expand(self, batch_shape: Iterable[int], _instance: Any = None) -> Any:
-        new = self._get_checked_instance(type(self), _instance)
-        categorical = self._categorical.expand(batch_shape)
-        new._start(self.total_count, categorical, self._validate_args)
-        return new
+        batch = gg.Size(batch_shape)
+        return self._spread(batch, {"_categorical": self._categorical.expand(batch)}, _instance)
 
     @constraints.dependent_property(is_discrete=True, event_dim=1)
     def support(self) -> Any:

@@ -22,19 +22,12 @@ class OneHotCategorical(Distribution):
     def __init__(
         self, probs: Any = None, logits: Any = None, validate_args: bool | None = None
     ) -> None:
-        self._categorical = Categorical(probs, logits, validate_args)
-        self._start(self._categorical, validate_args)
-
-    def _start(self, categorical: Categorical, validate_args: bool | None) -> None:
-        self._categorical = categorical
-        Distribution.__init__(
-            self, categorical.batch_shape, categorical.param_shape[-1:], validate_args
-        )
+        self._categorical = inner = Categorical(probs, logits, validate_args)
+        super().__init__(inner.batch_shape, inner.param_shape[-1:], validate_args)
 
     def expand(self, batch_shape: Iterable[int], _instance: Any = None) -> Any:
-        new = self._get_checked_instance(type(self), _instance)
-        new._start(self._categorical.expand(batch_shape), self._validate_args)
-        return new
+        batch = gg.Size(batch_shape)
+        return self._spread(batch, {"_categorical": self._categorical.expand(batch)}, _instance)
 
     @property
     def probs(self) -> gg.Tensor:

@@ -48,15 +48,10 @@ class TransformedDistribution(Distribution):
         super().__init__(forward_shape[:cut], forward_shape[cut:], validate_args=validate_args)
 
     def expand(self, batch_shape: Iterable[int], _instance: Any = None) -> Any:
-        new = self._get_checked_instance(TransformedDistribution, _instance)
         batch = gg.Size(batch_shape)
-        transform = ComposeTransform(self.transforms)
-        shape = transform.inverse_shape(batch + self.event_shape)
-        new.base_dist = self.base_dist.expand(shape[: len(shape) - len(self.base_dist.event_shape)])
-        new.transforms = self.transforms
-        super(TransformedDistribution, new).__init__(batch, self.event_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        return new
+        shape = ComposeTransform(self.transforms).inverse_shape(batch + self.event_shape)
+        base = self.base_dist.expand(shape[: len(shape) - len(self.base_dist.event_shape)])
+        return self._spread(batch, {"base_dist": base}, _instance)
 
     @property
     def has_rsample(self) -> bool:  # type: ignore[override]
