@@ -1,8 +1,7 @@
-"""The closed forms that ``kl_divergence`` knows, entered by their pair of classes."""
+"""Divergences within a class of distributions, in closed form."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import graphgrad as gg
@@ -10,14 +9,19 @@ from graphgrad.distributions.bernoulli import Bernoulli
 from graphgrad.distributions.beta import Beta
 from graphgrad.distributions.binomial import Binomial
 from graphgrad.distributions.categorical import Categorical
+from graphgrad.distributions.cauchy import Cauchy
+from graphgrad.distributions.continuous_bernoulli import ContinuousBernoulli
 from graphgrad.distributions.dirichlet import Dirichlet
 from graphgrad.distributions.exp_family import ExponentialFamily, normalizer_and_gradient
 from graphgrad.distributions.exponential import Exponential
 from graphgrad.distributions.gamma import Gamma
 from graphgrad.distributions.geometric import Geometric
+from graphgrad.distributions.gumbel import Gumbel
+from graphgrad.distributions.half_normal import HalfNormal
 from graphgrad.distributions.independent import Independent
 from graphgrad.distributions.kl import kl_divergence, register_kl
 from graphgrad.distributions.laplace import Laplace
+from graphgrad.distributions.lowrank_multivariate_normal import LowRankMultivariateNormal
 from graphgrad.distributions.multivariate_normal import (
     MultivariateNormal,
     batch_mahalanobis,
@@ -26,16 +30,18 @@ from graphgrad.distributions.multivariate_normal import (
 )
 from graphgrad.distributions.normal import Normal
 from graphgrad.distributions.one_hot_categorical import OneHotCategorical
+from graphgrad.distributions.pareto import Pareto
 from graphgrad.distributions.poisson import Poisson
 from graphgrad.distributions.transformed_distribution import TransformedDistribution
 from graphgrad.distributions.uniform import Uniform
 from graphgrad.distributions.utils import EULER, sum_rightmost
+from graphgrad.distributions.wishart import Wishart
 from graphgrad.functional import softplus
 
 _INF = float("inf")
 
 
-def _or_infinite(inside: gg.Tensor, value: gg.Tensor) -> gg.Tensor:
+def or_infinite(inside: gg.Tensor, value: gg.Tensor) -> gg.Tensor:
     """``value`` where p's values are values of q too, else infinity."""
     return gg.where(inside, value, _INF)
 
@@ -101,7 +107,7 @@ def _binomial(p: Any, q: Any) -> gg.Tensor:
             "KL between Binomials where q.total_count > p.total_count is not implemented"
         )
     kl = p.total_count * _bernoulli(p, q)
-    return _or_infinite(p.total_count <= q.total_count, kl)
+    return or_infinite(p.total_count <= q.total_count, kl)
 
 
 @register_kl(Categorical, Categorical)
@@ -151,6 +157,9 @@ def _laplace(p: Any, q: Any) -> gg.Tensor:
 
 
 @register_kl(MultivariateNormal, MultivariateNormal)
+@register_kl(LowRankMultivariateNormal, LowRankMultivariateNormal)
+@register_kl(MultivariateNormal, LowRankMultivariateNormal)
+@register_kl(LowRankMultivariateNormal, MultivariateNormal)
 def _multivariate_normal(p: Any, q: Any) -> gg.Tensor:
     if p.event_shape != q.event_shape:
         raise ValueError(
@@ -158,11 +167,13 @@ def _multivariate_normal(p: Any, q: Any) -> gg.Tensor:
             "computed"
         )
     n = p.event_shape[0]
-    shape = gg.broadcast_shapes(p._tril.shape, q._tril.shape)
-    whitened = solve_lower(q._tril.expand(shape), p._tril.expand(shape))
+    ours, theirs = p.scale_tril, q.scale_tril
+    shape = gg.broadcast_shapes(ours.shape, theirs.shape)
+    theirs = theirs.expand(shape)
+    whitened = solve_lower(theirs, ours.expand(shape))
     spread = (whitened * whitened).sum((-2, -1))
-    distance = batch_mahalanobis(q._tril.expand(shape), (q.loc - p.loc).expand(shape[:-1]))
-    return half_log_det(q._tril) - half_log_det(p._tril) + 0.5 * (spread + distance - n)
+    distance = batch_mahalanobis(theirs, (q.loc - p.loc).expand(shape[:-1]))
+    return half_log_det(theirs) - half_log_det(ours) + 0.5 * (spread + distance - n)
 
 
 @register_kl(Normal, Normal)
@@ -179,110 +190,49 @@ def _poisson(p: Any, q: Any) -> gg.Tensor:
 @register_kl(Uniform, Uniform)
 def _uniform(p: Any, q: Any) -> gg.Tensor:
     inside = (q.low <= p.low) & (q.high >= p.high)
-    return _or_infinite(inside, ((q.high - q.low) / (p.high - p.low)).log())
+    return or_infinite(inside, ((q.high - q.low) / (p.high - p.low)).log())
 
 
-# ------------------------------------------------------------------------------- between classes
-# KL(p ‖ q) = −H(p) − E under p of log q.
+@register_kl(Cauchy, Cauchy)
+def _cauchy(p: Any, q: Any) -> gg.Tensor:
+    """Chyzak and Nielsen 2019."""
+    across = (p.scale + q.scale) ** 2 + (p.loc - q.loc) ** 2
+    return across.log() - (4 * p.scale * q.scale).log()
 
 
-@register_kl(Exponential, Gamma)
-def _exponential_gamma(p: Any, q: Any) -> gg.Tensor:
-    ratio, a = q.rate / p.rate, q.concentration
-    return -a * ratio.log() + ratio + a.lgamma() + a * EULER - (1 + EULER)
+@register_kl(ContinuousBernoulli, ContinuousBernoulli)
+def _continuous_bernoulli(p: Any, q: Any) -> gg.Tensor:
+    def start(d: Any) -> gg.Tensor:
+        """The log density at 0."""
+        return d._log_constant() + (-d.probs).log1p()
+
+    return p.mean * (p.logits - q.logits) + start(p) - start(q)
 
 
-@register_kl(Exponential, Normal)
-def _exponential_normal(p: Any, q: Any) -> gg.Tensor:
-    mean = p.rate.reciprocal()
-    square = 2 * mean**2 - 2 * mean * q.loc + q.loc**2
-    return -p.entropy() + 0.5 * (2 * math.pi * q.scale**2).log() + square / (2 * q.scale**2)
+@register_kl(Gumbel, Gumbel)
+def _gumbel(p: Any, q: Any) -> gg.Tensor:
+    ratio, away = p.scale / q.scale, (q.loc - p.loc) / q.scale
+    tail = (away + (1 + ratio).lgamma()).exp()
+    return -ratio.log() - away + ratio * EULER + tail - (1 + EULER)
 
 
-@register_kl(Gamma, Exponential)
-def _gamma_exponential(p: Any, q: Any) -> gg.Tensor:
-    return -p.entropy() - q.rate.log() + q.rate * p.mean
+@register_kl(HalfNormal, HalfNormal)
+def _half_normal(p: Any, q: Any) -> gg.Tensor:
+    return _normal(p.base_dist, q.base_dist)
 
 
-@register_kl(Gamma, Normal)
-def _gamma_normal(p: Any, q: Any) -> gg.Tensor:
-    return _squared_in_normal(p, q)
+@register_kl(Pareto, Pareto)
+def _pareto(p: Any, q: Any) -> gg.Tensor:
+    ratio = q.alpha / p.alpha
+    kl = q.alpha * (p.scale / q.scale).log() - ratio.log() + ratio - 1
+    return or_infinite(p.scale >= q.scale, kl)
 
 
-@register_kl(Laplace, Normal)
-@register_kl(Uniform, Normal)
-@register_kl(Beta, Normal)
-def _squared_in_normal(p: Any, q: Any) -> gg.Tensor:
-    """A normal's log density needs no more of p than its mean and variance."""
-    square = p.variance + (p.mean - q.loc) ** 2
-    return -p.entropy() + 0.5 * (2 * math.pi * q.scale**2).log() + square / (2 * q.scale**2)
-
-
-@register_kl(Beta, Exponential)
-def _beta_exponential(p: Any, q: Any) -> gg.Tensor:
-    return -p.entropy() - q.rate.log() + q.rate * p.mean
-
-
-@register_kl(Beta, Gamma)
-def _beta_gamma(p: Any, q: Any) -> gg.Tensor:
-    a, total = p.concentration1, p.concentration1 + p.concentration0
-    log_mean = a.digamma() - total.digamma()
-    normalizer = q.concentration.lgamma() - q.concentration * q.rate.log()
-    return -p.entropy() + normalizer - (q.concentration - 1) * log_mean + q.rate * p.mean
-
-
-@register_kl(Beta, Uniform)
-def _beta_uniform(p: Any, q: Any) -> gg.Tensor:
-    return _or_infinite((q.low <= 0) & (q.high >= 1), -p.entropy() + (q.high - q.low).log())
-
-
-@register_kl(Normal, Laplace)
-def _normal_laplace(p: Any, q: Any) -> gg.Tensor:
-    """E|x − loc| of a normal is a folded normal's mean."""
-    away = p.loc - q.loc
-    ratio = away / p.scale
-    folded = math.sqrt(2 / math.pi) * p.scale * (-0.5 * ratio**2).exp()
-    folded = folded + away * (math.sqrt(0.5) * ratio).erf()
-    return -p.entropy() + (2 * q.scale).log() + folded / q.scale
-
-
-@register_kl(Uniform, Beta)
-def _uniform_beta(p: Any, q: Any) -> gg.Tensor:
-    a, b, width = q.concentration1, q.concentration0, p.high - p.low
-
-    def mean_log(low: gg.Tensor, high: gg.Tensor) -> gg.Tensor:
-        return (gg.xlogy(high, high) - gg.xlogy(low, low)) / width - 1
-
-    normalizer = a.lgamma() + b.lgamma() - (a + b).lgamma()
-    mean = (a - 1) * mean_log(p.low, p.high) + (b - 1) * mean_log(1 - p.high, 1 - p.low)
-    return _or_infinite((p.low >= 0) & (p.high <= 1), normalizer - mean - width.log())
-
-
-@register_kl(Uniform, Exponential)
-def _uniform_exponential(p: Any, q: Any) -> gg.Tensor:
-    kl = q.rate * (p.high + p.low) / 2 - ((p.high - p.low) * q.rate).log()
-    return _or_infinite(p.low >= 0, kl)
-
-
-@register_kl(Uniform, Gamma)
-def _uniform_gamma(p: Any, q: Any) -> gg.Tensor:
-    width = p.high - p.low
-    log_mean = (gg.xlogy(p.high, p.high) - gg.xlogy(p.low, p.low)) / width - 1
-    normalizer = q.concentration.lgamma() - q.concentration * q.rate.log()
-    kl = -width.log() + normalizer - (q.concentration - 1) * log_mean + q.rate * p.mean
-    return _or_infinite(p.low >= 0, kl)
-
-
-# --------------------------------------------------------------------- p reaches beyond q's values
-
-
-def _never(p: Any, q: Any) -> gg.Tensor:
-    shape = gg.broadcast_shapes(p.batch_shape, q.batch_shape)
-    return gg.full(shape, _INF)
-
-
-_ON_THE_LINE = (Normal, Laplace)
-_HALF_LINE = (Exponential, Gamma)
-for _p in (*_ON_THE_LINE, *_HALF_LINE):
-    for _q in (Beta, Uniform, *(_HALF_LINE if _p in _ON_THE_LINE else ())):
-        register_kl(_p, _q)(_never)
+@register_kl(Wishart, Wishart)
+def _wishart(p: Any, q: Any) -> gg.Tensor:
+    n = p.event_shape[0]
+    shape = gg.broadcast_shapes(p.scale_tril.shape, q.scale_tril.shape)
+    whitened = solve_lower(q.scale_tril.expand(shape), p.scale_tril.expand(shape))
+    trace = p.df * (whitened * whitened).sum((-2, -1))
+    mean_log_q = (q.df - n - 1) / 2 * p._mean_log_det() - trace / 2 - q._normalizer()
+    return -p.entropy() - mean_log_q

@@ -101,12 +101,12 @@ class Transform:
         return id(self)
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self._key() == other._key()  # type: ignore[attr-defined]
+        return type(self) is type(other) and self._key() == other._key()
 
     def __ne__(self, other: object) -> bool:
         return not self == other
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -132,15 +132,15 @@ class _InverseTransform(Transform):
         self._forward = transform
 
     @constraints.dependent_property(is_discrete=False)
-    def domain(self) -> Any:  # type: ignore[override]
+    def domain(self) -> Any:
         return self._forward.codomain
 
     @constraints.dependent_property(is_discrete=False)
-    def codomain(self) -> Any:  # type: ignore[override]
+    def codomain(self) -> Any:
         return self._forward.domain
 
     @property
-    def bijective(self) -> bool:  # type: ignore[override]
+    def bijective(self) -> bool:
         return self._forward.bijective
 
     @property
@@ -183,12 +183,12 @@ class Equal:
         self.value = value
 
     def __eq__(self, other: object) -> bool:
-        a, b = self.value, other.value  # type: ignore[attr-defined]
+        a, b = self.value, other.value
         if isinstance(a, gg.Tensor) or isinstance(b, gg.Tensor):
             return a is b or bool(gg.as_tensor(a == b).all())
         return a == b
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
 
 class ComposeTransform(Transform):
@@ -213,7 +213,7 @@ class ComposeTransform(Transform):
         return dims
 
     @constraints.dependent_property(is_discrete=False)
-    def domain(self) -> Any:  # type: ignore[override]
+    def domain(self) -> Any:
         if not self.parts:
             return constraints.real
         domain = self.parts[0].domain
@@ -223,7 +223,7 @@ class ComposeTransform(Transform):
         return constraints.independent(domain, missing) if missing > 0 else domain
 
     @constraints.dependent_property(is_discrete=False)
-    def codomain(self) -> Any:  # type: ignore[override]
+    def codomain(self) -> Any:
         if not self.parts:
             return constraints.real
         codomain = self.parts[-1].codomain
@@ -231,7 +231,7 @@ class ComposeTransform(Transform):
         return constraints.independent(codomain, missing) if missing > 0 else codomain
 
     @property
-    def bijective(self) -> bool:  # type: ignore[override]
+    def bijective(self) -> bool:
         return all(part.bijective for part in self.parts)
 
     @property
@@ -310,15 +310,15 @@ class IndependentTransform(Transform):
         )
 
     @constraints.dependent_property(is_discrete=False)
-    def domain(self) -> Any:  # type: ignore[override]
+    def domain(self) -> Any:
         return constraints.independent(self.base_transform.domain, self.reinterpreted_batch_ndims)
 
     @constraints.dependent_property(is_discrete=False)
-    def codomain(self) -> Any:  # type: ignore[override]
+    def codomain(self) -> Any:
         return constraints.independent(self.base_transform.codomain, self.reinterpreted_batch_ndims)
 
     @property
-    def bijective(self) -> bool:  # type: ignore[override]
+    def bijective(self) -> bool:
         return self.base_transform.bijective
 
     @property

@@ -83,7 +83,6 @@ class LowerCholeskyTransform(Transform):
 
     domain = constraints.independent(constraints.real, 2)
     codomain = constraints.lower_cholesky
-    bijective = True
 
     def _key(self) -> Any:
         return ()
@@ -100,7 +99,6 @@ class PositiveDefiniteTransform(Transform):
 
     domain = constraints.independent(constraints.real, 2)
     codomain = constraints.positive_definite
-    bijective = True
 
     def _key(self) -> Any:
         return ()

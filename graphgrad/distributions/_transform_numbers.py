@@ -87,7 +87,7 @@ class AbsTransform(Elementary):
     codomain = constraints.positive
 
     @property
-    def sign(self) -> Any:  # type: ignore[override]
+    def sign(self) -> Any:
         raise NotImplementedError("AbsTransform is not monotonic")
 
     def _call(self, x: gg.Tensor) -> gg.Tensor:
@@ -149,7 +149,7 @@ class AffineTransform(Transform):
         return self._event_dim
 
     @constraints.dependent_property(is_discrete=False)
-    def domain(self) -> Any:  # type: ignore[override]
+    def domain(self) -> Any:
         return (
             constraints.independent(constraints.real, self._event_dim)
             if self._event_dim
@@ -157,7 +157,7 @@ class AffineTransform(Transform):
         )
 
     @constraints.dependent_property(is_discrete=False)
-    def codomain(self) -> Any:  # type: ignore[override]
+    def codomain(self) -> Any:
         return self.domain
 
     def with_cache(self, cache_size: int = 1) -> Transform:
@@ -206,7 +206,7 @@ class CumulativeDistributionTransform(Transform):
         self.distribution = distribution
 
     @property
-    def domain(self) -> Any:  # type: ignore[override]
+    def domain(self) -> Any:
         return self.distribution.support
 
     def with_cache(self, cache_size: int = 1) -> Transform:

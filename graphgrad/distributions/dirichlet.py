@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import graphgrad as gg
 from graphgrad.distributions import constraints
-from graphgrad.distributions._gamma_draws import log_gamma_draws
+from graphgrad.distributions._gamma import log_gamma_draws
 from graphgrad.distributions.exp_family import ExponentialFamily
 from graphgrad.functional import softmax
 

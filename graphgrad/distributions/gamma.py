@@ -7,7 +7,7 @@ from typing import Any
 
 import graphgrad as gg
 from graphgrad.distributions import constraints
-from graphgrad.distributions._gamma_draws import log_gamma_draws
+from graphgrad.distributions._gamma import log_gamma_draws, regularized_lower
 from graphgrad.distributions.exp_family import ExponentialFamily
 from graphgrad.distributions.utils import broadcast_all
 
@@ -44,6 +44,11 @@ class Gamma(ExponentialFamily):
             self._validate_sample(value)
         a, rate = self.concentration, self.rate
         return gg.xlogy(a, rate) + gg.xlogy(a - 1, value) - rate * value - a.lgamma()
+
+    def cdf(self, value: gg.Tensor) -> gg.Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        return regularized_lower(self.concentration, self.rate * value)
 
     def entropy(self) -> gg.Tensor:
         a = self.concentration

@@ -39,12 +39,12 @@ class Independent(Distribution):
         return self._spread(batch, {"base_dist": self.base_dist.expand(batch + inner)}, _instance)
 
     @property
-    def has_rsample(self) -> bool:  # type: ignore[override]
+    def has_rsample(self) -> bool:
         """As the base's."""
         return self.base_dist.has_rsample
 
     @property
-    def has_enumerate_support(self) -> bool:  # type: ignore[override]
+    def has_enumerate_support(self) -> bool:
         """As the base's, unless an event is made of several values."""
         return self.reinterpreted_batch_ndims == 0 and self.base_dist.has_enumerate_support
 

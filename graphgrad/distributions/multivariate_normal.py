@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
 import graphgrad as gg
 from graphgrad.distributions import constraints
@@ -43,6 +42,30 @@ def precision_to_scale_tril(precision: gg.Tensor) -> gg.Tensor:
     return solve_lower(inverse_tril, identity.expand(precision.shape))
 
 
+def one_matrix(**named: gg.Tensor | None) -> tuple[str, gg.Tensor]:
+    """The name and value of the one matrix that was given."""
+    given = {name: matrix for name, matrix in named.items() if matrix is not None}
+    if len(given) != 1:
+        raise ValueError(
+            "Exactly one of covariance_matrix or precision_matrix or scale_tril may be specified."
+        )
+    ((name, matrix),) = given.items()
+    if matrix.ndim < 2:
+        raise ValueError(
+            f"{name} must be at least two-dimensional, with optional leading batch dimensions"
+        )
+    return name, matrix
+
+
+def factor_of(name: str, matrix: gg.Tensor) -> gg.Tensor:
+    """The Cholesky factor of the covariance that a parameter stands for."""
+    if name == "scale_tril":
+        return matrix
+    if name == "covariance_matrix":
+        return gg.linalg.cholesky(matrix)
+    return precision_to_scale_tril(matrix)
+
+
 class MultivariateNormal(Distribution):
     """Mean ``loc`` and one of a covariance matrix, a precision matrix, or a Cholesky factor."""
 
@@ -66,27 +89,16 @@ class MultivariateNormal(Distribution):
     ) -> None:
         if loc.ndim < 1:
             raise ValueError("loc must be at least one-dimensional.")
-        named = {
-            "covariance_matrix": covariance_matrix,
-            "precision_matrix": precision_matrix,
-            "scale_tril": scale_tril,
-        }
-        given = {name: matrix for name, matrix in named.items() if matrix is not None}
-        if len(given) != 1:
-            raise ValueError(
-                "Exactly one of covariance_matrix or precision_matrix or scale_tril may be "
-                "specified."
-            )
-        ((name, matrix),) = given.items()
-        if matrix.ndim < 2:
-            raise ValueError(
-                f"{name} must be at least two-dimensional, with optional leading batch dimensions"
-            )
+        name, matrix = one_matrix(
+            covariance_matrix=covariance_matrix,
+            precision_matrix=precision_matrix,
+            scale_tril=scale_tril,
+        )
         batch = gg.broadcast_shapes(matrix.shape[:-2], loc.shape[:-1])
         self.loc = loc.expand((*batch, loc.shape[-1]))
         self.__dict__[name] = matrix.expand((*batch, *matrix.shape[-2:]))
         super().__init__(batch, loc.shape[-1:], validate_args=validate_args)
-        self._tril = _factor(name, matrix).expand((*batch, *matrix.shape[-2:]))
+        self._tril = factor_of(name, matrix).expand((*batch, *matrix.shape[-2:]))
 
     @lazy_property
     def scale_tril(self) -> gg.Tensor:
@@ -130,12 +142,3 @@ class MultivariateNormal(Distribution):
 
     def entropy(self) -> gg.Tensor:
         return 0.5 * self.event_shape[0] * (1 + math.log(2 * math.pi)) + half_log_det(self._tril)
-
-
-def _factor(name: str, matrix: Any) -> gg.Tensor:
-    """The Cholesky factor of the covariance that a parameter stands for."""
-    if name == "scale_tril":
-        return matrix
-    if name == "covariance_matrix":
-        return gg.linalg.cholesky(matrix)
-    return precision_to_scale_tril(matrix)

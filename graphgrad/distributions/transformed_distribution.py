@@ -54,7 +54,7 @@ class TransformedDistribution(Distribution):
         return self._spread(batch, {"base_dist": base}, _instance)
 
     @property
-    def has_rsample(self) -> bool:  # type: ignore[override]
+    def has_rsample(self) -> bool:
         """As the base's."""
         return self.base_dist.has_rsample
 

@@ -71,7 +71,7 @@ class lazy_property:
 
     def __init__(self, compute: Callable[[Any], Any]) -> None:
         self.compute = compute
-        functools.update_wrapper(self, compute)  # type: ignore[arg-type]
+        functools.update_wrapper(self, compute)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         if instance is None:

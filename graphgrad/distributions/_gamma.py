@@ -1,4 +1,4 @@
-"""Draws of log-gamma variates, with the gradient to their shape parameter.
+"""The gamma law of rate 1: draws with the gradient to their shape parameter ``a``, and the cdf.
 
 A draw y = log x with x ~ Gamma(a, 1) is reparameterised implicitly (Figurnov et al. 2018): the
 probability of smaller draws, P(a, x), is kept while ``a`` changes, so dx/da = −(∂P/∂a) / p(x).
@@ -6,6 +6,7 @@ probability of smaller draws, P(a, x), is kept while ``a`` changes, so dx/da = �
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -61,25 +62,49 @@ def _draws(a: gg.Tensor) -> gg.Tensor:
 
 @as_one
 def log_gamma_gradient(a: gg.Tensor, y: gg.Tensor) -> gg.Tensor:
-    """dy/da of a draw y = log x ~ log Gamma(a, 1) at a fixed probability of smaller draws."""
-    near = y < np.log(_SERIES_BELOW)
-    low = gg.where(near, y, 0.0)
-    high = gg.where(near, float(np.log(_SERIES_BELOW)), y)
-    return gg.where(near, _by_series(a, low), _by_quadrature(a, high))
+    """dy/da of a draw y = log x ~ log Gamma(a, 1) at a fixed probability of smaller draws.
 
-
-def _by_series(a: gg.Tensor, y: gg.Tensor) -> gg.Tensor:
-    """With S = Σ (−x)ᵏ / k!(a + k) and T = Σ (−x)ᵏ / k!(a + k)²: eˣ (T − (y − ψ(a)) S).
-
-    ψ(a) = ψ(a + 1) − 1/a, and the terms of k = 0, which cancel for small a, are left out.
+    Below with S = Σ (−x)ᵏ / k!(a + k) and T = Σ (−x)ᵏ / k!(a + k)²: eˣ (T − (y − ψ(a)) S), where
+    ψ(a) = ψ(a + 1) − 1/a, and the terms of k = 0, which cancel for small a, are left out. Above,
+    ∫ |log t − ψ(a)| p(t) dt / x p(x), the mean of the integrand's sign being 0.
     """
+    near, low, high = _split(y)
+    s, t = _series(a, low)
+    below = low.exp().exp() * (t - s / a - (low - (a + 1).digamma()) * (s + 1 / a))
+    _, s, weights = _tail(a, high)
+    above = ((s + high - a.digamma()).abs() * weights).sum(0)
+    return gg.where(near, below, above)
+
+
+@as_one
+def regularized_lower(a: gg.Tensor, x: gg.Tensor) -> gg.Tensor:
+    """P(a, x), the probability that Gamma(a, 1) is below x."""
+    a, x = gg.broadcast_tensors(a, x)
+    positive = x > 0
+    near, low, high = _split(gg.where(positive, x, 1.0).log())
+    below = (a * low - a.lgamma()).exp() * (_series(a, low)[0] + 1 / a)
+    smaller, _, weights = _tail(a, high)
+    tail = (a * high - high.exp() - a.lgamma()).exp() * weights.sum(0)
+    above = gg.where(smaller, tail, 1 - tail)
+    return gg.where(positive, gg.where(near, below, above).clamp(max=1.0), 0.0)
+
+
+def _split(y: gg.Tensor) -> tuple[gg.Tensor, gg.Tensor, gg.Tensor]:
+    """Where the series serves for log x, and arguments for both ways that are safe everywhere."""
+    limit = math.log(_SERIES_BELOW)
+    near = y < limit
+    return near, gg.where(near, y, 0.0), gg.where(near, limit, y)
+
+
+def _series(a: gg.Tensor, y: gg.Tensor) -> tuple[gg.Tensor, gg.Tensor]:
+    """Σ (−x)ᵏ / k!(a + k) and Σ (−x)ᵏ / k!(a + k)² over k > 0."""
     x = y.exp()
-    power, s, t = 1.0, 0.0, 0.0
+    power, s, t = gg.ones_like(x), gg.zeros_like(x), gg.zeros_like(x)
     for k in range(1, _TERMS):
         power = power * (-x / k)
         s = s + power / (a + k)
         t = t + power / (a + k) ** 2
-    return x.exp() * (t - s / a - (y - (a + 1).digamma()) * (s + 1 / a))
+    return s, t
 
 
 # Nodes and weights of ∫ f(w) dw over w > 0 for f that fall like exp(−w) or faster: the trapezoidal
@@ -89,18 +114,20 @@ _NODES = np.exp(_GRID - np.exp(-_GRID))
 _WEIGHTS = _NODES * (1 + np.exp(-_GRID)) * (_GRID[1] - _GRID[0])
 
 
-def _by_quadrature(a: gg.Tensor, y: gg.Tensor) -> gg.Tensor:
-    """The tail's ∫ (log t − ψ(a)) (t/x)ᵃ exp(x − t) dt/t, up from x or down, over log t = y ± s.
+def _tail(a: gg.Tensor, y: gg.Tensor) -> tuple[gg.Tensor, gg.Tensor, gg.Tensor]:
+    """Quadrature over one tail of p: (whether the lower one, s = log t − y, p(t) dt / x p(x)).
 
-    The tail on the side of x away from exp ψ(a) is taken, where the integrand keeps its sign.
+    The tail on the side of x away from exp ψ(a) is taken, where log t − ψ(a) keeps its sign and
+    the integrand falls. Nodes are along a new first dimension.
     """
-    x, distance = y.exp(), y - a.digamma()
-    side = gg.where(distance < 0, -1.0, 1.0)
+    x = y.exp()
+    smaller = y < a.digamma()
+    side = gg.where(smaller, -1.0, 1.0)
     scale = 1 / ((side * (x - a)).clamp(min=0) + x.sqrt())
     nodes, weights = (
-        gg.tensor(array, dtype=gg.float64).reshape((-1, *(1 for _ in a.shape)))
+        gg.tensor(array, dtype=y.dtype).reshape((-1, *(1 for _ in y.shape)))
         for array in (_NODES, _WEIGHTS)
     )
     s = side * scale * nodes
     exponent = (a * s - x * s.clamp(max=300.0).expm1()).clamp(min=-700.0)
-    return ((s + distance).abs() * exponent.exp() * weights).sum(0) * scale
+    return smaller, s, exponent.exp() * weights * scale
