@@ -12,7 +12,7 @@ from graphgrad.distributions.distribution import Distribution
 from graphgrad.distributions.utils import broadcast_all
 from graphgrad.tensor.state import as_one
 
-# Of Best and Fisher's proposals at least 65.8% are accepted (the least for large concentrations):
+# Of Best and Fisher's proposals at least 65.7% are accepted (the least for large concentrations):
 # that none of 27 is has a probability below 1e-12, so a fixed number serves, and compiles.
 _PROPOSALS = 27
 
