@@ -39,9 +39,13 @@ SELDOM = 1 / 64  # of the cycles of packing once what many products read
 UNALIGNED_LOADS = 1.6  # a vector load that may straddle two cache lines
 FAR_CYCLES = 0.7  # a vector of B in place, read again from the second-level cache
 IN_PLACE_CYCLES = 0.3  # tables and pointers of A in place
+WINDOW_CYCLES = 0.5  # a vector of B in place where windows overlap: rows of an image are short
 LINE_CYCLES = 4  # a cache line of A in place that is not the next one
+LINE_VISITS = 4  # groups of columns that find it near again, where a row of A lies along few lines
+FAR_LINE_CYCLES = 8  # a line read or written outside of the second-level cache
 
 LINE = 64  # bytes of a cache line
+FAR_BYTES = 1 << 20  # of an operand that the second-level cache does not hold
 NEAR_STRIDE = 256  # bytes from one step of k to the next that the first-level cache still likes
 NEAR_STEPS = 64  # so few steps are near at any stride
 LINE_STEPS = 128  # lines of one tile of A that surely stay in the first-level cache
@@ -53,6 +57,7 @@ FEWEST_COLUMNS = 256  # columns that must share a packed block of A
 class _Facts:
     """Extents and runs of a Problem, worked out once for all its forms."""
 
+    item: int
     lanes: int
     batch: int
     rows: int
@@ -77,6 +82,7 @@ class _Facts:
         _, a_stride, b_stride = problem.steps[-1] if problem.steps else (1, 0, 0)
         walk_a = project(problem.steps, 0)
         return cls(
+            item=item,
             lanes=problem.lanes,
             batch=size(problem.batch),
             rows=size(problem.rows),
@@ -177,21 +183,29 @@ def _outer_cycles(f: _Facts, form: Form) -> float:
     row_groups, column_groups = -(-f.rows // rows), -(-_slots(f, form) // vectors)
     loads = rows + 2 + vectors * (1 if form.pack_b else UNALIGNED_LOADS)
     step = max(rows * vectors / 2, loads / 2, 4)
-    far = f.b_stride > NEAR_STRIDE and f.steps > NEAR_STEPS
-    if far and row_groups > 1 and not form.pack_b:
-        step += vectors * FAR_CYCLES
+    if f.steps > NEAR_STEPS and row_groups > 1 and not form.pack_b:
+        jumps = f.b_stride > NEAR_STRIDE
+        step += vectors * (FAR_CYCLES if jumps else WINDOW_CYCLES * f.overlap_b)
     if not form.pack_a:
-        step += IN_PLACE_CYCLES + LINE_CYCLES * _lines_of_a(f, rows)
+        visits = min(column_groups, LINE_VISITS) if f.run_a == 1 else 1
+        step += IN_PLACE_CYCLES + LINE_CYCLES * _lines_of_a(f, rows) / visits
     store = SCATTER_CYCLES * f.lanes if form.tile == "scattered" else STORE_CYCLES
-    visits = max(1, -(-f.steps // BLOCK_STEPS))
-    tile = f.steps * step + visits * (TILE_CYCLES + rows * vectors * store)
+    blocks = max(1, -(-f.steps // BLOCK_STEPS))
+    tile = f.steps * step + blocks * (TILE_CYCLES + rows * vectors * store)
     return row_groups * column_groups * tile
 
 
 def _packing_cycles(f: _Facts, form: Form, fixed: str) -> float:
     weights = {side: SELDOM if side in fixed and side in form.shared else 1 for side in "ab"}
     a, b = _row_packing_cycles(f, form), _column_packing_cycles(f, form)
+    a += _far_cycles(f.rows * f.steps * f.item) * ("a" in form.shared)
+    b += _far_cycles(f.steps * f.columns * f.item) * ("b" in form.shared)
     return weights["a"] * a + weights["b"] * b
+
+
+def _far_cycles(nbytes: int) -> float:
+    """What it costs that an operand packed whole is read, and its panels written, far away."""
+    return 2 * FAR_LINE_CYCLES * nbytes / LINE if nbytes > FAR_BYTES else 0.0
 
 
 def _row_packing_cycles(f: _Facts, form: Form) -> float:
