@@ -15,6 +15,7 @@ from .layout import project, run, size
 from .problem import Form, Problem
 
 CHUNK_FLOPS = 1 << 20  # 4 us of one core: a parallel launch is a third of that
+MOST_CHUNKS = 32  # of macro-tiles, where there are more than cores need
 SPLIT_CHUNKS = 8  # so many a sum is split for, on any machine
 
 # Of a second-level cache of 1 MiB, half and a little is for the block of B that all rows of A meet;
@@ -54,14 +55,14 @@ def blocks_of(problem: Problem, form: Form, reduced: int, flops: int) -> Blocks:
     row_groups = -(-rows // form.rows)
     column_groups = -(-_column_count(problem, form) // form.columns)
     # as the square root of the work: every further chunk packs something again
-    chunks = 1 << (flops // CHUNK_FLOPS).bit_length() // 2
+    chunks = min(1 << (flops // CHUNK_FLOPS).bit_length() // 2, MOST_CHUNKS)
     wanted = -(-min(chunks, SPLIT_CHUNKS) // size(problem.batch))
     tiles = -(-rows // FEWEST_ROWS) * -(-size(problem.columns) // FEWEST_COLUMNS)
     splits = max(1, min(-(-wanted // tiles), reduced // SPLIT_STEPS))
     split = -(-max(steps, 1) // (splits * block)) * block
     splits = max(1, -(-steps // split))
 
-    chunks, row_block = min(chunks, most_chunks()), row_groups
+    row_block = row_groups
     if form.packs("a"):
         row_block = _even(row_groups, max(1, A_BYTES // (block * form.rows * item)))
     most = B_BYTES // (block * panel_row(problem, form))
@@ -69,7 +70,7 @@ def blocks_of(problem: Problem, form: Form, reduced: int, flops: int) -> Blocks:
     sizes = Blocks(
         steps, block, split, splits, row_groups, row_block, column_groups, column_block, chunks
     )
-    wanted = -(-chunks // size(problem.batch))
+    wanted = -(-min(chunks, most_chunks()) // size(problem.batch))
     return _shrunk(sizes, problem, form, -(-wanted // splits))
 
 
