@@ -40,6 +40,16 @@ def lower_stores(
     return [_call(f"{name}_loop", schedule, _blocks(schedule))]
 
 
+def filled_edges(stores: Sequence[Store]) -> set[Axis]:
+    """The axes whose edges `lower_stores` fills; the others are the caller's to fill."""
+    schedule = Schedule.of(stores)
+    blocks = _blocks(schedule)
+    if not schedule.outer and not blocks:  # iterations are elements: a loop cut anywhere
+        return set()
+    loops = [loop for loop in schedule.across if loop not in blocks]
+    return {edge.axis for loop in loops for _, edge in schedule.edges_of(loop)}
+
+
 def _blocks(schedule: Schedule) -> dict[Loop, int]:
     """Which loop every iteration walks only a block of."""
     tile = schedule.tile

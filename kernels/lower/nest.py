@@ -260,11 +260,32 @@ class Nest(Writer):
         while len(self.levels) > 2:
             level = self.levels.pop()
             start, stop = self._range(level)
-            self.levels[-1].body.append(ir.For(level.var, start, stop, tuple(level.body)))
+            before, after = self._edges(level.loop)
+            loop = ir.For(level.var, start, stop, tuple(level.body))
+            self.levels[-1].body += [*before, loop, *after]
             for v, part in (parts or {}).items():
                 total = self._fold(v, self.sums[v], part)
                 self.levels[-1].body.append(ir.Assign(self.sums[v].name, total))
             parts = None
+
+    def _edges(self, loop: Loop | None) -> tuple[list[ir.Stmt], list[ir.Stmt]]:
+        """Loops that fill what lies in memory before and after all of a loop's elements."""
+        before: list[ir.Stmt] = []
+        after: list[ir.Stmt] = []
+        found = self.schedule.edges_of(loop) if loop and loop not in self.blocks else []
+        for store, edge in found:
+            pointer, index = self.address(store.array, store.position)
+            end = loop.size * loop.stride(store.position)
+            sides = ((edge.before, -edge.before, before), (edge.after, end, after))
+            for count, start, filled in sides:
+                if count:
+                    var = self.fresh("e")
+                    offset = ir.Slot(self.slot(("edge", edge, start), "int", start - edge.shift))
+                    where = ir.total([index, offset, ir.Var(var)])
+                    put = ir.Put(pointer, where, self.value(edge.fill), store.array.dtype)
+                    stop = ir.Slot(self.slot(("edge", edge, start, "count"), "int", count))
+                    filled.append(ir.For(var, ir.Int(0), stop, (put,)))
+        return before, after
 
     def _range(self, level: Level) -> tuple[ir.Expr, ir.Expr]:
         loop = level.loop

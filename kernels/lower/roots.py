@@ -22,9 +22,9 @@ from graphgrad.views import VIEWS, row_major
 
 from .affine import Affine, dot
 from .call import KernelCall
-from .loops import lower_stores
+from .loops import filled_edges, lower_stores
 from .nests import Frame, indices
-from .schedule import Store
+from .schedule import Edge, Store
 from .values import Index, Trace, Value, positions, total
 
 MAX_WINDOW = 256
@@ -90,25 +90,57 @@ def _concat(root: Root) -> list[KernelCall]:
 
 
 def _pad(root: Root) -> list[KernelCall]:
-    """Slabs of the border, axis by axis, then the inside.
+    """The inside with what lies beside its rows, in one pass, then slabs of the border.
 
-    Everything is filled where elements are spread, or where every row has a few to be filled.
+    Everything is filled before where elements are spread, or rows cannot be written that way.
     """
     x, (y,) = root.x, root.x.inputs
     low, high, interior = (x.attrs[k] for k in ("low", "high", "interior"))
     if min(*low, *high, 0) < 0:
         return _crop(root)
-    if any(interior) or y.size == 0 or sum(low[-1:] + high[-1:]) > 0:
-        calls = root.fill(x.attrs["value"], [0] * len(low), x.shape)
-    else:
-        calls = _border(root, low, high)
+    if any(interior) or y.size == 0:
+        return _spread(root)
+    store, axes = _framed(root)
+    filled = filled_edges([store])
+    if sum(low[-1:] + high[-1:]) > 0 and axes[-1] not in filled:
+        return _spread(root)
+    store.edges = tuple(edge for edge in store.edges if edge.axis in filled)
+    pairs = zip(axes, low, high, strict=True)
+    ends = [(0, 0) if axis in filled else (before, after) for axis, before, after in pairs]
+    return _border(root, ends) + root.call([store])
+
+
+def _spread(root: Root) -> list[KernelCall]:
+    """Everything filled, then the operand's elements, wherever they go."""
+    x, (y,) = root.x, root.x.inputs
+    low, interior = x.attrs["low"], x.attrs["interior"]
+    calls = root.fill(x.attrs["value"], [0] * len(low), x.shape)
     return calls + root.copy(y, low, [i + 1 for i in interior])
 
 
-def _border(root: Root, low: Sequence[int], high: Sequence[int]) -> list[KernelCall]:
+def _framed(root: Root) -> tuple[Store, list[Axis | None]]:
+    """The copy of the inside, with the edges of each axis; and the axes they are the edges of."""
+    x, (y,) = root.x, root.x.inputs
+    low, high = x.attrs["low"], x.attrs["high"]
+    index, fill = root.index(y), root.number(x.attrs["value"])
+    where = [i + a for i, a in zip(index, low, strict=True)]
+    shift = sum(a * s for a, s in zip(low, root.strides, strict=True))
+    edges, axes = [], []
+    for i, before, after, stride in zip(index, low, high, root.strides, strict=True):
+        shift -= before * stride
+        first = max(i.terms, key=lambda term: term[1])[0] if i.terms else None
+        axes.append(first if isinstance(first, Axis) else None)
+        if axes[-1] is not None and before + after:
+            edges.append(Edge(axes[-1], before * stride, after * stride, shift, fill))
+    value = root.trace.at(y, index)
+    return Store(root.target, dot(where, root.strides), value, False, tuple(edges)), axes
+
+
+def _border(root: Root, ends: Sequence[tuple[int, int]]) -> list[KernelCall]:
+    """Slabs of the border, axis by axis."""
     calls: list[KernelCall] = []
-    start, shape = [0] * len(low), list(root.x.shape)
-    for axis, (before, after) in enumerate(zip(low, high, strict=True)):
+    start, shape = [0] * len(ends), list(root.x.shape)
+    for axis, (before, after) in enumerate(ends):
         for first, n in ((0, before), (root.x.shape[axis] - after, after)):
             slab, extent = list(start), list(shape)
             slab[axis], extent[axis] = first, n

@@ -30,14 +30,29 @@ JUMP = 16  # elements of a cache line: a stride that wastes most of it
 STORE_WEIGHT = 2  # strided stores cost more than strided loads
 
 
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What lies around all of an axis in memory: elements ``before`` and ``after`` it.
+
+    ``shift``: by how much its elements begin before the first that is stored, for edges within.
+    """
+
+    axis: Axis
+    before: int
+    after: int
+    shift: int
+    fill: Value
+
+
 @dataclass(eq=False, slots=True)
 class Store:
-    """One value written to ``array[position]``, or added to it."""
+    """One value written to ``array[position]``, or added to it; ``edges`` are filled on the way."""
 
     array: Array
     position: Affine
     value: Value
     add: bool = False
+    edges: tuple[Edge, ...] = ()
 
     @property
     def axes(self) -> frozenset[Axis]:
@@ -53,7 +68,8 @@ class Store:
     @property
     def roots(self) -> list[Value]:
         """What has to be computed before this can be stored."""
-        return [t for t, _ in self.position.terms if isinstance(t, Value)] + [self.value]
+        indices = [t for t, _ in self.position.terms if isinstance(t, Value)]
+        return [*indices, self.value, *dict.fromkeys(edge.fill for edge in self.edges)]
 
 
 def reachable(roots: Iterable[Value]) -> list[Value]:
@@ -138,6 +154,22 @@ class Schedule:
         if self.beside is None and len(self.outer) > 1 and self.tile.size < WIDE:
             self.beside = self.outer[-1]
         self.outer = [loop for loop in self.outer if loop is not self.beside]
+
+    def edges_of(self, loop: Loop) -> list[tuple[Store, Edge]]:
+        """The edges that can be filled beside a loop inside an iteration: where the loops around it
+        are those that are around it in memory."""
+        if self.inner or loop not in self.across:
+            return []
+        place = self.across.index(loop)
+        around, within = self.outer + self.across[:place], self.across[place + 1 :]
+        return [
+            (s, edge)
+            for s in self.stores
+            for edge in s.edges
+            if loop.members[0] is edge.axis
+            and all(other.stride(s.position) > loop.stride(s.position) for other in around)
+            and all(other.stride(s.position) < loop.stride(s.position) for other in within)
+        ]
 
     @property
     def stages(self) -> int:

@@ -18,6 +18,7 @@ from graphgrad.regions import LOOP, Plan, Region
 
 KERNEL = ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_int64), *[ctypes.c_int64] * 3)
 ALIGN = 64
+GUARD = 64  # elements on either side of an output
 
 
 def _bits(value: float) -> int:
@@ -35,10 +36,14 @@ def run_region(
     aliases: Mapping[Node, Node] | None = None,
     backwards: bool = False,
 ) -> int:
-    """Run a loop region on arrays by node, adding its outputs; returns the error code."""
+    """Run a loop region on arrays by node, adding its outputs; returns the error code.
+
+    Nothing may be written around the outputs.
+    """
     calls = lower_region(region, aliases)
+    around = {y: np.full(y.size + 2 * GUARD, 77, y.dtype.numpy) for y in region.outputs}
     for y in region.outputs:
-        value[y] = np.full(y.shape, 77, y.dtype.numpy)
+        value[y] = around[y][GUARD : GUARD + y.size].reshape(y.shape)
     for new, old in (aliases or {}).items():
         value[new] = value[old]
     scratch, base = _aligned(max((c.scratch_bytes for c in calls), default=0))
@@ -62,6 +67,9 @@ def run_region(
         chunks = list(enumerate(range(0, call.extent, step)))
         for chunk, start in reversed(chunks) if backwards else chunks:
             function(table, start, min(start + step, call.extent), chunk)
+    for y, guarded in around.items():
+        edges = np.delete(guarded, slice(GUARD, GUARD + y.size))
+        np.testing.assert_array_equal(edges, np.full_like(edges, 77), str(y))
     del scratch
     return int(error[0])
 

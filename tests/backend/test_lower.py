@@ -287,6 +287,38 @@ def test_windows_are_summed(size, stride, dilation, extent, fused):
     check_graph(build, floats(2, windows[0], 5, windows[1], *size))
 
 
+@pytest.mark.parametrize("axes", [None, (3, 0, 2, 1), (0, 1, 3, 2)])
+@pytest.mark.parametrize(
+    "shape, low, high",
+    [
+        ((2, 3, 8, 9), (0, 0, 1, 1), (0, 0, 1, 1)),  # a convolution's
+        ((2, 3, 5, 4), (0, 0, 0, 2), (0, 0, 3, 1)),
+        ((2, 3, 4, 5), (1, 2, 1, 2), (2, 1, 3, 0)),  # all around
+        ((2, 3, 4, 5), (0, 1, 0, 0), (0, 2, 0, 0)),  # rows as they are
+        ((1, 40, 3, 2), (0, 0, 1, 1), (1, 0, 1, 1)),  # short rows: loops trade places
+        ((4, 1, 1, 1), (0, 1, 2, 3), (0, 1, 0, 1)),
+        ((2, 2, 3, 200), (0, 0, 1, 5), (0, 0, 1, 5)),
+        ((1, 2, 2, 40000), (0, 0, 1, 1), (0, 0, 1, 1)),  # rows cut into blocks
+        ((2, 0, 3, 4), (0, 1, 1, 1), (0, 1, 1, 1)),
+    ],
+)
+def test_padding(shape, low, high, axes):
+    attrs = {"low": low, "high": high, "interior": (0,) * 4, "value": 2.5}
+
+    def build(x):
+        x = x if axes is None else node("neg", node("permute", x, axes=axes))
+        return node("pad", x, **attrs)
+
+    check_graph(build, floats(*shape))
+
+
+def test_an_image_is_padded_in_one_pass():
+    attrs = {"low": (0, 0, 1, 2), "high": (0, 0, 1, 2), "interior": (0,) * 4, "value": 0.0}
+    plan = check_graph(lambda x: node("pad", x, **attrs), floats(2, 3, 8, 9))
+    (region,) = plan.regions
+    assert len(lower_region(region)) == 1
+
+
 def test_max_pool_is_unrolled():
     attrs = {"axes": (2, 3), "size": (2, 2), "stride": (2, 2), "dilation": (1, 1)}
 
