@@ -273,10 +273,10 @@ def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None)
     # Empty results depend on the operands, as PyTorch's do.
     none = values.new_empty((0,))
     residuals = (X[..., :1, :1] * B2[..., :1, :1]).abs().reshape(-1)[:0]
-    if m > n and driver in ("gels", "gelsd", "gelss"):
-        # Of a matrix of lower rank only "gels" has residuals: it takes the rank to be full.
-        if driver == "gels" or bool((rank == n).all()):
-            residuals = (X @ solution - B2).abs().square().sum(-2)
+    # Of a matrix of lower rank only "gels" has residuals: it takes the rank to be full.
+    has_some = m > n and driver in ("gels", "gelsd", "gelss")
+    if has_some and (driver == "gels" or bool((rank == n).all())):
+        residuals = (X @ solution - B2).abs().square().sum(-2)
     return _lstsq(
         solution.squeeze(-1) if vector else solution,
         residuals,

@@ -135,3 +135,60 @@ def test_compiled_as_written():
     np.testing.assert_allclose(
         gg.compile(gradient)(x, w).numpy(), gradient(x, w).numpy(), rtol=1e-4, atol=1e-5
     )
+
+
+def _operator_net(t):
+    """A layer of a Fourier neural operator, in plain PyTorch: weights for the low frequencies."""
+    nn = t.nn
+
+    class Spectral(nn.Module):
+        def __init__(self, width, modes):
+            super().__init__()
+            shape = (width, width, modes, modes)
+            self.modes, self.width = modes, width
+            self.weights = nn.Parameter(t.rand(*shape, dtype=t.cfloat) / width**2)
+
+        def forward(self, x):
+            m = self.modes
+            spectrum = t.fft.rfft2(x)
+            out = t.zeros(*spectrum.shape, dtype=t.cfloat)
+            low = spectrum[:, :, :m, :m]
+            out[:, :, :m, :m] = t.einsum("bixy,ioxy->boxy", low, self.weights)
+            return t.fft.irfft2(out, s=x.shape[-2:])
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lift, self.spectral = nn.Conv2d(1, 4, 1), Spectral(4, 3)
+            self.skip, self.head = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 1, 1)
+
+        def forward(self, x):
+            x = self.lift(x)
+            return self.head((self.spectral(x) + self.skip(x)).tanh())
+
+    return Net()
+
+
+def test_a_fourier_neural_operator_trains_as_in_torch():
+    x = RNG.normal(size=(2, 1, 8, 8)).astype(np.float32)
+    reference = _operator_net(torch)
+    start = {k: v.detach().clone().numpy() for k, v in reference.state_dict().items()}
+
+    def losses(t, net, compiled=False):
+        optimizer, signal = t.optim.Adam(net.parameters(), lr=1e-2), t.tensor(x)
+
+        def step(signal):
+            optimizer.zero_grad()
+            loss = (net(signal) - signal**2).square().mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        step = gg.compile(step) if compiled else step
+        return [step(signal).item() for _ in range(4)]
+
+    wanted = losses(torch, reference)
+    for compiled in (False, True):
+        net = _operator_net(gg)
+        net.load_state_dict({k: gg.tensor(v) for k, v in start.items()})
+        np.testing.assert_allclose(losses(gg, net, compiled), wanted, rtol=1e-4)
