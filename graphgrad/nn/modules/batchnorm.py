@@ -24,15 +24,14 @@ class _NormBase(Module):
     _version = 2
     # Numbers of dimensions the layer accepts; the first is what its errors name.
     dims: ClassVar[tuple[int, ...]]
-    defaults: ClassVar[tuple[bool, bool]] = (True, True)
 
     def __init__(
         self,
         num_features: int,
         eps: float = 1e-5,
         momentum: float | None = 0.1,
-        affine: bool | None = None,
-        track_running_stats: bool | None = None,
+        affine: bool = True,
+        track_running_stats: bool = True,
         device: Any = None,
         dtype: Any = None,
         *,
@@ -40,14 +39,12 @@ class _NormBase(Module):
     ) -> None:
         super().__init__()
         check_counts(self, num_features=num_features)
-        affine = self.defaults[0] if affine is None else affine
-        tracked = self.defaults[1] if track_running_stats is None else track_running_stats
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
-        self.affine, self.track_running_stats = affine, tracked
+        self.affine, self.track_running_stats = affine, track_running_stats
         for name, wanted in (("weight", affine), ("bias", affine and bias)):
             value = gg.empty(num_features, device=device, dtype=dtype) if wanted else None
             self.register_parameter(name, None if value is None else Parameter(value))
-        if tracked:
+        if track_running_stats:
             self.register_buffer("running_mean", gg.zeros(num_features, dtype=dtype))
             self.register_buffer("running_var", gg.ones(num_features, dtype=dtype))
             self.register_buffer("num_batches_tracked", gg.tensor(0, dtype=int64))
@@ -73,10 +70,7 @@ class _NormBase(Module):
 
     def _widths(self) -> Widths:
         n = self.num_features
-        # Without a batch (instance norm), channels come first.
-        dims = {
-            d: 0 if d < self.dims[-1] and self.defaults == (False, False) else 1 for d in self.dims
-        }
+        dims = dict.fromkeys(self.dims, 1)
         return Widths(n, n, "channels", dims, {"num_features": n})
 
     def _check_input_dim(self, input: Tensor) -> None:

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from graphgrad import functional as F
+from graphgrad.nn.modules._channels import Widths
 from graphgrad.nn.modules.batchnorm import _NormBase
 from graphgrad.tensor import Tensor
 
 
 class _InstanceNorm(_NormBase):
-    defaults = (False, False)
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias
+        )
+
+    def _widths(self) -> Widths:
+        # Without a batch, channels come first.
+        first, second = self.dims
+        return super()._widths()._replace(dims={first: 0, second: 1})
 
     def forward(self, input: Tensor) -> Tensor:
         self._check_input_dim(input)
