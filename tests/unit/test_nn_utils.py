@@ -450,6 +450,19 @@ def test_arguments_are_checked_when_a_layer_is_built(build, kind, text):
         build()
 
 
+def test_what_is_not_there_says_what_is():
+    with pytest.raises(AttributeError, match="use BatchNorm1d, BatchNorm2d or BatchNorm3d"):
+        _ = nn.SyncBatchNorm
+    with pytest.raises(AttributeError, match="did you mean 'Conv2d'"):
+        _ = nn.Conv2D
+    with pytest.raises(AttributeError, match="did you mean 'relu'"):
+        _ = nn.functional.rellu
+    with pytest.raises(AttributeError, match="use the module itself"):
+        _ = nn.parallel.DistributedDataParallel
+    with nn.attention.sdpa_kernel([nn.attention.SDPBackend.MATH]):
+        pass
+
+
 def test_modules_that_helpers_refuse():
     fake = types.SimpleNamespace(training=True)
     with pytest.raises(AssertionError, match="only for eval"):
