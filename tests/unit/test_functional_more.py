@@ -117,6 +117,21 @@ def test_cdist_agrees_with_torch(p):
         np.testing.assert_allclose(mine, other, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("swap", [False, True])
+def test_triplets_under_any_distance(swap):
+    torch = pytest.importorskip("torch")
+    rows, found = [r(4, 3) for _ in range(3)], []
+    for t in (gg, torch):
+        x = [t.tensor(a, requires_grad=True) for a in rows]
+        loss = t.nn.functional.triplet_margin_with_distance_loss(
+            *x, distance_function=lambda a, b: (a - b).abs().sum(-1), margin=0.7, swap=swap
+        )
+        loss.backward()
+        found.append([loss.detach().numpy(), *(a.grad.numpy() for a in x)])
+    for mine, other in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-9)
+
+
 def hessian_product(function, x, v):
     """H·v, by differentiating the gradient."""
     leaf = gg.tensor(x, requires_grad=True)
