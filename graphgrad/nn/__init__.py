@@ -4,10 +4,8 @@ import graphgrad.nn as nn
 net = nn.Sequential(nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10))
 """
 
-from typing import Any
-
 from graphgrad.nn import attention, functional, init, modules, parallel, parameter, utils
-from graphgrad.nn._absent import absent
+from graphgrad.nn._absent import names_of
 from graphgrad.nn.modules import *  # noqa: F403
 from graphgrad.nn.modules import __all__ as _layers
 from graphgrad.nn.parallel import DataParallel
@@ -27,8 +25,4 @@ __all__ = [
     *_layers,
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name.startswith("__"):
-        raise AttributeError(name)
-    raise absent("graphgrad.nn", name, __all__)
+__getattr__ = names_of("graphgrad.nn", globals())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
+from collections.abc import Callable
+from typing import Any
+
+from graphgrad import nearest
 
 _QUANTISED = "numbers are not quantised here: use float32"
 _REASONS = {
@@ -19,10 +21,13 @@ _REASONS = {
 }
 
 
-def absent(where: str, name: str, known: Iterable[str]) -> AttributeError:
-    """The error for ``where.name``: the reason, or the nearest name that exists."""
-    if name in _REASONS:
-        return AttributeError(f"{where} has no {name!r}: {_REASONS[name]}")
-    near = difflib.get_close_matches(name, list(known), 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return AttributeError(f"{where} has no {name!r}{hint}")
+def names_of(module: str, names: dict[str, Any]) -> Callable[[str], Any]:
+    """A module's ``__getattr__``: the reason why it lacks a name, or the nearest it has."""
+    look = nearest.names_of(module, names)
+
+    def explain(name: str) -> Any:
+        if name in _REASONS:
+            raise AttributeError(f"{module} has no {name!r}: {_REASONS[name]}")
+        return look(name)
+
+    return explain

@@ -1,12 +1,6 @@
 """``import graphgrad.nn.functional as F``: the functions behind the layers."""
 
-from typing import Any
-
 from graphgrad.functional import *  # noqa: F403
-from graphgrad.nn._absent import absent
+from graphgrad.nn._absent import names_of
 
-
-def __getattr__(name: str) -> Any:
-    if name.startswith("__"):
-        raise AttributeError(name)
-    raise absent("graphgrad.nn.functional", name, globals())
+__getattr__ = names_of("graphgrad.nn.functional", globals())
