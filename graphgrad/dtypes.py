@@ -60,6 +60,22 @@ class DType:
         return (by_name, (self.name,))
 
 
+class Unsupported:
+    """A type of PyTorch's that nothing here is computed in, so that scripts can name it."""
+
+    __slots__ = ("instead", "name")
+
+    def __init__(self, name: str, instead: str) -> None:
+        self.name = name
+        self.instead = instead
+
+    def __repr__(self) -> str:
+        return f"torch.{self.name}"
+
+    def __reduce__(self) -> str:
+        return self.name
+
+
 bool_ = DType("bool", "bool", BOOL)
 uint8 = DType("uint8", "uint8", INTEGER)
 int8 = DType("int8", "int8", INTEGER)
@@ -86,6 +102,11 @@ ALL: tuple[DType, ...] = (
     float64,
 )
 ALL += (complex64, complex128)
+bfloat16 = Unsupported("bfloat16", "float32")
+complex32 = Unsupported("complex32", "complex64")
+uint16 = Unsupported("uint16", "int32")
+uint64 = Unsupported("uint64", "int64")
+UNSUPPORTED = (bfloat16, complex32, uint16, uint64)
 _BY_NUMPY = {d.numpy: d for d in ALL}
 _BY_NAME = {d.name: d for d in ALL}
 _PYTHON = {bool: bool_, int: int64, float: float32, complex: complex64}
@@ -109,9 +130,14 @@ def from_numpy(dtype: Any) -> DType:
 
 
 def as_dtype(dtype: Any) -> DType:
-    """Accept a DType, a Python type (``float``) or anything NumPy calls a dtype."""
+    """Accept a DType, a Python type (``float``) or anything NumPy calls a dtype.
+
+    Raises NotImplementedError for PyTorch's types that nothing is computed in.
+    """
     if isinstance(dtype, DType):
         return dtype
+    if isinstance(dtype, Unsupported):
+        raise NotImplementedError(f"tensors of {dtype}: use {dtype.instead}")
     if dtype is float:
         return _default
     return _PYTHON[dtype] if dtype in (bool, int, complex) else from_numpy(dtype)
@@ -125,6 +151,7 @@ def get_default_dtype() -> DType:
 def set_default_dtype(dtype: DType) -> None:
     """Make ``dtype`` (a floating type) the type of tensors made from Python floats."""
     global _default
+    dtype = as_dtype(dtype)
     if not dtype.is_floating_point:
         raise TypeError(f"only floating-point types are supported as the default type, not {dtype}")
     _default = dtype

@@ -145,6 +145,7 @@ _CALLABLE = (
 )
 
 NAMES: dict[str, Any] = {d.name: d for d in dtypes.ALL}
+NAMES |= {d.name: d for d in dtypes.UNSUPPORTED} | {"chalf": dtypes.complex32}
 NAMES |= _SYNONYMS
 NAMES |= {name: _LegacyType(name, (), {"dtype": d}) for name, d in LEGACY.items()}
 NAMES |= {"pi": math.pi, "e": math.e, "inf": math.inf, "nan": math.nan, "newaxis": None}

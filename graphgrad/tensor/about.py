@@ -118,7 +118,7 @@ class finfo:
     """Limits of a floating-point type, as ``torch.finfo``."""
 
     def __init__(self, type: DType | None = None) -> None:
-        self.dtype = (type or dtypes.get_default_dtype()).name
+        self.dtype = dtypes.as_dtype(type or dtypes.get_default_dtype()).name
         info = np.finfo(self.dtype)
         self.bits, self.eps, self.max, self.min = (
             info.bits,

@@ -45,7 +45,7 @@ def _to_arguments(args: tuple[Any, ...], options: dict[str, Any]) -> tuple[DType
             dtype = arg.dtype
         elif isinstance(arg, bool):
             continue
-        elif isinstance(arg, DType) or arg in (int, float, bool):
+        elif isinstance(arg, (DType, dtypes.Unsupported)) or arg in (int, float, bool):
             dtype = arg
         elif arg is not None:
             place = arg
@@ -54,9 +54,9 @@ def _to_arguments(args: tuple[Any, ...], options: dict[str, Any]) -> tuple[DType
     return (None if dtype is None else dtypes.as_dtype(dtype)), force
 
 
-def _conversion(name: str, dtype: DType) -> None:
+def _conversion(name: str, dtype: DType | dtypes.Unsupported) -> None:
     def convert(self: Tensor) -> Tensor:
-        return self if self.dtype is dtype else apply("cast", self, dtype=dtype)
+        return to(self, dtype)
 
     convert.__name__ = name
     convert.__doc__ = f"This tensor as {dtype.name}."
@@ -73,6 +73,8 @@ for _name, _dtype in {
     "char": dtypes.int8,
     "byte": dtypes.uint8,
     "bool": dtypes.bool_,
+    "bfloat16": dtypes.bfloat16,
+    "chalf": dtypes.complex32,
 }.items():
     _conversion(_name, _dtype)
 

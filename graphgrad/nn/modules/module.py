@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import graphgrad as gg
-from graphgrad.dtypes import DType
+from graphgrad.dtypes import DType, Unsupported, as_dtype
 from graphgrad.nn.modules._hooks import HookMixin
 from graphgrad.nn.modules._registry import Registry
 from graphgrad.nn.modules._state import StateMixin
@@ -188,6 +188,10 @@ class Module(Registry, HookMixin, StateMixin):
         """Floating-point parameters and buffers to float16."""
         return self._convert_floats("half")
 
+    def bfloat16(self: M) -> M:
+        """Raises NotImplementedError: nothing is computed in bfloat16."""
+        return self._convert_floats("bfloat16")
+
     def to_empty(self: M, *, device: Any, recurse: bool = True) -> M:
         """Parameters and buffers of the same shapes with any values, on ``device``."""
         return self._apply(lambda x: gg.empty_like(x, device=device), recurse=recurse)
@@ -275,8 +279,8 @@ def _parse_to(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, DType
     for x in args[:2]:
         if isinstance(x, Tensor):
             device, dtype = x.device, x.dtype
-        elif isinstance(x, DType):
-            dtype = x
+        elif isinstance(x, (DType, Unsupported)):
+            dtype = as_dtype(x)
         elif x is not None and not isinstance(x, bool):
             device = x
     return device, dtype
