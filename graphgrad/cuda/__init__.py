@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphgrad.cuda import amp
+
 
 def is_available() -> bool:
     """Whether tensors can live on a GPU: not yet."""
