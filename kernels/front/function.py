@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 import linecache
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -70,10 +71,16 @@ def _definition(function: Callable) -> ast.FunctionDef:
     return found
 
 
+# CPython before 3.12 counts the depth of a tree in one place for all threads: SystemError when two
+# parse at once and one waits in between.
+_parsing = threading.Lock()
+
+
 @functools.lru_cache(maxsize=64)
 def _definitions(filename: str) -> dict[int, ast.FunctionDef]:
     """The functions of a source file by their first line."""
-    tree = ast.parse("".join(linecache.getlines(filename)))
+    with _parsing:
+        tree = ast.parse("".join(linecache.getlines(filename)))
     return {
         min([node.lineno, *(d.lineno for d in node.decorator_list)]): node
         for node in ast.walk(tree)
