@@ -12,7 +12,6 @@ whole train step one program. ``nn``, ``optim``, ``viz`` and the kernels are loa
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from typing import Any
 
@@ -24,6 +23,7 @@ from graphgrad.dtypes import get_default_dtype, set_default_dtype
 from graphgrad.errors import DTypeError, GraphError, ShapeError, TraceError, VerificationError
 from graphgrad.jit import compile as compile
 from graphgrad.namespace import NAMES as _NAMES
+from graphgrad.nearest import missing
 from graphgrad.random import Generator, default_generator
 from graphgrad.tensor import FUNCTIONS as _FUNCTIONS
 from graphgrad.tensor import Size, Tensor, spelling
@@ -61,6 +61,7 @@ _MODULES = frozenset(
         "func",
         "functional",
         "linalg",
+        "masked",
         "mps",
         "nn",
         "optim",
@@ -97,9 +98,7 @@ def __getattr__(name: str) -> Any:
         return value
     if name.startswith("__"):
         raise AttributeError(name)
-    near = difflib.get_close_matches(name, [*globals(), *_LAZY, *_MODULES], 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise AttributeError(f"graphgrad has no {name!r}{hint}")
+    raise missing("graphgrad", name, [*globals(), *_LAZY, *_MODULES])
 
 
 def __dir__() -> list[str]:

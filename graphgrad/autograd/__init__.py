@@ -4,6 +4,7 @@ from graphgrad.autograd import function, functional, graph
 from graphgrad.autograd.anomaly import detect_anomaly, set_detect_anomaly
 from graphgrad.autograd.function import Function
 from graphgrad.autograd.gradcheck import gradcheck, gradgradcheck
+from graphgrad.nearest import names_of
 from graphgrad.tensor.backward import grad
 from graphgrad.tensor.backward import run_backward as backward
 from graphgrad.tensor.core import Tensor
@@ -47,3 +48,5 @@ __all__ = [
     "set_grad_enabled",
     "set_multithreading_enabled",
 ]
+
+__getattr__ = names_of("graphgrad.autograd", globals())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from graphgrad.nearest import names_of
 from graphgrad.tensor.backward import grad
 from graphgrad.tensor.core import FUNCTIONS, Tensor
 from graphgrad.tensor.state import enable_grad
@@ -144,3 +145,6 @@ def hvp(
 ) -> tuple[Any, Any]:
     """(output, Hv): equal to ``vhp``, for the Hessian is symmetric."""
     return vhp(func, inputs, v, create_graph, strict)
+
+
+__getattr__ = names_of("graphgrad.autograd.functional", globals())

@@ -147,6 +147,7 @@ from graphgrad.functional.resampling import (
 )
 from graphgrad.functional.sampling import affine_grid, grid_sample
 from graphgrad.functional.sliding import fold, max_unpool1d, max_unpool2d, max_unpool3d, unfold
+from graphgrad.nearest import names_of
 from graphgrad.tensor.core import FUNCTIONS
 
 # What ``torch.functional`` offers besides: functions of ``graphgrad`` itself.
@@ -160,4 +161,7 @@ _OF_TENSORS = frozenset(
 def __getattr__(name: str) -> Any:
     if name in _OF_TENSORS and name in FUNCTIONS:
         return FUNCTIONS[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _no_name(name)
+
+
+_no_name = names_of("graphgrad.nn.functional", globals())

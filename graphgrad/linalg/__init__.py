@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from graphgrad.linalg import decompositions, names, norms, products, reflections, solvers
 from graphgrad.linalg.errors import LinAlgError
+from graphgrad.nearest import names_of
 from graphgrad.tensor import spelling
 
 _OFFERED = {
@@ -32,3 +33,5 @@ globals().update(
 )
 
 __all__ = ["LinAlgError", *(name for row in _OFFERED.values() for name in row.split())]
+
+__getattr__ = names_of("graphgrad.linalg", globals())

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import graphgrad as gg
+from graphgrad.nearest import names_of
 from graphgrad.tensor import Tensor
 from graphgrad.tensor.state import no_grad
 
@@ -255,3 +256,5 @@ uniform, normal, constant, eye, dirac = map(
 xavier_uniform, xavier_normal = map(_deprecated, (xavier_uniform_, xavier_normal_))
 kaiming_uniform, kaiming_normal = map(_deprecated, (kaiming_uniform_, kaiming_normal_))
 orthogonal, sparse = map(_deprecated, (orthogonal_, sparse_))
+
+__getattr__ = names_of("graphgrad.nn.init", globals())

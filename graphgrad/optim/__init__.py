@@ -5,6 +5,7 @@ schedule = optim.lr_scheduler.StepLR(optimizer, step_size=10)
 average = optim.swa_utils.AveragedModel(model)
 """
 
+from graphgrad.nearest import names_of
 from graphgrad.optim import lr_scheduler, swa_utils
 from graphgrad.optim.adafactor import Adafactor
 from graphgrad.optim.adam import Adam, AdamW
@@ -38,3 +39,5 @@ __all__ = [
     "lr_scheduler",
     "swa_utils",
 ]
+
+__getattr__ = names_of("graphgrad.optim", globals())

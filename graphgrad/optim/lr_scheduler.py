@@ -3,6 +3,7 @@
 from graphgrad.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 """
 
+from graphgrad.nearest import names_of
 from graphgrad.optim.cycles import (
     ChainedScheduler,
     CyclicLR,
@@ -45,3 +46,5 @@ __all__ = [
     "SequentialLR",
     "StepLR",
 ]
+
+__getattr__ = names_of("graphgrad.optim.lr_scheduler", globals())

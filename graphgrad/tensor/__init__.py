@@ -24,6 +24,7 @@ from graphgrad.tensor import (
     strided,
     bits,
     gradients,
+    compat,
     segments,
     sorting,
     statistics,

@@ -22,7 +22,7 @@ LAYERS = [
     "passes",
     "compile tree",
     "trace tensor",
-    "guards functional autograd control random func namespace fft linalg special",
+    "guards functional autograd control random func namespace fft linalg special masked",
     "entry capture explanation replay jit aten",
     "exporting nn utils serialization amp backends accelerator compiler alias",
     "distributions",

@@ -1,5 +1,6 @@
 """Helpers around parameters and their gradients."""
 
+from graphgrad.nearest import names_of
 from graphgrad.nn.utils import parametrizations, parametrize, prune, rnn, stateless
 from graphgrad.nn.utils.fusion import (
     fuse_conv_bn_eval,
@@ -49,3 +50,5 @@ __all__ = [
     "vector_to_parameters",
     "weight_norm",
 ]
+
+__getattr__ = names_of("graphgrad.nn.utils", globals())

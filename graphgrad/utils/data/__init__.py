@@ -5,6 +5,7 @@ for x, y in DataLoader(train, batch_size=64, shuffle=True, num_workers=2):
     ...
 """
 
+from graphgrad.nearest import names_of
 from graphgrad.utils.data.collate import default_collate, default_convert
 from graphgrad.utils.data.dataloader import DataLoader
 from graphgrad.utils.data.dataset import (
@@ -52,3 +53,5 @@ __all__ = [
     "random_split",
     "read_idx",
 ]
+
+__getattr__ = names_of("graphgrad.utils.data", globals())
