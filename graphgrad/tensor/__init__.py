@@ -3,9 +3,12 @@
 # ruff: noqa: I001  (importing a topic attaches its methods; later ones build on earlier ones)
 from graphgrad.tensor import (
     operators,
+    elementwise,
     comparing,
     shapes,
+    splitting,
     reduce,
+    running,
     convert,
     about,
     inplace,

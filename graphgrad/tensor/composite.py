@@ -274,7 +274,12 @@ class GraphWay:
 
     def _pulled(self, *operands: Any) -> tuple[Any, ...]:
         """The cotangents of ``needs``, from the operands and the results' cotangents (or None)."""
-        inputs, cotangents = operands[: len(self.inputs)], operands[len(self.inputs) :]
+        inputs, cotangents = list(operands[: len(self.inputs)]), operands[len(self.inputs) :]
+        for i in self.needs:
+            if not inputs[i]._needs:
+                # Nothing differentiates this gradient by it, but the gradient is by it.
+                inputs[i] = inputs[i].detach()
+                inputs[i]._needs = True
         outputs = self.replay(inputs)
         roots = [(edge_of(y), g) for y, g in zip(outputs, cotangents, strict=True) if g is not None]
         targets = [edge_of(inputs[i]) for i in self.needs]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from graphgrad.tensor import convert, shapes
+from graphgrad.tensor import convert, shapes, splitting
 from graphgrad.tensor.core import Tensor, both, function, publish
 from graphgrad.tensor.cuts import key_of, view_at
 from graphgrad.tensor.operators import tied, where
@@ -30,10 +30,16 @@ def _itself(input: Tensor) -> Tensor:
 
 _VIEWS: dict[str, Callable[..., Any]] = {
     name: getattr(shapes, name)
-    for name in "diagonal permute transpose t squeeze unsqueeze unbind unfold split "
-    "split_with_sizes select expand view".split()
+    for name in "diagonal permute transpose t squeeze unsqueeze unfold select expand view".split()
 }
-_VIEWS |= {"detach": convert.detach, "slice": part, "alias": _itself}
+_VIEWS |= {
+    "unbind": splitting.unbind,
+    "split": splitting.split,
+    "split_with_sizes": splitting.split_with_sizes,
+    "detach": convert.detach,
+    "slice": part,
+    "alias": _itself,
+}
 
 
 def _copying(name: str, view: Callable[..., Any]) -> None:
@@ -56,7 +62,7 @@ def narrow_copy(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     return shapes.narrow(input, dim, start, length).clone()
 
 
-publish(("unsafe_split_with_sizes",), shapes.split_with_sizes)
+publish(("unsafe_split_with_sizes",), splitting.split_with_sizes)
 
 
 # ------------------------------------------------------------------------------------------- writes

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from graphgrad import dtypes, lang
+from graphgrad import dtypes
 from graphgrad.tensor.composite import composite
 from graphgrad.tensor.core import Tensor, both, function, publish
 from graphgrad.tensor.creation import as_tensor, from_array
 from graphgrad.tensor.operators import where
 from graphgrad.tensor.plan import rename
 from graphgrad.tensor.reduce import returned
+from graphgrad.tensor.several import several
 from graphgrad.tensor.shapes import axis_of, narrow
 
 _sort_result, _topk_result = returned("sort"), returned("topk")
@@ -22,8 +23,9 @@ _kth_result = returned("kthvalue")
 
 @composite("SortBackward0")
 def _sort(x: Tensor, axis: int, descending: bool) -> tuple[Tensor, Tensor]:
-    both_results = lang.apply("sort", x, axis=axis, descending=descending)
-    return lang.result(both_results, 0), lang.result(both_results, 1)
+    values, places = several("sort", x.detach(), axis=axis, descending=descending)
+    # Gradients, of any order, are those of a gather.
+    return (x.gather(axis, places) if x.requires_grad else values), places
 
 
 @both

@@ -273,3 +273,13 @@ def test_as_strided_in_place_and_bfloat16():
     assert x.as_strided_((2, 2), (1, 3)).tolist() == [[0, 3], [1, 4]] and x.shape == (2, 2)
     with pytest.raises(NotImplementedError, match="half"):
         x.bfloat16()
+
+
+def test_sort_has_third_derivatives():
+    x = gg.tensor([3.0, 1.0, 2.0], requires_grad=True)
+    y = (x.sort().values ** 3 * gg.tensor([1.0, 2.0, 3.0])).sum()
+    (g,) = gg.autograd.grad(y, x, create_graph=True)
+    (h,) = gg.autograd.grad((g * g).sum(), x, create_graph=True)
+    (k,) = gg.autograd.grad(h.sum(), x)
+    # y = w·s³ over sorted s: g = 3ws², (g²)' = 36w²s³, and its derivative 108w²s².
+    assert k.tolist() == [108 * 9 * 9, 108, 108 * 4 * 4]
