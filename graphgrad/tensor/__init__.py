@@ -36,6 +36,8 @@ from graphgrad.tensor import (
     gamma,
     tails,
     bessel,
+    cylinder,
+    polynomials,
 )
 from graphgrad.tensor.core import FUNCTIONS, Size, Tensor
 

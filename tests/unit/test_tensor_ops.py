@@ -144,7 +144,7 @@ def test_is_as_in_pytorch(expression):
                 assert all(g is None or not array(g).any() for g in (a, b)), layer
             else:
                 assert tuple(a.shape) == tuple(b.shape)
-                scale = np.abs(array(b)).max(initial=1.0)
+                scale = np.abs(array(b)).max(initial=1.0, where=np.isfinite(array(b)))
                 np.testing.assert_allclose(array(a), array(b), rtol=1e-8, atol=1e-9 * scale)
 
 
@@ -283,3 +283,43 @@ def test_sort_has_third_derivatives():
     (k,) = gg.autograd.grad(h.sum(), x)
     # y = w·s³ over sorted s: g = 3ws², (g²)' = 36w²s³, and its derivative 108w²s².
     assert k.tolist() == [108 * 9 * 9, 108, 108 * 4 * 4]
+
+
+def test_bessel_functions_obey_wronskis_determinants_and_each_others_derivatives():
+    s = gg.special
+    x = gg.tensor(np.concatenate([np.geomspace(1e-3, 300, 60), [25.0, 25.1]]), requires_grad=True)
+    j0, j1, y0, y1 = s.bessel_j0(x), s.bessel_j1(x), s.bessel_y0(x), s.bessel_y1(x)
+    np.testing.assert_allclose(array((j1 * y0 - j0 * y1) * x * np.pi), 2, rtol=1e-12)
+    i0, i1 = s.i0e(x), s.i1e(x)
+    k0, k1 = s.scaled_modified_bessel_k0(x), s.scaled_modified_bessel_k1(x)
+    np.testing.assert_allclose(array((i0 * k1 + i1 * k0) * x), 1, rtol=1e-12)
+    slopes = {"j0": (j0, -j1), "y0": (y0, -y1), "k0": (s.modified_bessel_k0(x), -k1 * (-x).exp())}
+    for function, slope in slopes.values():
+        (g,) = gg.autograd.grad(function.sum(), x, retain_graph=True)
+        np.testing.assert_allclose(array(g), array(slope), rtol=1e-9, atol=1e-12)
+    assert s.bessel_j0(gg.tensor(-2.5)).item() == s.bessel_j0(gg.tensor(2.5)).item()
+    edges = gg.tensor([0.0, -1.0, np.inf, np.nan])
+    assert str(s.bessel_y0(edges).tolist()) == "[-inf, nan, 0.0, nan]"
+    assert str(s.modified_bessel_k1(edges).tolist()) == "[inf, nan, 0.0, nan]"
+
+
+POLYNOMIALS = {
+    "chebyshev_polynomial_t": np.polynomial.chebyshev.chebval,
+    "hermite_polynomial_h": np.polynomial.hermite.hermval,
+    "hermite_polynomial_he": np.polynomial.hermite_e.hermeval,
+    "laguerre_polynomial_l": np.polynomial.laguerre.lagval,
+    "legendre_polynomial_p": np.polynomial.legendre.legval,
+}
+
+
+@pytest.mark.parametrize("name", POLYNOMIALS)
+def test_polynomials_are_numpys(name):
+    function = getattr(gg.special, name)
+    degrees = np.arange(7)
+    expected = [POLYNOMIALS[name](x, np.eye(7)[n]) for n, x in enumerate(ARRAYS["v"])]
+    x = gg.tensor(ARRAYS["v"])
+    np.testing.assert_allclose(array(function(x, gg.tensor(degrees))), expected, rtol=1e-12)
+    np.testing.assert_allclose(
+        array(function(x, 5)), POLYNOMIALS[name](ARRAYS["v"], np.eye(6)[5]), rtol=1e-12
+    )
+    assert function(x, -1).tolist() == [0] * 7
