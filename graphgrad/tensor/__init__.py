@@ -27,7 +27,6 @@ from graphgrad.tensor import (
     strided,
     bits,
     gradients,
-    compat,
     segments,
     sorting,
     statistics,
@@ -38,6 +37,7 @@ from graphgrad.tensor import (
     bessel,
     cylinder,
     polynomials,
+    compat,
 )
 from graphgrad.tensor.core import FUNCTIONS, Size, Tensor
 

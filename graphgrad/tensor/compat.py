@@ -136,6 +136,23 @@ def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
     return FUNCTIONS["where"](places.reshape(-1, 1) >= 0, rows, fill_value)
 
 
+def _in_place(name: str) -> None:
+    operation = getattr(Tensor, name)
+
+    def write(self: Tensor, *args: Any) -> Tensor:
+        check_writable(self)
+        return assign(self, operation(self, *args))
+
+    write.__name__, write.__doc__ = f"{name}_", f"In-place version of ``{name}``."
+    setattr(Tensor, write.__name__, write)
+
+
+for _name in ("gcd", "lcm", "ldexp", "i0", "nextafter", "polygamma", "mvlgamma"):
+    _in_place(_name)
+for _name in ("gcd_", "lcm_", "ldexp_", "i0_"):
+    FUNCTIONS[_name] = getattr(Tensor, _name)
+
+
 # ----------------------------------------------------------------------------- places and settings
 
 
@@ -182,6 +199,21 @@ def bfloat16(self: Tensor, *_: Any, **__: Any) -> Tensor:
     raise NotImplementedError(
         "there is no bfloat16: use .half() for two bytes an element, or stay with .float()"
     )
+
+
+def _sparse(name: str) -> None:
+    def refuse(self: Tensor, *_: Any, **__: Any) -> Tensor:
+        raise NotImplementedError(
+            f"{name}(): there are no sparse layouts; a dense tensor with zeros computes the same"
+        )
+
+    refuse.__name__, refuse.__doc__ = name, "Not available: every tensor is dense."
+    setattr(Tensor, name, refuse)
+
+
+for _name in ("to_sparse", "to_sparse_coo", "to_sparse_csr", "to_sparse_csc"):
+    if not hasattr(Tensor, _name):
+        _sparse(_name)
 
 
 def _empty(function_: Callable[..., Any]) -> None:
