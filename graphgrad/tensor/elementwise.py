@@ -123,7 +123,9 @@ def xlogy(input: Any, other: Tensor) -> Tensor:
     if not isinstance(other, Tensor):
         other = input.new_full((), other, dtype=floating(input.dtype))
     zero = (input == 0) & ((other <= 0) | (other == math.inf))
-    return where(zero, 0.0, input * other.log())
+    # At 0·log(0) the gradient of `other` is 0/0, as PyTorch's: that of a root at 0, times 0.
+    nothing = where(zero & (other == 0), other, 1.0).sqrt() * 0
+    return where(zero, nothing, input * where(zero, 1.0, other).log())
 
 
 @both
