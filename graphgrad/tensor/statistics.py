@@ -184,7 +184,7 @@ def cov(
     scale = total - less
     scale = scale.clamp(min=0) if isinstance(scale, Tensor) else max(scale, 0)
     right = centred if weights is None else centred * weights
-    product = centred @ right.to(centred.dtype).t()
+    product = centred @ right.to(centred.dtype).t().conj()
     scale = scale if isinstance(scale, Tensor) else product.new_full((), scale)
     return (product / scale).squeeze()
 
@@ -223,4 +223,7 @@ def corrcoef(input: Tensor) -> Tensor:
     if c.ndim == 0:
         return c / c
     d = c.diagonal().sqrt()
-    return (c / d.unsqueeze(1) / d.unsqueeze(0)).clamp(-1, 1)
+    r = c / d.unsqueeze(1) / d.unsqueeze(0)
+    if r.dtype.is_complex:
+        return FUNCTIONS["complex"](r.real.clamp(-1, 1), r.imag.clamp(-1, 1))
+    return r.clamp(-1, 1)

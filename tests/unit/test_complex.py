@@ -34,6 +34,7 @@ CASES = {
     "where": lambda t, a, b: t.where(a.real > 0, a * b, b),
     "norm": lambda t, a, b: t.linalg.vector_norm(a * b, dim=1),
     "einsum": lambda t, a, b: t.einsum("ij,ij->i", a, b.conj()),
+    "cov": lambda t, a, b: t.cov(a) * t.corrcoef(b),
     "mean": lambda t, a, b: (a - a.mean(1, keepdim=True)) * b,
 }
 
