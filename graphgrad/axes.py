@@ -63,11 +63,12 @@ def leaves(axes: Iterable[Axis]) -> list[Axis]:
     """The unsplit representatives of some axes, outermost first."""
     result: list[Axis] = []
     for axis in axes:
-        axis = axis.find()
+        if axis.parent is not None:
+            axis = axis.find()
         if axis.parts is None:
             result.append(axis)
         else:
-            result.extend(leaves(axis.parts))
+            result += leaves(axis.parts)
     return result
 
 
@@ -84,6 +85,8 @@ def fresh(shape: Shape) -> Dims:
 def match(xs: Iterable[Axis], ys: Iterable[Axis]) -> Pairs | None:
     """Pair two factorisations of one dimension, splitting where that helps; None if it cannot."""
     left, right = leaves(xs)[::-1], leaves(ys)[::-1]
+    if len(left) == len(right) == 1 and left[0].size == right[0].size:
+        return [(left[0], right[0])]  # almost always
     pairs: Pairs = []
     while left and right:
         a, b = left.pop(), right.pop()
@@ -118,7 +121,8 @@ def match_dims(xs: Dims, ys: Dims) -> Pairs | None:
 
 def bijection(pairs: Pairs) -> dict[Axis, Axis] | None:
     """The pairs as a map from left to right leaves; None if they contradict each other."""
-    while True:
+    again = True
+    while again:
         expanded: Pairs = []
         for a, b in pairs:
             found = match((a,), (b,))
@@ -126,8 +130,7 @@ def bijection(pairs: Pairs) -> dict[Axis, Axis] | None:
                 return None
             expanded += found
         pairs = expanded
-        if all(a.parts is None and b.parts is None for a, b in pairs):
-            break
+        again = any(a.parts is not None or b.parts is not None for a, b in pairs)
     forward: dict[Axis, Axis] = {}
     backward: dict[Axis, Axis] = {}
     for a, b in pairs:
@@ -244,9 +247,10 @@ def _read(domain: Dims, operand: Node, memory: Container[Node]) -> Read:
         contiguous = contiguous and y.op.name == "reshape"
         dims = moved
     pairs = match_dims(domain, dims)
-    if pairs is None or bijection(pairs) is None:
+    mapping = None if pairs is None else bijection(pairs)
+    if mapping is None:
         raise Misfit(operand)
-    join(bijection(pairs).items())
+    join(mapping.items())
     return Read(base, result)
 
 

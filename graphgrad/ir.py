@@ -66,9 +66,7 @@ class Node:
 
     def with_inputs(self, inputs: Sequence[Node]) -> Node:
         """The same operation over other operands, re-typed; itself when nothing changes."""
-        if len(inputs) == len(self.inputs) and all(
-            a is b for a, b in zip(inputs, self.inputs, strict=True)
-        ):
+        if tuple(inputs) == self.inputs:  # nodes are equal if they are the same
             return self
         return node(self.op.name, *inputs, origins=self.origins, **self.attrs)
 

@@ -37,6 +37,7 @@ from . import cache
 from . import layout as at
 from .cache import Kernel
 from .compiled import Compiled, Making
+from .jobs import cores
 from .program import Program
 from .recipes import FOLDER, at_home, portable, toolchain
 
@@ -51,7 +52,8 @@ def key_of(graph: Graph, aliases: Mapping[int, int], donated: Iterable[int]) -> 
     """What names the program of a graph; None for a small graph, or one that names an object."""
     if len(graph) < WORTHWHILE or cache.interpreting():
         return None
-    structure = (_rows(graph), tuple(sorted(aliases.items())), tuple(donated))
+    # How many cores there are decides into how many parts a product is cut.
+    structure = (_rows(graph), tuple(sorted(aliases.items())), tuple(donated), cores())
     try:
         # Version 2: equal values give equal bytes, whether or not they are the same objects.
         text = marshal.dumps(structure, 2)
