@@ -133,6 +133,8 @@ EXPRESSIONS = {
     "permute": "{0}.transpose({axes})",
     "expand": "np.broadcast_to({0}, {shape})",
     "flip": "np.flip({0}, {axes})",
+    "view_as_real": "np.stack((np.real({0}), np.imag({0})), -1)",
+    "view_as_complex": "np.ascontiguousarray({0}).view(np.{dtype})[..., 0]",
     "sum": "np.add.reduce({0}, {axes}, {0}.dtype)",
     "prod": "np.multiply.reduce({0}, {axes}, {0}.dtype)",
     "max": "np.maximum.reduce({0}, {axes})",

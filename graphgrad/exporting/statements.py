@@ -30,7 +30,7 @@ def statements(
     order = [x for x in ir.topological(region.outputs, stop=text) if x not in text]
     lines: list[str] = []
     for x in order:
-        if x.op.kind == "host":
+        if x.op.kind == "host" and x.op.name not in EXPRESSIONS:
             raise NotImplementedError(
                 f"{x.op.name} at {x.origin} calls a Python function of graphgrad (linear algebra, "
                 "FFT or a function of yours), which an exported file cannot hold"
@@ -63,7 +63,7 @@ def expression(
     if op in EXPRESSIONS:
         words = {k: getattr(v, "name", None) or repr(v) for k, v in attrs.items()}
         if x is not None:
-            words["shape"] = repr(x.shape)
+            words = {"dtype": x.dtype.name, **words, "shape": repr(x.shape)}
         return EXPRESSIONS[op].format(*operands, **words)
     name = functions.rule(op)
     named = [f"{k}={literal(v)}" for k, v in attrs.items()]
