@@ -219,9 +219,13 @@ for steps in (8, 512, 64, 300):
 
 
 def test_a_long_loop_has_the_kernels_of_a_short_one(tmp_path):
-    """512 steps have the kernels of 8, but for sums over all steps, which long ones split."""
+    """512 steps have the kernels of 8 inside the loops.
+
+    Outside, sums over all steps are split when they are long, and products over all steps, sixty
+    times as long, choose other tiles.
+    """
     lines = " ".join(run(LONG_LOOP, tmp_path, GRAPHGRAD_TIER="compiled")).split()
     assert "contract" in lines[0] and "sigmoid" in lines[0]
     assert len(lines) == 2, "64 and 300 steps need nothing new"
     for name in lines[1].split(","):
-        assert name.endswith(("_parts", "_combine")) or name.startswith("reduce_kernel")
+        assert name.endswith(("_parts", "_combine")) or name.startswith(("reduce_kernel", "tile_"))
