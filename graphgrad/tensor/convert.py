@@ -54,7 +54,7 @@ def _to_arguments(args: tuple[Any, ...], options: dict[str, Any]) -> tuple[DType
     return (None if dtype is None else dtypes.as_dtype(dtype)), force
 
 
-def _conversion(name: str, dtype: DType | dtypes.Unsupported) -> None:
+def _conversion(name: str, dtype: DType) -> None:
     def convert(self: Tensor) -> Tensor:
         return to(self, dtype)
 
@@ -73,8 +73,6 @@ for _name, _dtype in {
     "char": dtypes.int8,
     "byte": dtypes.uint8,
     "bool": dtypes.bool_,
-    "bfloat16": dtypes.bfloat16,
-    "chalf": dtypes.complex32,
 }.items():
     _conversion(_name, _dtype)
 
