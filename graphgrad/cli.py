@@ -94,6 +94,16 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("-o", "--output", metavar="FILE", default="exported.py")
     export.set_defaults(run=_export)
 
+    _add_bench(commands)
+    cache = commands.add_parser("cache", help="where compiled kernels live")
+    action = cache.add_mutually_exclusive_group()
+    action.add_argument("--path", action="store_true", help="print the folder alone")
+    action.add_argument("--clear", action="store_true", help="delete every cached kernel")
+    cache.set_defaults(run=_cache)
+    return parser
+
+
+def _add_bench(commands: Any) -> None:
     bench = commands.add_parser("bench", help="measure, beside PyTorch and JAX where installed")
     bench.add_argument("--group", default="", help="main (default), other, call")
     bench.add_argument(
@@ -117,13 +127,6 @@ def _parser() -> argparse.ArgumentParser:
             f"--{name}", dest="measure", action="store_const", const=name, help=what
         )
     bench.set_defaults(run=_bench)
-
-    cache = commands.add_parser("cache", help="where compiled kernels live")
-    action = cache.add_mutually_exclusive_group()
-    action.add_argument("--path", action="store_true", help="print the folder alone")
-    action.add_argument("--clear", action="store_true", help="delete every cached kernel")
-    cache.set_defaults(run=_cache)
-    return parser
 
 
 def _positive(text: str) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import graphgrad as gg
 from graphgrad.distributions import constraints
 from graphgrad.distributions.distribution import Distribution
-from graphgrad.distributions.transformed_distribution import TransformedDistribution
+from graphgrad.distributions.relaxed import Relaxed
 from graphgrad.distributions.transforms import SigmoidTransform
 from graphgrad.distributions.utils import ProbsOrLogits, clamp_probs
 
@@ -42,34 +42,9 @@ class LogitRelaxedBernoulli(ProbsOrLogits, Distribution):
         return log_temperature + away - 2 * gg.logaddexp(away, gg.zeros_like(away))
 
 
-class RelaxedBernoulli(TransformedDistribution):
+class RelaxedBernoulli(Relaxed):
     """Nearly 0 or 1 for a small ``temperature``, with gradients to ``probs`` or ``logits``."""
 
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
     support = constraints.unit_interval
-    has_rsample = True
-
-    def __init__(
-        self,
-        temperature: Any,
-        probs: Any = None,
-        logits: Any = None,
-        validate_args: bool | None = None,
-    ) -> None:
-        base = LogitRelaxedBernoulli(temperature, probs, logits, validate_args=validate_args)
-        super().__init__(base, SigmoidTransform(), validate_args=validate_args)
-
-    @property
-    def temperature(self) -> Any:
-        """How far samples are from 0 and 1."""
-        return self.base_dist.temperature
-
-    @property
-    def logits(self) -> gg.Tensor:
-        """Log odds."""
-        return self.base_dist.logits
-
-    @property
-    def probs(self) -> gg.Tensor:
-        """The probability of values nearer to 1."""
-        return self.base_dist.probs
+    noisy, squash = LogitRelaxedBernoulli, SigmoidTransform

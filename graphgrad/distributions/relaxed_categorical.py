@@ -10,7 +10,7 @@ import graphgrad as gg
 from graphgrad.distributions import constraints
 from graphgrad.distributions.categorical import Categorical
 from graphgrad.distributions.distribution import Distribution
-from graphgrad.distributions.transformed_distribution import TransformedDistribution
+from graphgrad.distributions.relaxed import Relaxed
 from graphgrad.distributions.transforms import ExpTransform
 from graphgrad.distributions.utils import clamp_probs
 
@@ -68,34 +68,9 @@ class ExpRelaxedCategorical(Distribution):
         return scores + (math.lgamma(k) + (k - 1) * log_temperature)
 
 
-class RelaxedOneHotCategorical(TransformedDistribution):
+class RelaxedOneHotCategorical(Relaxed):
     """Nearly one-hot for a small ``temperature``, with gradients to ``probs`` or ``logits``."""
 
     arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
     support = constraints.simplex
-    has_rsample = True
-
-    def __init__(
-        self,
-        temperature: Any,
-        probs: Any = None,
-        logits: Any = None,
-        validate_args: bool | None = None,
-    ) -> None:
-        base = ExpRelaxedCategorical(temperature, probs, logits, validate_args=validate_args)
-        super().__init__(base, ExpTransform(), validate_args=validate_args)
-
-    @property
-    def temperature(self) -> Any:
-        """How far samples are from one-hot vectors."""
-        return self.base_dist.temperature
-
-    @property
-    def logits(self) -> gg.Tensor:
-        """The log probabilities of the classes."""
-        return self.base_dist.logits
-
-    @property
-    def probs(self) -> gg.Tensor:
-        """The probabilities of the classes."""
-        return self.base_dist.probs
+    noisy, squash = ExpRelaxedCategorical, ExpTransform

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphgrad import lang
-from graphgrad.optim.adaptive import towards
+from graphgrad.optim.adam import towards
 from graphgrad.optim.optimizer import Group, Optimizer, check, rule_of, validated
 from graphgrad.tensor import Tensor
 

@@ -33,17 +33,33 @@ def decayed(
     return p, lang.add(g, lang.mul(p, n["weight_decay"])) if weight_decay else g
 
 
+def moving(old: Any, new: Any, keep: Any, rest: Any) -> Any:
+    """keep·old + rest·new."""
+    return lang.add(lang.mul(old, keep), lang.mul(new, rest))
+
+
+def towards(old: Any, new: Any, rest: Any) -> Any:
+    """old + rest·(new - old)."""
+    return lang.add(old, lang.mul(lang.sub(new, old), rest))
+
+
+# What moving averages of g and g² need of a group.
+MOMENTS = {
+    "rest1": lambda group, _: 1.0 - group["betas"][0],
+    "beta2": lambda group, _: group["betas"][1],
+    "rest2": lambda group, _: 1.0 - group["betas"][1],
+    "eps": lambda group, _: group["eps"],
+    **DECAY,
+}
+
+
 class Adam(Optimizer):
     """p ← p - lr·m̂/(√v̂ + eps) with bias-corrected moving averages m of g and v of g²."""
 
     numbers = {
         "step_size": lambda group, t: float(group["lr"]) / correction(group, 0, t),
         "root": lambda group, t: math.sqrt(correction(group, 1, t)),
-        "rest1": lambda group, _: 1.0 - group["betas"][0],
-        "beta2": lambda group, _: group["betas"][1],
-        "rest2": lambda group, _: 1.0 - group["betas"][1],
-        "eps": lambda group, _: group["eps"],
-        **DECAY,
+        **MOMENTS,
     }
 
     switches = ("weight_decay", "amsgrad", "maximize", "decoupled_weight_decay")
@@ -119,8 +135,8 @@ def _adam(
 ) -> tuple[Any, ...]:
     *largest, n = rest
     p, g = decayed(p, g, n, weight_decay, maximize, decoupled_weight_decay)
-    mean = lang.add(mean, lang.mul(lang.sub(g, mean), n["rest1"]))
-    square = lang.add(lang.mul(square, n["beta2"]), lang.mul(lang.mul(g, g), n["rest2"]))
+    mean = towards(mean, g, n["rest1"])
+    square = moving(square, lang.mul(g, g), n["beta2"], n["rest2"])
     if amsgrad:
         largest = [lang.maximum(largest[0], square)]
     spread = lang.div(lang.sqrt(largest[0] if amsgrad else square), n["root"])

@@ -10,7 +10,7 @@ import numpy as np
 import graphgrad as gg
 from graphgrad import lang
 from graphgrad.optim import sparse
-from graphgrad.optim.adam import DECAY, decayed
+from graphgrad.optim.adam import DECAY, decayed, moving, towards
 from graphgrad.optim.optimizer import Group, Optimizer, rule_of, validated
 from graphgrad.tensor import Tensor
 
@@ -32,16 +32,6 @@ class Adaptive(Optimizer):
 def learning_rate(group: Group, _: float) -> float:
     """The group's rate, a number whether it is kept as one or as a tensor."""
     return float(group["lr"])
-
-
-def moving(old: Any, new: Any, keep: Any, rest: Any) -> Any:
-    """keep·old + rest·new."""
-    return lang.add(lang.mul(old, keep), lang.mul(new, rest))
-
-
-def towards(old: Any, new: Any, rest: Any) -> Any:
-    """old + rest·(new - old)."""
-    return lang.add(old, lang.mul(lang.sub(new, old), rest))
 
 
 # ------------------------------------------------------------------------------------ RMSprop

@@ -8,19 +8,12 @@ from typing import Any
 import graphgrad as gg
 from graphgrad import lang
 from graphgrad.dtypes import float32
-from graphgrad.optim.adam import DECAY, correction, decayed
-from graphgrad.optim.adaptive import Adaptive, learning_rate, moving, towards
+from graphgrad.optim.adam import MOMENTS, correction, decayed, moving, towards
+from graphgrad.optim.adaptive import Adaptive, learning_rate
 from graphgrad.optim.optimizer import Group, validated
 from graphgrad.tensor import Tensor
 
-_MOMENTS = {
-    "lr": learning_rate,
-    "rest1": lambda group, _: 1.0 - group["betas"][0],
-    "beta2": lambda group, _: group["betas"][1],
-    "rest2": lambda group, _: 1.0 - group["betas"][1],
-    "eps": lambda group, _: group["eps"],
-    **DECAY,
-}
+_MOMENTS = {"lr": learning_rate, **MOMENTS}
 
 
 def _adamax(

@@ -14,6 +14,8 @@ from tqdm import tqdm
 
 from tests.conformance.score import SUITES, Entry, run, tallied
 
+# A row of its own for some of a suite's entries: of which suite, title, how their names start.
+PART = ("ops", "of them `nn.functional`", "nn.functional.")
 # The rest are parts of these, for a quick look.
 WHOLE = [key for key in SUITES if key != "some_modules"]
 
@@ -43,8 +45,9 @@ def table(found: dict[str, list[Entry]]) -> str:
     """The rows of the README: suite, how many are right, of how many."""
     rows = [("PyTorch's database of", "right", "of", "counted")]
     for key, entries in found.items():
-        right, of = tallied(SUITES[key], entries)
-        rows.append((SUITES[key].title, f"{right:,}", f"{of:,}", SUITES[key].counts))
+        rows.append(_row(key, SUITES[key].title, entries))
+        if key == PART[0]:
+            rows.append(_row(key, PART[1], [e for e in entries if e.name.startswith(PART[2])]))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         f"| {a:<{w}} | {b:>{x}} | {c:>{y}} | {d:<{z}} |"
@@ -55,6 +58,11 @@ def table(found: dict[str, list[Entry]]) -> str:
         1, "|".join(["", *("-" * (w + 1) + e for w, e in zip(widths, "-::-", strict=True)), ""])
     )
     return "\n".join(lines)
+
+
+def _row(suite: str, title: str, entries: Sequence[Entry]) -> tuple[str, str, str, str]:
+    right, of = tallied(SUITES[suite], entries)
+    return title, f"{right:,}", f"{of:,}", SUITES[suite].counts
 
 
 def rest(entries: Sequence[Entry], verbose: bool) -> str:

@@ -31,18 +31,10 @@ class Suite:
     cases: Callable[[str, torch.dtype], Iterator[Case]]
     counts: str  # entries with every sample right, or cases
     tier: str = "interpret"
-    only: str = ""  # entries whose name starts so
 
 
 SUITES = {
     "ops": Suite("operators, outputs and gradients", operators.names, operators.samples, "entries"),
-    "functional": Suite(
-        "of them `nn.functional`",
-        operators.names,
-        operators.samples,
-        "entries",
-        only="nn.functional.",
-    ),
     "order2": Suite(
         "operators, gradients of gradients",
         operators.twice_differentiable,
@@ -95,7 +87,7 @@ def run(
         (key, name, dtype)
         for key in suites
         for name in SUITES[key].names(dtype)
-        if name.startswith(SUITES[key].only) and (not only or any(part in name for part in only))
+        if not only or any(part in name for part in only)
     ]
     workers = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
     context = multiprocessing.get_context("spawn")
