@@ -107,7 +107,8 @@ complex32 = Unsupported("complex32", "complex64")
 uint16 = Unsupported("uint16", "int32")
 uint64 = Unsupported("uint64", "int64")
 UNSUPPORTED = (bfloat16, complex32, uint16, uint64)
-_BY_NUMPY = {d.numpy: d for d in ALL}
+# By NumPy's dtype, and by the dtype of arrays in the memory of a device.
+_BY_NUMPY: dict[Any, DType] = {d.numpy: d for d in ALL}
 _BY_NAME = {d.name: d for d in ALL}
 _PYTHON = {bool: bool_, int: int64, float: float32, complex: complex64}
 
@@ -120,8 +121,15 @@ def by_name(name: str) -> DType:
     return _BY_NAME[name]
 
 
+def name_placed(placed: Any) -> None:
+    """Let ``placed``, NumPy's type ``placed.numpy`` on a device, stand for the same type."""
+    _BY_NUMPY[placed] = from_numpy(placed.numpy)
+
+
 def from_numpy(dtype: Any) -> DType:
     """The type of a NumPy dtype; TypeError names what is supported."""
+    if dtype in _BY_NUMPY:
+        return _BY_NUMPY[dtype]
     try:
         return _BY_NUMPY[np.dtype(dtype)]
     except KeyError:

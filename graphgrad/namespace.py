@@ -15,7 +15,7 @@ from graphgrad.autograd.anomaly import (
     set_anomaly_enabled,
 )
 from graphgrad.config import config
-from graphgrad.device import CPU, device
+from graphgrad.device import get_default_device, set_default_device
 from graphgrad.dtypes import DType
 from graphgrad.tensor.convert import LEGACY
 from graphgrad.tensor.core import Size, Tensor
@@ -89,16 +89,6 @@ def set_default_tensor_type(kind: Any) -> None:
     dtypes.set_default_dtype(
         LEGACY[kind.rpartition(".")[2]] if isinstance(kind, str) else kind.dtype
     )
-
-
-def set_default_device(place: Any) -> None:
-    """Accepts the CPU, where every tensor is; anything else raises."""
-    device(place)
-
-
-def get_default_device() -> device:
-    """The CPU."""
-    return CPU
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:

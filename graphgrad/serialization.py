@@ -26,7 +26,7 @@ import numpy as np
 
 import graphgrad as gg
 from graphgrad import dtypes
-from graphgrad.device import device
+from graphgrad.device import device, only_cpu
 from graphgrad.dtypes import DType
 from graphgrad.tensor import Size, Tensor
 
@@ -152,7 +152,7 @@ def _check_location(place: Any) -> None:
     if place is None or (callable(place) and not isinstance(place, device)):
         return
     for one in place.values() if isinstance(place, Mapping) else (place,):
-        device(one)
+        only_cpu(one)
 
 
 def _tensor(array: Any, name: str) -> Tensor:

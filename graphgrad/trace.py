@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from graphgrad import dtypes, ir
+from graphgrad.device import CPU
 from graphgrad.dtypes import DType
 from graphgrad.errors import Origin, TraceError, here, message
 from graphgrad.ir import Node
@@ -34,6 +35,8 @@ class Trace:
         # Whether tensors from outside may be written (a loop's body may not).
         self.writes = writes
         self.composite = ""
+        # Where the program will run.
+        self.device = CPU
         self.parent: Trace | None = None
         # Tensors that became graph inputs, in the order they were met.
         self.captured: list[tuple[Tensor, Node]] = []

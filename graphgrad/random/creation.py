@@ -49,8 +49,7 @@ def _creator(name: str, law: str, what: str) -> None:
         shape = sizes_of((tuple(named.pop("size")),) if "size" in named else size)
         if named:
             raise TypeError(f"{name}() got an unexpected keyword argument {next(iter(named))!r}")
-        if device is not None:
-            devices.device(device)
+        devices.only_cpu(device)
         out = _drawn(law, shape, _kind(dtype), generator)
         return out.requires_grad_() if requires_grad else out
 

@@ -29,6 +29,7 @@ class Generator:
 
     def __init__(self, device: Any = "cpu") -> None:
         self.device = devices.device(device)
+        devices.only_cpu(self.device)
         self.state = wrap(np.zeros(2, np.int64))
         self.manual_seed(67280421310721)
 

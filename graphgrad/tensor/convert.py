@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphgrad import dtypes
-from graphgrad.device import device as Device
+from graphgrad.device import only_cpu
 from graphgrad.dtypes import DType
 from graphgrad.tensor.core import (
     Storage,
@@ -49,8 +49,7 @@ def _to_arguments(args: tuple[Any, ...], options: dict[str, Any]) -> tuple[DType
             dtype = arg
         elif arg is not None:
             place = arg
-    if place is not None:
-        Device(place)
+    only_cpu(place)
     return (None if dtype is None else dtypes.as_dtype(dtype)), force
 
 
@@ -116,7 +115,7 @@ def cpu(self: Tensor) -> Tensor:
 @method
 def cuda(self: Tensor, device: Any = None, **_: Any) -> Tensor:
     """Not available: raises NotImplementedError that says so."""
-    Device("cuda")
+    only_cpu("cuda")
     return self
 
 

@@ -170,7 +170,11 @@ class Tensor:
 
     @property
     def device(self) -> Device:
-        return CPU
+        """Where the memory is; of a value that is being traced, where the program will run."""
+        array = self._array
+        if array.__class__ is Array:
+            return CPU
+        return self._trace.device if array is None else array.device
 
     @property
     def is_leaf(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from graphgrad import dtypes, lang
-from graphgrad.device import device as Device
+from graphgrad.device import only_cpu
 from graphgrad.dtypes import DType
 from graphgrad.ir import Node
 from graphgrad.tensor.core import FUNCTIONS, Tensor, both, function, method, tracer, wrap
@@ -60,8 +60,7 @@ def tensor(
 
 
 def _check_device(device: Any) -> None:
-    if device is not None:
-        Device(device)
+    only_cpu(device)
 
 
 def _copied(data: Any, dtype: Any) -> np.ndarray:

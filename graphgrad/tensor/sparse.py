@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from graphgrad.device import device
 from graphgrad.dtypes import DType, int64
 from graphgrad.tensor.core import FUNCTIONS, Size, Storage, Tensor, function, method, wrap
 from graphgrad.tensor.promotion import is_number
@@ -54,6 +55,10 @@ class SparseTensor(Tensor):
         raise NotImplementedError(_UNSUPPORTED)
 
     # ------------------------------------------------------------------------------- what it is
+
+    @property
+    def device(self) -> device:
+        return self._vals.device
 
     @property
     def shape(self) -> Size:
