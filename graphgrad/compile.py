@@ -21,6 +21,7 @@ import numpy as np
 from graphgrad import interpret
 from graphgrad.config import config
 from graphgrad.ir import Graph
+from graphgrad.passes.account import Account
 from graphgrad.passes.cse import cse
 from graphgrad.passes.dce import dce
 from graphgrad.passes.fold import fold
@@ -45,11 +46,20 @@ PIPELINE: tuple[Pass, ...] = (
 _MEMO_SIZE = 4096
 
 
-def optimise(graph: Graph, record: list[tuple[str, Graph]] | None = None) -> Graph:
-    """Run PIPELINE; ``record`` receives (name, graph) before the first pass and after each."""
+def optimise(
+    graph: Graph,
+    record: list[tuple[str, Graph]] | None = None,
+    account: Account | None = None,
+) -> Graph:
+    """Run PIPELINE; ``record`` receives (name, graph) before the first pass and after each.
+
+    ``account`` is told before each pass which graph it gets.
+    """
     if record is not None:
         record.append(("traced", graph))
     for step in PIPELINE:
+        if account is not None:
+            account.stage(step.__name__, graph)
         graph = step(graph)
         if config.check:
             graph.verify()
@@ -150,6 +160,20 @@ class Executable:
                 if self._program is None:
                     self._program = self._build()
         return self._program
+
+    def account(self) -> tuple[Account, Any]:
+        """What became of every node, and a Program made anew while that was written down."""
+        from graphgrad.kernels.build import build
+
+        book = Account()
+        with book.listening():
+            graph = optimise(self.graph, account=book)
+            book.stage("kernels", graph)
+            compiled = build(
+                plan_graph(graph, self.aliases), _planner(), self.aliases, self.donated
+            )
+        book.close(compiled.making.nodes())
+        return book, compiled
 
     def explain(self) -> Any:
         """What the compiled program is made of; compiles it when it is not yet."""

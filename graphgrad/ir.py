@@ -11,7 +11,7 @@ A Node never changes. A Graph is its inputs and outputs; its nodes are what the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -121,6 +121,30 @@ def set_origin(source: Callable[[], Origin] | None) -> Callable[[], Origin] | No
     global _origin
     before, _origin = _origin, source
     return before
+
+
+# Whoever keeps account of what passes do to nodes (graphgrad.passes.account) listens here.
+_listener: Callable[[Node, Node, str], None] | None = None
+
+
+def set_listener(listener: Callable[[Node, Node, str], None] | None) -> Any:
+    """Have ``listener(old, new, rule)`` told what became of nodes; returns the one before."""
+    global _listener
+    before, _listener = _listener, listener
+    return before
+
+
+def became(old: Node, new: Node, rule: str = "") -> None:
+    """Say that ``new`` stands for ``old`` from here on; no ``rule``: over other operands."""
+    if _listener is not None and old is not new:
+        _listener(old, new, rule)
+
+
+def all_became(new: Mapping[Node, Node], rule: str = "") -> None:
+    """``became`` for every pair."""
+    if _listener is not None:
+        for x, y in new.items():
+            became(x, y, rule)
 
 
 class of_output:
@@ -260,27 +284,34 @@ def topological(outputs: Iterable[Node], stop: Container[Node] = ()) -> tuple[No
     return tuple(order)
 
 
-def rewrite(graph: Graph, rule: Callable[[Node], Node | None]) -> Graph:
-    """Rebuild bottom-up: ``rule`` sees each node over rewritten operands; None keeps it."""
+def rewrite(graph: Graph, rule: Callable[[Node], Node | None], name: str = "") -> Graph:
+    """Rebuild bottom-up: ``rule`` sees each node over rewritten operands; None keeps it.
+
+    ``name`` is what an account calls the rule, where it does not say so itself (``became``).
+    """
     new: dict[Node, Node] = {x: x for x in graph.inputs}
     for x in graph.nodes:
         if x not in new:
             moved = x.with_inputs([new[i] for i in x.inputs])
             replaced = rule(moved)
             new[x] = moved if replaced is None else replaced
+            became(x, moved)
+            if name:
+                became(moved, new[x], name)
     return Graph(graph.inputs, [new[y] for y in graph.outputs], graph.name)
 
 
-def replace(graph: Graph, rule: Callable[[Node], Node | None]) -> Graph:
+def replace(graph: Graph, rule: Callable[[Node], Node | None], name: str = "") -> Graph:
     """Rebuild bottom-up: ``rule`` sees the graph's own nodes, which it may look up by identity.
 
-    What it returns is built over nodes of the old graph; None keeps a node.
+    What it returns is built over nodes of the old graph; None keeps a node. ``name``: see rewrite.
     """
     new: dict[Node, Node] = {x: x for x in graph.inputs}
     for x in graph.nodes:
         if x not in new:
             replaced = rule(x)
             new[x] = _rebuilt(x if replaced is None else replaced, new)
+            became(x, new[x], "" if replaced is None else name)
     return Graph(graph.inputs, [new[y] for y in graph.outputs], graph.name)
 
 
@@ -298,6 +329,8 @@ def inline(graph: Graph, operands: Sequence[Any], apply: Callable[..., Any] = no
         if x not in value:
             extra = {"origins": x.origins} if apply is node else {}
             value[x] = apply(x.op.name, *(value[i] for i in x.inputs), **extra, **x.attrs)
+            if apply is node:
+                became(x, value[x])
     return [value[y] for y in graph.outputs]
 
 

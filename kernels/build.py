@@ -149,6 +149,7 @@ class Emitter:
         self.interpreted.append((region, step.reason))
         operands = [(slot_of(x), x.shape, x.dtype.numpy) for x in region.inputs]
         operands += [(slot_of(y), y.shape, y.dtype.numpy) for y in region.outputs]
+        self.launches.row_regions[len(self.builder.rows)] = (region,)
         self.builder.host(host_function(region), operands, region.name)
 
     def making(self, draft: Draft) -> Making:

@@ -22,6 +22,7 @@ from .memory import empty
 from .program import Program
 
 if TYPE_CHECKING:
+    from graphgrad.ir import Node
     from graphgrad.regions import Plan, Region
 
     from .draft import Draft
@@ -44,6 +45,46 @@ class Making:
     def plan(self) -> Plan:
         """The regions in their order."""
         return self.draft.plan
+
+    def drafts(self) -> list[Draft]:
+        """The program's draft, then those of the graphs inside control flow."""
+        found = [self.draft]
+        for draft in found:  # grows while we walk it
+            found.extend(inner for step in draft.steps for inner in step.inner)
+        return found
+
+    def nodes(self) -> list[Node]:
+        """The nodes of the graphs that kernels compute, and copies."""
+        graphs = (draft.plan.graph for draft in self.drafts())
+        copies = (x for region in self._copied() for x in region.nodes)
+        return [*(x for graph in graphs for x in graph.nodes), *copies]
+
+    def regions(self) -> list[Region]:
+        """All regions: of the plan, of the graphs inside it, and of copies."""
+        return [*(r for draft in self.drafts() for r in draft.plan), *self._copied()]
+
+    def homes(self) -> dict[Node, list[Region]]:
+        """The regions that compute each node; of literals, constants and views those that read it.
+
+        Literals and constants are arguments of kernels, views are part of how one reads.
+        """
+        found: dict[Node, list[Region]] = {}
+        for region in self.regions():
+            for x in region.nodes:
+                found.setdefault(x, []).append(region)
+        for draft in self.drafts():
+            users = draft.plan.graph.users()
+            for x in reversed(draft.plan.graph.nodes):
+                if x not in found and x.op.name != "input":
+                    readers = [r for r in draft.plan if x in r.inputs]
+                    found[x] = readers or [r for y in users[x] for r in found.get(y, ())]
+        return {x: list(dict.fromkeys(regions)) for x, regions in found.items()}
+
+    def _copied(self) -> list[Region]:
+        """Copies of values: into a loop's carry, or to an output."""
+        drafts = self.drafts()
+        starts = [start for draft in drafts for step in draft.steps for start in step.starts]
+        return [x.region for x in (*starts, *(copy.step for d in drafts for copy in d.copies))]
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,7 @@ class Context:
         """An identity over ``x``."""
         operand = ir.like(x)
         y = ir.node("identity", operand, origins=x.origins)
+        ir.became(x, y, "copy")
         return self.step(Region(LOOP, (y,), (operand,), (y,)))
 
 

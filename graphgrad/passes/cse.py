@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphgrad import ir
 from graphgrad.ir import Graph, Node, attr_key
 
 # A hooked or retained value is marked by ``identity``: it must stay apart from its equals.
@@ -25,9 +26,11 @@ def cse(graph: Graph) -> Graph:
         moved = x.with_inputs([new[i] for i in x.inputs])
         if x.op.name in _BARRIERS:
             new[x] = moved
+            ir.became(x, moved)
             continue
         key = (x.op.name, moved.inputs, attr_key(x))
         kept = new[x] = seen.setdefault(key, moved)
+        ir.became(x, kept, "" if kept is moved else "cse")
         if kept is not moved:
             origins.setdefault(kept, list(kept.origins)).extend(
                 o for o in moved.origins if o not in kept.origins
@@ -53,4 +56,5 @@ def _with_origins(graph: Graph, origins: dict[Node, list[Any]]) -> Graph:
             new[x] = Node(x.op, inputs, x.attrs, type_, tuple(dict.fromkeys(origins[x])))
         else:
             new[x] = x.with_inputs(inputs)
+        ir.became(x, new[x])
     return _rebuilt(graph, new)

@@ -48,6 +48,7 @@ def _prune(graph: Graph) -> Graph:
             new[x] = ir.node("result", *operands, index=index, origins=x.origins)
         else:
             new[x] = x.with_inputs(operands)
+    ir.all_became(new)
     return Graph(graph.inputs, [new[y] for y in graph.outputs], graph.name)
 
 

@@ -17,7 +17,7 @@ def fold(graph: Graph) -> Graph:
     before  a = scalar(2.0);  b = sqrt(a);  return x * b
     after   b = scalar(1.4142135);          return x * b
     """
-    return ir.rewrite(graph, _evaluate)
+    return ir.rewrite(graph, _evaluate, "fold")
 
 
 def _evaluate(x: Node) -> Node | None:

@@ -19,7 +19,7 @@ def take_in(graph: Graph) -> Graph:
     for x in scans_of(graph):
         loop = _TakenIn(graph, x).loop()
         if (loop.sequences, loop.constants) != (Loop.of(x).sequences, Loop.of(x).constants):
-            return take_in(replace_scans(graph, {x: _by(loop.node(x.origins))}))
+            return take_in(replace_scans(graph, {x: _by(loop.node(x.origins))}, "take_in"))
     return graph
 
 
@@ -52,6 +52,7 @@ class _TakenIn:
         for x in body.nodes:
             if x not in new:
                 new[x] = x.with_inputs([new[i] for i in x.inputs])
+        ir.all_became(new)
         inputs = [*body.inputs[:count], *self.sequences.values(), *self.constants.values()]
         inner_graph = Graph(inputs, [new[y] for y in body.outputs], body.name)
         parts = old.carries, tuple(self.sequences), tuple(self.constants)
@@ -66,11 +67,15 @@ class _TakenIn:
         """The value at one step of something with a row for each."""
         if self._is_cheap(x):
             rows = [self._row(y, x) for y in x.inputs]
-            return ir.node(x.op.name, *rows, origins=x.origins, **x.attrs)
+            inside = ir.node(x.op.name, *rows, origins=x.origins, **x.attrs)
+            ir.became(x, inside, "take_in")
+            return inside
         if _repeats(x):
             (y,) = x.inputs
             inner = self._fixed(_without_steps(y, x))
-            return ir.node("expand", inner, shape=x.shape[1:], origins=x.origins)
+            inside = ir.node("expand", inner, shape=x.shape[1:], origins=x.origins)
+            ir.became(x, inside, "take_in")
+            return inside
         if x not in self.sequences:
             self.sequences[x] = ir.input(x.shape[1:], x.dtype)
         return self.sequences[x]
@@ -97,7 +102,9 @@ class _TakenIn:
         if x.op.name == "scalar":
             return x
         if x.op.name == "expand" or (moved and x.op.name == "permute"):
-            return x.with_inputs([self._fixed(x.inputs[0], moved)])
+            inside = x.with_inputs([self._fixed(x.inputs[0], moved)])
+            ir.became(x, inside, "take_in")
+            return inside
         if x not in self.constants:
             self.constants[x] = ir.like(x)
         return self.constants[x]

@@ -57,8 +57,8 @@ class Loop:
 Replacement = Callable[[Loop, Any], Callable[[int], Node]]
 
 
-def replace_scans(graph: Graph, replacements: dict[Node, Replacement]) -> Graph:
-    """Rebuild a graph with some scans replaced."""
+def replace_scans(graph: Graph, replacements: dict[Node, Replacement], rule: str) -> Graph:
+    """Rebuild a graph with some scans replaced; ``rule`` is what an account calls that."""
     new: dict[Node, Node] = {x: x for x in graph.inputs}
     results: dict[Node, Callable[[int], Node]] = {}
     for x in graph.nodes:
@@ -68,9 +68,12 @@ def replace_scans(graph: Graph, replacements: dict[Node, Replacement]) -> Graph:
             loop = Loop.of(x, [new[i] for i in x.inputs])
             results[x] = replacements[x](loop, x.origins)
         elif x.op.name == "result" and x.inputs[0] in results:
-            new[x] = results[x.inputs[0]](x.attrs["index"])
+            y = new[x] = results[x.inputs[0]](x.attrs["index"])
+            ir.became(x, y, rule)
+            ir.became(x.inputs[0], y.inputs[0] if y.op.name == "result" else y, rule)
         else:
             new[x] = x.with_inputs([new[i] for i in x.inputs])
+            ir.became(x, new[x])
     return Graph(graph.inputs, [new[y] for y in graph.outputs], graph.name)
 
 

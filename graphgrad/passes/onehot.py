@@ -26,7 +26,7 @@ def one_hot(graph: Graph) -> Graph:
             return _compared(x)
         return None
 
-    return ir.replace(graph, rule)
+    return ir.replace(graph, rule, "one_hot")
 
 
 def _picked(x: Node) -> tuple[Node, int, int]:

@@ -15,7 +15,7 @@ def plain_products(graph: Graph) -> Graph:
     before  dot_general(a, b)  float16
     after   cast(dot_general(cast(a, float32), cast(b, float32)), float16)
     """
-    return ir.rewrite(graph, _rewrite)
+    return ir.rewrite(graph, _rewrite, "plain_products")
 
 
 def _rewrite(x: Node) -> Node | None:

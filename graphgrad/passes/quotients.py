@@ -37,7 +37,7 @@ def share_quotients(graph: Graph) -> Graph:
                     return ir.node("mul", product, quotient, origins=x.origins)
         return None
 
-    return ir.replace(graph, rule)
+    return ir.replace(graph, rule, "share_quotients")
 
 
 def _is_by_rows(x: Node) -> bool:

@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from graphgrad import ir
 from graphgrad.errors import BACKWARD
 from graphgrad.ir import Graph, Node
 from graphgrad.passes.cut import DEAR, WEIGHT
@@ -154,7 +155,9 @@ def _repeated(graph: Graph, late: set[Node], repeatable: set[Node]) -> Residuals
     for x in graph.nodes:
         if x in late:
             new[x] = x.with_inputs([new[y] if y in late else later(y) for y in x.inputs])
+            ir.became(x, new[x])
     outputs = [new.get(y, y) for y in graph.outputs]
+    ir.all_became(again, "keep_residuals")
     copies = {y for x, y in again.items() if y is not x}
     if not any(x.op.name not in VIEWS for x in copies):
         return Residuals(graph)

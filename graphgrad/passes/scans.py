@@ -54,7 +54,7 @@ def merge_scans(graph: Graph) -> Graph:
             built: list[Node] = []
             for x, index in zip(same, indices, strict=True):
                 replacements[x] = _joint_replacement(body, index, built)
-    return replace_scans(graph, replacements) if replacements else graph
+    return replace_scans(graph, replacements, "merge_scans") if replacements else graph
 
 
 def _joint_body(same: list[Node]) -> tuple[Graph, list[list[int]]] | None:
@@ -162,7 +162,9 @@ def _handed_over(graph: Graph, forward: Node, backward: Node, known: dict[Node, 
         y = Loop(*parts, inner, loop.length, loop.reverse).node(origins)
         return lambda i: lang.result(y, i)
 
-    return replace_scans(graph, {forward: build_forward, backward: build_backward})
+    ir.all_became(known, "save_values")
+    both: dict[Node, Replacement] = {forward: build_forward, backward: build_backward}
+    return replace_scans(graph, both, "save_values")
 
 
 def _substituted(body: Graph, given: dict[Node, Node]) -> list[Node]:
@@ -171,6 +173,7 @@ def _substituted(body: Graph, given: dict[Node, Node]) -> list[Node]:
     for x in body.nodes:
         if x not in new:
             new[x] = x.with_inputs([new[i] for i in x.inputs])
+            ir.became(x, new[x])
     return [new[y] for y in body.outputs]
 
 
@@ -188,7 +191,7 @@ def sum_afterwards(graph: Graph) -> Graph:
         terms = _added_terms(Loop.of(x))
         if terms:
             replacements[x] = _late_sums(terms)
-    return replace_scans(graph, replacements) if replacements else graph
+    return replace_scans(graph, replacements, "sum_afterwards") if replacements else graph
 
 
 def _added_terms(loop: Loop) -> dict[int, Node]:
@@ -242,6 +245,7 @@ def _late_sums(terms: dict[int, Node]) -> Replacement:
         def result(i: int) -> Node:
             if i in terms:
                 late = _over_time(terms[i], whole)
+                ir.became(terms[i], late, "sum_afterwards")
                 start = loop.carries[i]
                 if _is_zero(start):
                     return late

@@ -44,6 +44,7 @@ def _simplify_node(x: Node) -> Node | None:
             finally:
                 ir.set_origin(before)
             if replaced is not None and replaced is not node:
+                ir.became(node, replaced, rule.__name__)
                 changed = node = replaced
                 break
         else:

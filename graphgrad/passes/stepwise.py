@@ -32,7 +32,7 @@ def stepwise(graph: Graph) -> Graph:
         smaller = [a for a in axes[x.inputs[0].shape] if a and set(a) < mine]
         return _in_steps(x, max(smaller, key=lambda a: (len(a), a))) if smaller else None
 
-    return ir.rewrite(graph, rule)
+    return ir.rewrite(graph, rule, "stepwise")
 
 
 def _is_candidate(x: Node) -> bool:
