@@ -20,6 +20,8 @@ import numpy as np
 
 from graphgrad import interpret
 from graphgrad.config import config
+from graphgrad.device import CPU
+from graphgrad.device import device as Device
 from graphgrad.ir import Graph
 from graphgrad.passes.account import Account
 from graphgrad.passes.cse import cse
@@ -104,8 +106,9 @@ class Executable:
         donated: Iterable[int] = (),
         eager_compile: bool = False,
         record: bool = False,
+        device: Device = CPU,
     ) -> None:
-        self.graph = graph
+        self.graph, self.device = graph, device
         self.aliases = dict(aliases or {})
         self.donated = tuple(donated)
         self.calls = 0
@@ -180,13 +183,12 @@ class Executable:
         return self.program.explain()
 
     def _build(self) -> Any:
-        from graphgrad.kernels.entry import prepare
-
-        prepare()  # first: LLVM works while the plan is made
+        target = self._target
+        target.prepare()  # first: LLVM works while the plan is made
         from graphgrad.kernels import store
 
-        key = store.key_of(self.graph, self.aliases, self.donated)
-        found = store.load(key, self.aliases, lambda: self._built().making) if key else None
+        key = store.key_of(self.graph, self.aliases, self.donated, target)
+        found = store.load(key, self.aliases, lambda: self._built().making, target) if key else None
         if found is None:
             found = self._built()
             if key:
@@ -196,7 +198,13 @@ class Executable:
     def _built(self) -> Any:
         from graphgrad.kernels.build import build
 
-        return build(self.plan, _planner(), self.aliases, self.donated)
+        return build(self.plan, _planner(), self.aliases, self.donated, self._target)
+
+    @property
+    def _target(self) -> Any:
+        from graphgrad.kernels.target import target_of
+
+        return target_of(self.device)
 
     def _is_promoted(self) -> bool:
         after = config.promote_after if self._compile_from is None else self._compile_from
@@ -219,12 +227,42 @@ class Executable:
         return self._interpret(arrays)
 
     def _verify(self, arrays: Sequence[Array]) -> list[Array]:
+        self._compare(arrays)
+        return self._interpret(arrays)
+
+    def _compare(self, arrays: Sequence[Array]) -> None:
+        """Raise VerificationError where a kernel differs from the interpreter."""
         if self._verifier is None:
             from graphgrad.kernels.verify import Verifier
 
-            self._verifier = Verifier(plan_graph(self.optimised, {}), _planner())
+            self._verifier = Verifier(plan_graph(self.optimised, {}), _planner(), self._target)
         self._verifier(arrays)
-        return self._interpret(arrays)
+
+
+class DeviceExecutable(Executable):
+    """The same over arrays in a device's memory; run-time numbers may be NumPy's.
+
+    Under "auto" nothing is interpreted. Where a tier asks for it, NumPy computes on copies.
+    """
+
+    def _is_promoted(self) -> bool:
+        return True
+
+    def _interpret(self, arrays: Sequence[Array]) -> list[Array]:
+        copies = [_host_copy(x) for x in arrays]
+        placed = self._target.placed
+        results = [placed(y) for y in _own(interpret.run(self.graph, copies), copies)]
+        for position, source in self.aliases.items():
+            arrays[source].copy_(results[position])
+            results[position] = arrays[source]
+        return results
+
+    def _compare(self, arrays: Sequence[Array]) -> None:
+        super()._compare([_host_copy(x) for x in arrays])
+
+
+def _host_copy(x: Array) -> Array:
+    return x if isinstance(x, np.ndarray) else x.host()
 
 
 _TIERS: dict[str, Callable[[Executable, Sequence[Array]], list[Array]]] = {
@@ -257,20 +295,25 @@ def compile_graph(
     donated: Iterable[int] = (),
     eager_compile: bool = False,
     record: bool = False,
+    device: Device = CPU,
 ) -> Executable:
     """The Executable of ``graph``: an earlier one when a graph of equal structure was compiled.
 
     Under the ``auto`` tier it is interpreted ``config.promote_after`` times first, unless
     ``eager_compile``. A recorded trace belongs to one graph, so with ``record`` nothing is shared.
+    On a ``device`` other than the CPU, it takes and gives arrays of that device's memory.
     """
     donated = tuple(donated)
+    kind = Executable if device.type == "cpu" else DeviceExecutable
     if record:
-        return Executable(graph, aliases, donated, eager_compile, record)
-    key = (graph.key(), tuple(sorted((aliases or {}).items())), donated, eager_compile)
+        return kind(graph, aliases, donated, eager_compile, record, device)
+    pairs = tuple(sorted((aliases or {}).items()))
+    emulated = device.type != "cpu" and config.cuda == "emulate"
+    key = (graph.key(), pairs, donated, eager_compile, device, emulated)
     with _memo_lock:
         found = _memo.get(key)
         if found is None:
-            found = _memo[key] = Executable(graph, aliases, donated, eager_compile)
+            found = _memo[key] = kind(graph, aliases, donated, eager_compile, device=device)
             if len(_memo) > _MEMO_SIZE:
                 _memo.popitem(last=False)
         else:

@@ -6,6 +6,8 @@ cache_dir  where generated kernels live (GRAPHGRAD_CACHE_DIR, else the user's ca
 check      re-run the type rules after every pass (on in tests)
 promote_after   under "auto", how often a backward graph or one-op program is interpreted first
 kernel_threshold   elements from which an eager op over an array runs as a kernel
+cuda       "auto": the GPUs there are; "emulate": devices made of host memory (GRAPHGRAD_CUDA)
+cuda_devices    how many devices the emulator has
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 TIERS = ("interpret", "compiled", "auto", "verify")
+CUDA = ("auto", "emulate")
 
 
 def _default_cache_dir() -> pathlib.Path:
@@ -37,12 +40,16 @@ class Config:
     check: bool = field(default_factory=lambda: os.environ.get("GRAPHGRAD_CHECK", "") == "1")
     promote_after: int = 3
     kernel_threshold: int = 32768
+    cuda: str = field(default_factory=lambda: os.environ.get("GRAPHGRAD_CUDA", "auto"))
+    cuda_devices: int = 1
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in _NAMES:
             raise AttributeError(f"no setting {name!r}; the settings are {', '.join(_NAMES)}")
         if name == "tier" and value not in TIERS:
             raise ValueError(f"tier must be one of {', '.join(TIERS)}, not {value!r}")
+        if name == "cuda" and value not in CUDA:
+            raise ValueError(f"cuda must be one of {', '.join(CUDA)}, not {value!r}")
         object.__setattr__(self, name, value)
 
     @contextlib.contextmanager

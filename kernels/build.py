@@ -14,16 +14,15 @@ from typing import Any
 from graphgrad.ir import Graph, Node
 from graphgrad.regions import Plan, Region
 
-from .cache import Kernel, compile_many
+from .cache import Kernel
 from .compiled import Compiled, Making
-from .contract.kernels import engine_recipe
-from .contract.names import KernelName
 from .control import EMITTERS
 from .draft import Context, Draft, Planner, Step, draft_plan, kernel_key
 from .host import host_function, literal
 from .launches import Launches
 from .places import Scope, shifted
 from .program import Program, ProgramBuilder, Slot
+from .target import CPU, Target
 
 
 def build(
@@ -31,25 +30,19 @@ def build(
     planner: Planner,
     aliases: Mapping[int, int] | None = None,
     donated: Iterable[int] = (),
+    target: Target = CPU,
 ) -> Compiled:
-    """Lower, compile and lay out a plan."""
+    """Lower, compile and lay out a plan; NotImplementedError where the target has no kernel."""
     aliases = dict(aliases or {})
-    context = Context(planner)
+    context = Context(planner, target=target)
     draft = draft_plan(plan, context, aliases, donated, commit=True)
-    kernels = _compile(context.keys)
+    kernels = target.compile(context.keys)
     emitter = Emitter(plan.graph, aliases, draft.arena_bytes, kernels)
     emitter.emit_graph(draft)
     own = [plan.graph.outputs[position] for position in emitter.own_outputs]
     types = [(y.shape, y.dtype.numpy) for y in own]
     making = emitter.making(draft)
-    return Compiled(emitter.finish(), aliases, types, lambda: making)
-
-
-def _compile(keys: Iterable[Any]) -> dict[Any, Kernel]:
-    """Every kernel of a program, those that are new compiled together."""
-    keys = list(keys)
-    recipes = [engine_recipe(key) if isinstance(key, KernelName) else key for key in keys]
-    return dict(zip(keys, compile_many(recipes), strict=True))
+    return target.finish(emitter.finish(), aliases, types, lambda: making)
 
 
 SlotOf = Callable[[Node], Slot]

@@ -18,7 +18,6 @@ import numpy as np
 from graphgrad import ir
 from graphgrad.ir import Graph, Node
 from graphgrad.regions import (
-    CONTRACT,
     CONTROL,
     HOST,
     LOOP,
@@ -31,6 +30,7 @@ from graphgrad.regions import (
 )
 
 from .host import literal
+from .target import CPU, Target
 
 
 @dataclass(eq=False)
@@ -109,10 +109,11 @@ class Planner:
 
 @dataclass(eq=False)
 class Context:
-    """What all drafts of one program share: the planner of inner graphs, and keys of kernels."""
+    """What all drafts of one program share: who plans inner graphs, keys of kernels, the target."""
 
     planner: Planner
     keys: dict[Any, None] = field(default_factory=dict)
+    target: Target = CPU
 
     def step(
         self,
@@ -121,9 +122,13 @@ class Context:
         fixed: Container[Node] = (),
     ) -> Step:
         """Kernel calls of a loop or contraction, or why it must be interpreted."""
+        if region.kind == HOST:
+            return Step(region, reason=f"{region.name} is a host call")
         try:
-            calls = tuple(_lower(region, dict(inplace or {}), fixed))
+            calls = tuple(self.target.lower(region, dict(inplace or {}), fixed))
         except NotImplementedError as error:
+            if not self.target.interprets:
+                raise
             return Step(region, reason=str(error))
         for call in calls:
             self.keys.update(dict.fromkeys(kernel_keys(call)))
@@ -145,18 +150,6 @@ def kernel_key(call: Any) -> Any:
 def kernel_keys(call: Any) -> list[Any]:
     """The kernel of a call, and those it is handed to call by address."""
     return [kernel_key(call), *(s[1] for s in call.slots if s[0] == "function")]
-
-
-def _lower(region: Region, inplace: dict[Node, Node], fixed: Container[Node]) -> Iterable[Any]:
-    if region.kind == HOST:
-        raise NotImplementedError(f"{region.name} is a host call")
-    if region.kind == CONTRACT:
-        from .contract_build import lower_contraction
-
-        return lower_contraction(region, fixed)
-    from .reuse import lowered
-
-    return lowered(region, inplace)
 
 
 def draft_plan(

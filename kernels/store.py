@@ -40,6 +40,7 @@ from .compiled import Compiled, Making
 from .jobs import cores
 from .program import Program
 from .recipes import FOLDER, at_home, portable, toolchain
+from .target import CPU, Target
 
 LIMIT = 512
 # Planning less than this takes no longer than looking for a file.
@@ -48,12 +49,15 @@ WORTHWHILE = 12
 # ---- keys ----------------------------------------------------------------------------------------
 
 
-def key_of(graph: Graph, aliases: Mapping[int, int], donated: Iterable[int]) -> str | None:
+def key_of(
+    graph: Graph, aliases: Mapping[int, int], donated: Iterable[int], target: Target = CPU
+) -> str | None:
     """What names the program of a graph; None for a small graph, or one that names an object."""
-    if len(graph) < WORTHWHILE or cache.interpreting():
+    if len(graph) < WORTHWHILE or cache.interpreting() or not target.portable:
         return None
     # How many cores there are decides into how many parts a product is cut.
-    structure = (_rows(graph), tuple(sorted(aliases.items())), tuple(donated), cores())
+    pairs = tuple(sorted(aliases.items()))
+    structure = (_rows(graph), pairs, tuple(donated), cores(), target.name)
     try:
         # Version 2: equal values give equal bytes, whether or not they are the same objects.
         text = marshal.dumps(structure, 2)
@@ -107,7 +111,9 @@ def _versions() -> tuple[str, ...]:
 # ---- files ---------------------------------------------------------------------------------------
 
 
-def load(key: str, aliases: Mapping[int, int], making: Callable[[], Making]) -> Compiled | None:
+def load(
+    key: str, aliases: Mapping[int, int], making: Callable[[], Making], target: Target = CPU
+) -> Compiled | None:
     """The program called ``key``, its kernels loaded; ``making`` says how it came about."""
     content = cache.read(_path(key))
     if content is None:
@@ -125,7 +131,7 @@ def load(key: str, aliases: Mapping[int, int], making: Callable[[], Making]) -> 
     program.rows[calls, at.FN] = addresses[program.rows[calls, at.FN]]
     for slot, kernel in program.called:
         program.args[slot] = kernel.address
-    return Compiled(program, aliases, types, making)
+    return target.finish(program, aliases, types, making)
 
 
 def save(key: str, compiled: Compiled) -> None:

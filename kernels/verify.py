@@ -21,6 +21,7 @@ from graphgrad.regions import Plan, Region
 from .build import build
 from .draft import Planner
 from .host import interpret_region, literal
+from .target import CPU, Target
 
 # Largest difference allowed, relative to the largest magnitude of the value.
 TOLERANCE = {
@@ -35,15 +36,17 @@ TOLERANCE = {
 class Verifier:
     """A plan's kernels with every region's outputs kept."""
 
-    def __init__(self, plan: Plan, planner: Planner) -> None:
-        self.plan = plan
+    def __init__(self, plan: Plan, planner: Planner, target: Target = CPU) -> None:
+        self.plan, self.target = plan, target
         self.values = [y for region in plan for y in region.outputs]
         whole = Plan(Graph(plan.graph.inputs, self.values), plan.regions)
-        self.compiled = build(whole, planner)
+        self.compiled = build(whole, planner, target=target)
 
     def __call__(self, arrays: Sequence[np.ndarray]) -> None:
         """Run on copies of ``arrays`` and compare each value with its meaning."""
-        results = self.compiled([np.array(x, order="C") for x in arrays])
+        results = self.compiled([self.target.placed(x.copy()) for x in arrays])
+        if self.target is not CPU:
+            results = [y.host() for y in results]
         nodes = (*self.plan.graph.inputs, *self.values)
         known = dict(zip(nodes, (*arrays, *results), strict=True))
         for region in self.plan:

@@ -1,0 +1,103 @@
+"""The one door to devices: memory, copies, streams, events, launches, graphs.
+
+    driver()          # the process's Driver; RuntimeError says what is missing
+    available()       # whether there is one
+
+A real GPU if one is found; the emulator, devices made of host memory whose programs run on the CPU,
+when ``config.cuda = "emulate"`` (or GRAPHGRAD_CUDA=emulate) asks for it.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from graphgrad.config import config
+
+from .pool import Block
+
+
+class OutOfMemoryError(RuntimeError):
+    """A device has not enough free memory; what nobody uses was given back before."""
+
+
+@dataclass(frozen=True)
+class Properties:
+    """What a device is: PyTorch's names of the fields."""
+
+    name: str
+    major: int
+    minor: int
+    total_memory: int
+    multi_processor_count: int
+    warp_size: int = 32
+    max_threads_per_multi_processor: int = 2048
+    shared_memory_per_block: int = 49152
+    L2_cache_size: int = 0
+
+
+class Driver(Protocol):
+    """What the rest of the library asks of devices. Pointers and sizes are ints, in bytes."""
+
+    emulated: bool
+
+    def count(self) -> int: ...
+    def properties(self, index: int) -> Properties: ...
+    def memory_info(self, index: int) -> tuple[int, int]:
+        """(free, total) bytes."""
+
+    # ---- memory
+    def allocate(self, nbytes: int, index: int) -> Block:
+        """Memory until the Block is let go, ordered after earlier work of the current stream."""
+
+    def statistics(self, index: int) -> Any: ...
+    def empty_cache(self) -> None: ...
+    def pinned(self, nbytes: int) -> np.ndarray:
+        """Page-locked host memory, as bytes."""
+
+    # ---- copies, in the order of the current stream
+    def copy_in(self, target: int, source: np.ndarray, index: int, wait: bool = True) -> None: ...
+    def copy_out(self, target: np.ndarray, source: int, index: int) -> None: ...
+    def copy(self, target: int, source: int, nbytes: int, index: int) -> None: ...
+
+    # ---- order
+    def synchronize(self, index: int) -> None: ...
+    def default_stream(self, index: int) -> Any: ...
+    def current_stream(self, index: int) -> Any: ...
+    def set_stream(self, stream: Any, index: int) -> None: ...
+    def new_stream(self, index: int, priority: int = 0) -> Any: ...
+    def new_event(self, index: int, timing: bool, blocking: bool = False) -> Any: ...
+
+
+def driver() -> Driver:
+    """The process's Driver. RuntimeError: the driver, package or device that is missing."""
+    if config.cuda == "emulate":
+        return _emulator()
+    return _real()
+
+
+def available() -> bool:
+    """Whether tensors can live on a device; never raises."""
+    if config.cuda == "emulate":
+        return True
+    try:
+        return _real().count() > 0
+    except RuntimeError:
+        return False
+
+
+@functools.cache
+def _emulator() -> Driver:
+    from .emulator import EmulatedDriver
+
+    return EmulatedDriver()
+
+
+@functools.cache
+def _real() -> Driver:
+    from .device_driver import open_driver
+
+    return open_driver()

@@ -1,0 +1,72 @@
+"""Programs for devices: regions become kernels of threads in blocks.
+
+The emulator runs the same grid kernels as the rows of an ordinary CPU program, an iteration being a
+block. A region that no grid kernel computes is an error that names it: nothing falls back on the
+host but what is defined there (factorisations, Fourier transforms, custom calls).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Container, Iterable
+from typing import Any
+
+from graphgrad.device import device as Device
+from graphgrad.ir import Node
+from graphgrad.regions import CONTRACT, Region
+
+from ..target import Target, compile_kernels
+from .driver import driver
+from .emulated import EmulatedProgram
+from .memory import from_host
+
+
+def cuda_target(device: Device) -> Target:
+    """The target of programs on ``device``: a GPU, or the emulator."""
+    if driver().emulated:
+        return _emulated(device)
+    raise NotImplementedError("programs on a GPU do not run yet")
+
+
+@functools.cache
+def _emulated(device: Device) -> Target:
+    return Target(
+        "cuda-emulated",
+        lower_emulated,
+        compile_kernels,
+        functools.partial(EmulatedProgram, device),
+        interprets=False,
+        placed=functools.partial(from_host, device=device),
+    )
+
+
+def lower(region: Region, inplace: dict[Node, Node], fixed: Container[Node] = ()) -> list[Any]:
+    """GridCalls of a region; NotImplementedError names the operations and the line."""
+    try:
+        if region.kind == CONTRACT:
+            from .contract import lower_contraction
+
+            return list(lower_contraction(region, fixed))
+        from .lower import lower_region
+
+        return list(lower_region(region, inplace))
+    except NotImplementedError as error:
+        raise _uncovered(region, str(error)) from error
+
+
+def lower_emulated(
+    region: Region, inplace: dict[Node, Node], fixed: Container[Node] = ()
+) -> Iterable[Any]:
+    """The same calls, each as a kernel of the CPU whose iterations are blocks."""
+    from .emulate import emulated
+
+    return [emulated(call) for call in lower(region, inplace, fixed)]
+
+
+def _uncovered(region: Region, why: str) -> NotImplementedError:
+    where = [str(x.origin) for x in region.nodes if x.origin.code]
+    at = f" ({where[0]})" if where else ""
+    return NotImplementedError(
+        f"no CUDA kernel computes {region.name}{at}: {why}\n"
+        "  hint: compute this part on the CPU: x.cpu(), and .cuda() after it"
+    )

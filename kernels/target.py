@@ -1,0 +1,87 @@
+"""What a program is made for: how its regions become kernel calls, and those code.
+
+    target = target_of(device("cpu"))
+    calls = target.lower(region, inplace, fixed)     # NotImplementedError: no kernel does
+    kernels = target.compile(keys)                   # one for each key of the calls
+    compiled = target.finish(program, aliases, types, making)
+
+All else of a program (passes, places, rows) is the same on every device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from graphgrad.device import device as Device
+from graphgrad.ir import Node
+from graphgrad.regions import CONTRACT, Region
+
+Lower = Callable[[Region, dict[Node, Node], Container[Node]], Iterable[Any]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One way to compute regions.
+
+    ``interprets``: NumPy computes those that no kernel does. ``portable``: kernels have recipes, so
+    that a program can be kept in a file.
+    """
+
+    name: str
+    lower: Lower
+    compile: Callable[[Iterable[Any]], Mapping[Any, Any]]
+    finish: Callable[..., Any]
+    interprets: bool
+    portable: bool = True
+    # What the target's programs take in place of a NumPy array.
+    placed: Callable[[Any], Any] = np.ascontiguousarray
+
+    def prepare(self) -> None:
+        """Begin to compile what every program needs, on a machine that runs its first one."""
+        if self.portable:
+            from .entry import prepare
+
+            prepare()
+
+
+def target_of(device: Device) -> Target:
+    """The target of programs on a device; RuntimeError where the device cannot be used."""
+    if device.type == "cpu":
+        return CPU
+    from .cuda.target import cuda_target
+
+    return cuda_target(device)
+
+
+def _lower(region: Region, inplace: dict[Node, Node], fixed: Container[Node]) -> Iterable[Any]:
+    if region.kind == CONTRACT:
+        from .contract_build import lower_contraction
+
+        return lower_contraction(region, fixed)
+    from .reuse import lowered
+
+    return lowered(region, inplace)
+
+
+def compile_kernels(keys: Iterable[Any]) -> dict[Any, Any]:
+    """Every kernel of a program, those that are new compiled together."""
+    from .cache import compile_many
+    from .contract.kernels import engine_recipe
+    from .contract.names import KernelName
+
+    keys = list(keys)
+    recipes = [engine_recipe(key) if isinstance(key, KernelName) else key for key in keys]
+    return dict(zip(keys, compile_many(recipes), strict=True))
+
+
+def _finish(*parts: Any) -> Any:
+    from .compiled import Compiled
+
+    return Compiled(*parts)
+
+
+CPU = Target("cpu", _lower, compile_kernels, _finish, interprets=True)
