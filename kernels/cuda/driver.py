@@ -98,6 +98,6 @@ def _emulator() -> Driver:
 
 @functools.cache
 def _real() -> Driver:
-    from .device_driver import open_driver
+    from .gpu import open_driver
 
     return open_driver()

@@ -36,6 +36,8 @@ class EmulatedStream:
     def wait(self, other: Any) -> None:
         """Nothing to wait for."""
 
+    wait_for_handle = awaited_by_handle = wait
+
 
 class EmulatedEvent:
     """A moment: when it was recorded, everything before was done."""
