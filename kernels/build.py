@@ -143,7 +143,7 @@ class Emitter:
         operands = [(slot_of(x), x.shape, x.dtype.numpy) for x in region.inputs]
         operands += [(slot_of(y), y.shape, y.dtype.numpy) for y in region.outputs]
         self.launches.row_regions[len(self.builder.rows)] = (region,)
-        self.builder.host(host_function(region), operands, region.name)
+        self.builder.host(host_function(region), operands, region.name, len(region.inputs))
 
     def making(self, draft: Draft) -> Making:
         """What the rows come from."""

@@ -89,7 +89,7 @@ class Making:
 
 @dataclass(frozen=True)
 class Report:
-    """What a compiled graph is made of."""
+    """What a compiled graph is made of, and what it runs on."""
 
     regions: int
     kernels: tuple[tuple[str, str], ...]
@@ -120,11 +120,15 @@ class Compiled:
     ) -> None:
         """``types`` are those of the outputs that replace no input, in their order."""
         self.program, self.types = program, tuple(types)
-        self.runner = Runner(program, self._explain_failure)
         self.aliases = tuple(sorted(aliases.items()))
+        self.runner: Any = self._runner()
         self._making = making
         # The allocator is faster than the free list while memory need not come from the system.
         self._new = [(_maker(shape, dtype), shape, dtype) for shape, dtype in self.types]
+
+    def _runner(self) -> Any:
+        """What runs the program over its inputs and outputs."""
+        return Runner(self.program, self._explain_failure)
 
     @functools.cached_property
     def making(self) -> Making:

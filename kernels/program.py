@@ -79,11 +79,15 @@ class Label:
 
 @dataclass(frozen=True)
 class HostCall:
-    """A Python function the program calls with arrays over the operands at `args[first:]`."""
+    """A Python function the program calls with arrays over the operands at `args[first:]`.
+
+    It writes those from number `reads` on.
+    """
 
     function: Callable[..., None]
     first: int
     operands: tuple[tuple[tuple[int, ...], np.dtype], ...]
+    reads: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -307,11 +311,15 @@ class ProgramBuilder:
         function: Callable[..., None],
         operands: Sequence[tuple[Slot, tuple[int, ...], np.dtype]],
         name: str = "",
+        reads: int = 0,
     ) -> None:
-        """Call a Python function with writable arrays over (slot, shape, dtype) of each operand."""
+        """Call a Python function with writable arrays over (slot, shape, dtype) of each operand.
+
+        The first `reads` of them are only read.
+        """
         first = self._add_slots([slot for slot, _, _ in operands])
         kinds = tuple((tuple(shape), np.dtype(dtype)) for _, shape, dtype in operands)
-        self.hosts.append(HostCall(function, first, kinds))
+        self.hosts.append(HostCall(function, first, kinds, reads))
         label = name or getattr(function, "__qualname__", type(function).__qualname__)
         self._add_row(label, at.HOST, None, 0, 0, 0, len(self.hosts) - 1)
 

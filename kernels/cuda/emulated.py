@@ -18,9 +18,11 @@ class EmulatedProgram(Compiled):
 
     def __init__(self, device: Device, *parts: Any) -> None:
         super().__init__(*parts)
-        self.runner: Any = _HostRunner(self.runner)
         new = functools.partial(empty, device=device)
         self._new = [(new, shape, dtype) for shape, dtype in self.types]
+
+    def _runner(self) -> _HostRunner:
+        return _HostRunner(super()._runner())
 
 
 class _HostRunner:

@@ -1,0 +1,75 @@
+"""Kernels of a GPU program: grid kernels compiled to cubins, loaded when they are first launched.
+
+kernels = compile_modules(keys, "sm_90")      # {key: Kernel}; a row's number leads to its `keep`
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..cache import Kernel
+from ..recipes import Recipe
+from .compiler import cubin_of
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class GridKey:
+    """What names a kernel of threads: its source, which decides everything else about it."""
+
+    name: str
+    source: str
+    block: int
+    kernel: Any = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceCall:
+    """A launch as a Program's row: extents are blocks, and a grain the threads of one."""
+
+    key: Any
+    slots: tuple[tuple[Any, ...], ...]
+    extent: int
+    grain: int
+    scratch_bytes: int
+    ns: float
+
+
+def device_call(call: Any) -> DeviceCall:
+    """The row of a GridCall."""
+    kernel = call.kernel
+    key = GridKey(kernel.name, kernel.source, kernel.block, kernel)
+    return DeviceCall(key, call.slots, call.grid, kernel.block, call.scratch_bytes, call.ns)
+
+
+class Module:
+    """A cubin with one kernel, and how its slots are passed."""
+
+    def __init__(self, cubin: Any, block: int) -> None:
+        self.code, self.entry = cubin.code, cubin.entry
+        self.parameters: tuple[str, ...] = cubin.parameters
+        self.block = block
+        self._handles: dict[int, Any] = {}
+
+    def put(self, gpu: Any, queue: Any, index: int, grid: int, arguments: Sequence[Any]) -> None:
+        """Launch ``grid`` blocks."""
+        handle = self._handles.get(index)
+        if handle is None:
+            handle = self._handles[index] = gpu.load(self.code, self.entry, index)
+        gpu.launch(handle, gpu.config(grid, self.block), arguments, queue)
+
+
+def compile_modules(keys: Iterable[GridKey], arch: str) -> dict[GridKey, Kernel]:
+    """The kernel of each key for an architecture, from the cache folder or compiled now."""
+    return {key: _kernel(key, arch) for key in keys}
+
+
+def _kernel(key: GridKey, arch: str) -> Kernel:
+    cubin = cubin_of(key.kernel, arch)
+    recipe = Recipe(key.name, "", key.source)
+    path = getattr(cubin, "path", "")
+    return Kernel(next(_numbers), key.name, str(path), False, Module(cubin, key.block), recipe)

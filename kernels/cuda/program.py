@@ -1,0 +1,27 @@
+"""A Program on a GPU, with the calling convention of an Executable."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from graphgrad.device import device as Device
+
+from ..compiled import Compiled
+from .memory import empty
+from .runner import DeviceRunner
+
+
+class DeviceProgram(Compiled):
+    """A Compiled over DeviceArrays whose kernels are launched on a GPU."""
+
+    def __init__(self, device: Device, *parts: Any) -> None:
+        self.device = device
+        super().__init__(*parts)
+        new = functools.partial(empty, device=device)
+        self._new = [(new, shape, dtype) for shape, dtype in self.types]
+
+    def _runner(self) -> DeviceRunner:
+        kernels = {kernel.address: kernel.keep for kernel in self.program.kernels}
+        written = frozenset(source for _, source in self.aliases)
+        return DeviceRunner(self.program, kernels, self.device, written, self._explain_failure)

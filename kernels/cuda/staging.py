@@ -1,0 +1,65 @@
+"""Run-time numbers on their way to a device: all of a call in one copy, and none if none changed.
+
+    numbers = Numbers(index)
+    addresses = numbers.stage([lr, step])      # 0-d arrays, floats, ints; each in 16 bytes of its own
+
+They are written into page-locked memory, of which there are several pages: one is used again only
+when the copy from it is over, so the host may be some calls ahead of the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .driver import driver
+
+CELL = 16
+PAGES = 8
+
+
+class Numbers:
+    """The numbers of one program's calls."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self._block: Any = None
+        self._pages: list[np.ndarray] = []
+        self._events: list[Any] = []
+        self._turn = 0
+        self._sent = b""
+
+    def stage(self, values: Sequence[Any]) -> list[int]:
+        """Where on the device these values are from now on."""
+        if not values:
+            return []
+        if self._block is None:
+            self._open(CELL * len(values))
+        content = b"".join(_bytes(x) for x in values)
+        if content != self._sent:
+            self._send(content)
+        return [self._block.pointer + CELL * i for i in range(len(values))]
+
+    def _open(self, nbytes: int) -> None:
+        gpu = driver()
+        self._block = gpu.allocate(nbytes, self.index)
+        self._pages = [gpu.pinned(nbytes) for _ in range(PAGES)]
+        self._events = [gpu.new_event(self.index, timing=False) for _ in range(PAGES)]
+
+    def _send(self, content: bytes) -> None:
+        gpu, turn = driver(), self._turn % PAGES
+        page, event = self._pages[turn], self._events[turn]
+        if self._turn >= PAGES:
+            event.synchronize()
+        page[:] = np.frombuffer(content, np.uint8)
+        gpu.copy_in(self._block.pointer, page, self.index, wait=False)
+        event.record(gpu.current_stream(self.index))
+        self._turn += 1
+        self._sent = content
+
+
+def _bytes(x: Any) -> bytes:
+    raw = x.tobytes() if isinstance(x, np.ndarray) else np.array(x).tobytes()
+    return raw.ljust(CELL, b"\0")
