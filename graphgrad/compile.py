@@ -253,7 +253,7 @@ class DeviceExecutable(Executable):
         placed = self._target.placed
         results = [placed(y) for y in _own(interpret.run(self.graph, copies), copies)]
         for position, source in self.aliases.items():
-            arrays[source].copy_(results[position])
+            arrays[source][...] = results[position]
             results[position] = arrays[source]
         return results
 

@@ -110,7 +110,7 @@ class Entry:
             now = tensor._array
             if now is not array:
                 if now.shape != array.shape or now.dtype != array.dtype:
-                    return "the shape or dtype of a captured tensor"
+                    return "the shape, dtype or device of a captured tensor"
                 row[1] = now
             if tensor._needs is not needs:
                 return "requires_grad of a captured tensor"
@@ -133,7 +133,7 @@ class Entry:
         arrays = [s.fetch(leaves) for s in self.sources]
         strided = [(i, x) for i, x in enumerate(arrays) if not x.flags.c_contiguous]
         for i, x in strided:
-            arrays[i] = np.array(x, order="C")
+            arrays[i] = x.copy()
         outputs = self._outputs(leaves, arrays)
         self._write_back(leaves, arrays, strided)
         for source, number in self.grads:
@@ -195,7 +195,7 @@ class Entry:
     def _value(self, result: Result, leaves: Leaves, outputs: list[Any]) -> Any:
         if result.kind == "output":
             y = outputs[result.number]
-            if y.__class__ is not np.ndarray:
+            if isinstance(y, Tensor):
                 return y
             y = outputs[result.number] = wrap(y)
             if result.value:

@@ -163,8 +163,8 @@ class Compiled:
         """What of an argument is structure; floats are run-time values unless Python reads them."""
         if isinstance(x, Tensor):
             if position in self._by_identity:
-                return (id(x), x.shape, x.dtype, x._needs)
-            return (Tensor, x.shape, x.dtype, x._needs, x._edge is None)
+                return (id(x), x.shape, x.dtype, x.device, x._needs)
+            return (Tensor, x.shape, x.dtype, x.device, x._needs, x._edge is None)
         if isinstance(x, np.ndarray):
             return (np.ndarray, x.shape, x.dtype)
         if type(x) is float and position not in self._static_floats:

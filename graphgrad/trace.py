@@ -54,6 +54,8 @@ class Trace:
 
     def __enter__(self) -> Trace:
         self.parent = state.trace
+        if self.parent is not None:
+            self.device = self.parent.device
         state.set_trace(self)
         self._origin = ir.set_origin(self._here)
         return self

@@ -144,6 +144,12 @@ class DeviceArray:
         else:
             self._copy_in(source.host() if isinstance(source, DeviceArray) else source)
 
+    def __setitem__(self, where: Any, source: Any) -> None:
+        """``x[...] = y`` alone."""
+        if where is not Ellipsis:
+            raise IndexError("of a device's array only all elements at once are assigned")
+        self.copy_(source)
+
     def _copy_in(self, source: np.ndarray, wait: bool = True) -> None:
         source = np.ascontiguousarray(source, self.dtype.numpy).reshape(self.shape)
         if self._is_contiguous():

@@ -3,10 +3,10 @@
     runner = DeviceRunner(program, kernels, device, failed)
     runner(*inputs, *outputs)       # DeviceArrays; run-time numbers as NumPy's, floats or ints
 
-A graph holds addresses. One is kept for each of the last few sets of addresses; a buffer that is
-somewhere else at nearly every call gets a place of its own, which is copied to or from. The arena is
-lent by the device's stream, as all programs' are, and so stays where it is. Launches, their order
-and their arguments are the same either way, so results are the same bits.
+A graph holds addresses. One is kept for each of the last few sets of them; a buffer that is
+somewhere else at nearly every call gets a place of its own, which is copied to or from. The arena
+is lent by the device's stream, as all programs' are, and so stays where it is. Launches, their
+order and their arguments are the same either way, so results are the same bits.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ arenas = Arenas()
 
 
 class Buffers:
-    """Where a program's inputs and outputs lie, call by call, and which have a place of their own."""
+    """Where a program's inputs and outputs lie, and which have a place of their own."""
 
     def __init__(self, count: int, reads: int, written: frozenset[int], index: int) -> None:
         """The first ``reads`` of ``count`` are inputs; ``written`` inputs are results, too."""
@@ -73,7 +73,7 @@ class Buffers:
         self._own: dict[int, Any] = {}
 
     def place(self, buffers: Sequence[Any], numbers: Sequence[int]) -> list[int]:
-        """The address that the program uses for each buffer, filled where it is not the buffer's."""
+        """The address used for each buffer: its own, or one that it is copied to."""
         addresses = []
         staged = iter(numbers)
         for i, x in enumerate(buffers):

@@ -1,7 +1,7 @@
 """Run-time numbers on their way to a device: all of a call in one copy, and none if none changed.
 
     numbers = Numbers(index)
-    addresses = numbers.stage([lr, step])      # 0-d arrays, floats, ints; each in 16 bytes of its own
+    addresses = numbers.stage([lr, step])      # 0-d arrays, floats or ints
 
 They are written into page-locked memory, of which there are several pages: one is used again only
 when the copy from it is over, so the host may be some calls ahead of the device.
