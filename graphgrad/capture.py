@@ -8,7 +8,7 @@ program's effects, and the gradients of its results the program's backward graph
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,16 +16,13 @@ import numpy as np
 
 from graphgrad import autodiff, dtypes
 from graphgrad.compile import compile_graph
-from graphgrad.device import CPU
-from graphgrad.device import device as Device
-from graphgrad.entry import Entry, Result, Source
-from graphgrad.errors import message
+from graphgrad.entry import Entry, HostPart, Result, Source
 from graphgrad.guards import Watch
 from graphgrad.ir import Graph, Node, topological
+from graphgrad.placement import by_place, check_devices, program_device
 from graphgrad.tensor import engine, record
 from graphgrad.tensor.composite import GraphWay
 from graphgrad.tensor.core import Tensor, wrap
-from graphgrad.tensor.place import DeviceError, device_of, on_device
 from graphgrad.tensor.plan import edge_of
 from graphgrad.tensor.state import no_grad, state
 from graphgrad.trace import Trace
@@ -72,21 +69,7 @@ class _Tracing:
         reached = {id(t) for t in self.watch.tensors.values()}
         by_identity.update(i for i, x in enumerate(leaves) if id(x) in reached)
         self._label()
-        self.trace.device = self._device()
-
-    def _device(self) -> Device:
-        """Where the program runs: where the tensors are that it is given, or may read."""
-        given = [x for x in self.leaves if isinstance(x, Tensor)]
-        reached = [*self.watch.tensors.values(), *self._members()]
-        arrays = [x._array for x in (*given, *reached)]
-        return next((device_of(x) for x in arrays if on_device(x)), CPU)
-
-    def _members(self) -> Iterator[Tensor]:
-        """Parameters and buffers of the modules that the function reaches."""
-        for module in self.watch.modules:
-            for x in (*module._parameters.values(), *module._buffers.values()):
-                if isinstance(x, Tensor):
-                    yield x
+        self.trace.device = program_device(leaves, self.watch)
 
     def _label(self) -> None:
         """Inputs that are parameters or buffers of a module are called by their names."""
@@ -189,7 +172,8 @@ class _Tracing:
 
     def _assemble(self, shape: Any) -> Entry:
         table = self._sources()
-        writes, grads = self._writes(), self._grad_effects()
+        grads = self._grad_effects()
+        writes, counted = by_place(self.trace, self._writes(), table, self.leaves)
         numbers = [None if node is None else self._output(node) for _, node in grads]
         first = len(self.outputs)
         every = [*self.outputs, *(node for _, node in writes)]
@@ -201,7 +185,7 @@ class _Tracing:
         aliases = {first + k: inputs.index(x) for k, x in enumerate(overwritten)}
         forward = graph if cut is None else cut.forward
         sources = [table[x] for x in inputs]
-        self._check_devices(inputs, sources)
+        check_devices(self.trace, inputs, table, self.leaves)
         entry = Entry(
             executable=compile_graph(
                 forward, aliases, eager_compile=True, device=self.trace.device
@@ -212,7 +196,7 @@ class _Tracing:
             flat=self._flat(shape),
             captured=[[t, t._array, t._needs] for t in self._captured_tensors()],
             grads_read=self._grads_read(),
-            mutated=[table[x] for x in overwritten],
+            mutated=[table[x] for x in (*overwritten, *(x for x, _ in counted))],
             grads=[(s, n) for (s, _), n in zip(grads, numbers, strict=True)],
             results=self.results,
             result_shape=self.result_shape,
@@ -220,28 +204,13 @@ class _Tracing:
             default=dtypes.get_default_dtype(),
             call=(shape, [self.starts.get(i, x) for i, x in enumerate(self.leaves)]),
         )
+        if counted:
+            entry.host = HostPart([(table[x], y) for x, y in counted], table)
         if cut is not None:
             entry.way = self._way(cut, inputs)
         if self.broken:
             entry.broken = record.make(_BrokenWay(self.broken), (), (), [])
         return entry
-
-    def _check_devices(self, inputs: Sequence[Node], sources: Sequence[Source]) -> None:
-        """One program runs on one device; numbers, and CPU tensors of no dimension, go anywhere."""
-        place = self.trace.device
-        for x, source in zip(inputs, sources, strict=True):
-            array = source.fetch(self.leaves) if source.number is None else source.cell
-            here = device_of(array)
-            if here != place and (here is not CPU or array.ndim):
-                label = source.label(x.attrs["name"], x.attrs["role"])
-                raise DeviceError(
-                    message(
-                        "Expected all tensors to be on the same device, but found at least two "
-                        f"devices, {place} and {here}! {label} is on {here}",
-                        self.trace.name,
-                        hint="a compiled function runs on one device: move it with .to(device)",
-                    )
-                )
 
     def _reached(self, outputs: Sequence[Node]) -> set[Node]:
         grads = [] if self.gradient is None else self.gradient.grads

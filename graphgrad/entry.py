@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from graphgrad.compile import Executable
-from graphgrad.ir import Graph
+from graphgrad.ir import Graph, Node, topological
 from graphgrad.tensor.composite import GraphWay, graph_record
 from graphgrad.tensor.core import Tensor, wrap
 from graphgrad.tensor.plan import apply
+from graphgrad.tensor.programs import Steps
 from graphgrad.tensor.state import state
 from graphgrad.tree import unflatten
 
@@ -73,6 +74,25 @@ class Result:
     detached: bool = False
 
 
+class HostPart:
+    """What a program on a device leaves to the host: numbers there that the function writes.
+
+    An optimizer counts its steps in a CPU tensor; adding one to it is no work for a GPU.
+    """
+
+    def __init__(self, writes: Sequence[tuple[Source, Node]], table: dict[Node, Source]) -> None:
+        inputs = [x for x in topological([y for _, y in writes]) if x.op.name == "input"]
+        self.sources = [table[x] for x in inputs]
+        self.targets = [source for source, _ in writes]
+        self._steps = Steps(Graph(inputs, [y for _, y in writes]))
+
+    def __call__(self, leaves: Leaves) -> None:
+        """Compute, then write."""
+        values = self._steps([s.fetch(leaves) for s in self.sources])
+        for target, y in zip(self.targets, values, strict=True):
+            target.fetch(leaves)[...] = y
+
+
 @dataclass
 class Entry:
     """A trace, ready to be replayed."""
@@ -99,6 +119,8 @@ class Entry:
     default: Any = None
     # The containers around the arguments, and each leaf: an input of its type, or the value itself.
     call: tuple[Any, list[Any]] = (None, [])
+    # Beside a program on a device.
+    host: HostPart | None = None
     calls: int = 0
 
     # --------------------------------------------------------------------------------- does it fit?
@@ -136,6 +158,8 @@ class Entry:
             arrays[i] = x.copy()
         outputs = self._outputs(leaves, arrays)
         self._write_back(leaves, arrays, strided)
+        if self.host is not None:
+            self.host(leaves)
         for source, number in self.grads:
             source.owner(leaves)._grad = None if number is None else wrap(outputs[number])
         return self.returned(leaves, outputs)

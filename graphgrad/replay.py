@@ -226,6 +226,8 @@ class _Writer:
 
     def _effects(self) -> None:
         entry = self.entry
+        if entry.host is not None:
+            self.lines.append(f"{self.name('host', entry.host)}(args)")
         for source in entry.mutated:
             grad = "._grad" if source.kind == "grad" else ""
             self.lines.append(f"{self._owner(source)}{grad}._storage.version += 1")

@@ -23,7 +23,7 @@ LAYERS = [
     "compile tree",
     "trace tensor",
     "guards functional autograd control random func namespace fft linalg special masked",
-    "entry capture explanation replay jit aten",
+    "entry placement capture explanation replay jit aten",
     "exporting nn utils serialization amp backends accelerator compiler alias",
     "distributions",
     "cpu mps xpu distributed testing version",
