@@ -1,41 +1,43 @@
-"""``graphgrad.accelerator``: what scripts ask to find a GPU of any make. There is none yet."""
+"""``graphgrad.accelerator``: the GPU of any make, which is CUDA's where there is one."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from graphgrad import cuda
 from graphgrad.device import device
 
 
 def is_available() -> bool:
-    """Whether tensors can live anywhere but on the CPU: not yet."""
-    return False
+    """Whether tensors can live anywhere but on the CPU."""
+    return cuda.is_available()
 
 
 def current_accelerator(check_available: bool = False) -> device | None:
-    """The accelerator's device: None, for there is none."""
-    return None
+    """The accelerator's device; None where there is none."""
+    return device("cuda") if cuda.is_available() else None
 
 
 def device_count() -> int:
-    """How many accelerators can be used: none."""
-    return 0
+    """How many accelerators can be used."""
+    return cuda.device_count()
 
 
 def empty_cache() -> None:
-    """Nothing to do: no accelerator holds memory."""
+    """Give back memory that is kept and not in use."""
+    cuda.empty_cache()
 
 
 def current_device_index() -> int:
-    """Raises: no accelerator is current."""
-    raise NotImplementedError("there is no accelerator: use device='cpu'")
+    """The number of the current accelerator; RuntimeError says what is missing."""
+    return cuda.current_device()
 
 
 def set_device_index(index: Any) -> None:
-    """Raises: there is no accelerator to choose."""
-    raise NotImplementedError("there is no accelerator: use device='cpu'")
+    """Make another accelerator current in this thread; RuntimeError says what is missing."""
+    cuda.set_device(index)
 
 
 def synchronize(device: Any = None) -> None:
-    """Raises: there is no accelerator to wait for."""
-    raise NotImplementedError("there is no accelerator: use device='cpu'")
+    """Wait until everything on an accelerator is done; RuntimeError says what is missing."""
+    cuda.synchronize(device)

@@ -4,7 +4,8 @@
         x = gg.zeros(3)              # made there
 
 A device is a value: it can be named where there is none. What touches its memory needs a driver,
-and says so (``graphgrad.kernels.cuda``). ``cuda`` without a number is the current one, number 0.
+and says so (``graphgrad.kernels.cuda``). ``cuda`` without a number is the thread's current one, at
+first number 0.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ class _Thread(threading.local):
     """Class attributes are what a new thread starts with."""
 
     default: device = CPU
+    current: int = 0  # the cuda device that has no number
 
 
 _thread = _Thread()
@@ -95,7 +97,17 @@ def located(place: Any) -> device:
     place = place if isinstance(place, device) else device(place)
     if place.type == "cpu":
         return CPU
-    return device("cuda", 0) if place.index is None else place
+    return device("cuda", _thread.current) if place.index is None else place
+
+
+def current_index() -> int:
+    """The number of this thread's current cuda device."""
+    return _thread.current
+
+
+def set_current_index(index: int) -> None:
+    """Make another cuda device the current one of this thread."""
+    _thread.current = index
 
 
 def chosen(place: Any) -> device:

@@ -12,8 +12,8 @@ matmul = SimpleNamespace(
 
 
 def is_built() -> bool:
-    """Whether this package can use CUDA tensors: not yet."""
-    return False
+    """Whether this package can use CUDA tensors: yes, where there is a GPU."""
+    return True
 
 
 def flash_sdp_enabled() -> bool:

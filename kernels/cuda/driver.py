@@ -83,10 +83,14 @@ def available() -> bool:
     """Whether tensors can live on a device; never raises."""
     if config.cuda == "emulate":
         return True
-    try:
-        return _real().count() > 0
-    except RuntimeError:
-        return False
+    return not isinstance(_found(), str)
+
+
+def is_open() -> bool:
+    """Whether a driver was used."""
+    if config.cuda == "emulate":
+        return _emulator.cache_info().currsize > 0
+    return _found.cache_info().currsize > 0 and not isinstance(_found(), str)
 
 
 @functools.cache
@@ -97,7 +101,18 @@ def _emulator() -> Driver:
 
 
 @functools.cache
-def _real() -> Driver:
+def _found() -> Driver | str:
+    """The Driver of this machine's GPUs, or what is missing."""
     from .gpu import open_driver
 
-    return open_driver()
+    try:
+        return open_driver()
+    except RuntimeError as error:
+        return str(error)
+
+
+def _real() -> Driver:
+    found = _found()
+    if isinstance(found, str):
+        raise RuntimeError(found)
+    return found

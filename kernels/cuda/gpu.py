@@ -9,44 +9,47 @@ CuPy's does. A graph is captured on a stream of its own, for that one cannot be 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..memory import array_at
 from .driver import OutOfMemoryError, Properties
 from .pool import Block, Pool
 
 PACKAGE = "pip install 'graphgrad[cuda]'"
 
 
+EMULATE = 'without one, graphgrad.config.cuda = "emulate" makes devices of host memory'
+
+
 def open_driver() -> GpuDriver:
-    """The Driver of this machine's GPUs."""
+    """The Driver of this machine's GPUs. On a machine without any, no package is imported."""
+    library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    try:
+        ctypes.CDLL(library)
+    except OSError as error:
+        raise RuntimeError(
+            f"no CUDA: NVIDIA's display driver is missing ({error}); {EMULATE}."
+        ) from error
     try:
         from cuda import core
         from cuda.bindings import driver as calls
     except ImportError as error:
         raise RuntimeError(
             f"no CUDA: the package cuda-core is missing ({error}). Install it with: {PACKAGE}; "
-            'without a GPU, graphgrad.config.cuda = "emulate" makes devices of host memory.'
+            f"{EMULATE}."
         ) from error
-    # cuda.core finds the driver's library at the first call and raises its own kinds of errors.
-    try:
-        (result,) = calls.cuInit(0)
-        _, count = calls.cuDeviceGetCount()
-    except Exception as error:
-        raise RuntimeError(
-            f"no CUDA: NVIDIA's display driver is missing ({error}). Without one, "
-            'graphgrad.config.cuda = "emulate" makes devices of host memory.'
-        ) from error
-    if result != calls.CUresult.CUDA_SUCCESS or not count:
+    (result,) = calls.cuInit(0)
+    count = calls.cuDeviceGetCount()[1] if result == calls.CUresult.CUDA_SUCCESS else 0
+    if not count:
         raise RuntimeError(
             f"no CUDA: the driver finds no device ({getattr(result, 'name', result)}). Look at "
-            "nvidia-smi and CUDA_VISIBLE_DEVICES; without a GPU, "
-            'graphgrad.config.cuda = "emulate" makes devices of host memory.'
+            f"nvidia-smi and CUDA_VISIBLE_DEVICES; {EMULATE}."
         )
     return GpuDriver(core, calls, int(count))
 
@@ -221,9 +224,7 @@ class GpuDriver:
         """Page-locked host memory, kept until the process ends or the array is let go."""
         self._use(getattr(self._here, "index", 0))
         buffer = self.core.LegacyPinnedMemoryResource().allocate(max(nbytes, 1))
-        array = array_at(int(buffer.handle), (nbytes,), np.dtype(np.uint8)).view(_Pinned)
-        array.buffer = buffer
-        return array
+        return np.asarray(_Pinned(buffer, nbytes))
 
     # ---- copies
 
@@ -324,7 +325,15 @@ class GpuDriver:
             builder.close()
 
 
-class _Pinned(np.ndarray):
-    """Bytes of page-locked memory, with the Buffer that holds them."""
+class _Pinned:
+    """Bytes of page-locked memory; the array over them keeps this, and this the Buffer."""
 
-    buffer: Any = None
+    def __init__(self, buffer: Any, nbytes: int) -> None:
+        self.buffer = buffer
+        where = int(buffer.handle), False
+        self.__array_interface__ = {
+            "version": 3,
+            "shape": (nbytes,),
+            "typestr": "|u1",
+            "data": where,
+        }
