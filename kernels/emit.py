@@ -51,14 +51,14 @@ POINTERS = {
 
 def emit(kernel: Kernel) -> str:
     """Source of a module whose function ``kernel.name`` is the kernel."""
-    writer = _Writer()
+    writer = SourceWriter()
     body = writer.block(kernel.body, 1)
     head = [f'"""{kernel.name}: {kernel.about}."""', "", *writer.imports(), "", ""]
     function = [f"def {kernel.name}(args, start, stop, chunk):", *body, ""]
     return "\n".join(head + function)
 
 
-class _Writer:
+class SourceWriter:
     """Turns statements into lines and remembers which names they use."""
 
     def __init__(self) -> None:
@@ -229,35 +229,35 @@ def _infix(op: str, dtype: DType) -> str | None:
     return _ARITHMETIC.get(op) or _PLAIN.get(op) or ("{} == 0" if op == "logical_not" else None)
 
 
-def _where(writer: _Writer, e: Call, args: list[str]) -> str:
+def _where(writer: SourceWriter, e: Call, args: list[str]) -> str:
     return f"{args[1]} if {args[0]} else {args[2]}"
 
 
-def _cast(writer: _Writer, e: Call, args: list[str]) -> str:
+def _cast(writer: SourceWriter, e: Call, args: list[str]) -> str:
     if e.dtype is dtypes.bool_:
         return f"{args[0]} != 0"
     writer.name("np")
     return f"np.{e.dtype.name}({args[0]})"
 
 
-def _philox(writer: _Writer, e: Call, args: list[str]) -> str:
+def _philox(writer: SourceWriter, e: Call, args: list[str]) -> str:
     writer.name("np")
     words = ", ".join(f"np.uint32({a})" for a in args)
     return f"{writer.name('philox2x32')}({words})"
 
 
-def _word(writer: _Writer, e: Call, args: list[str]) -> str:
+def _word(writer: SourceWriter, e: Call, args: list[str]) -> str:
     return f"{args[0]}[{e.attrs[0]}]"
 
 
-def _bitcast(writer: _Writer, e: Call, args: list[str]) -> str:
+def _bitcast(writer: SourceWriter, e: Call, args: list[str]) -> str:
     if dtypes.bool_ in (e.dtype, e.source):
         return _cast(writer, e, args)
     writer.name("np")
     return f"np.{e.source.name}({args[0]}).view(np.{e.dtype.name})"
 
 
-_SPECIAL: dict[str, Callable[[_Writer, Call, list[str]], str]] = {
+_SPECIAL: dict[str, Callable[[SourceWriter, Call, list[str]], str]] = {
     "where": _where,
     "cast": _cast,
     "philox": _philox,

@@ -9,11 +9,13 @@ Equal structures give byte-equal sources: extents, strides and numbers are argum
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from graphgrad import dtypes
 from graphgrad.axes import Axis
+from graphgrad.dtypes import DType
 from graphgrad.ir import Node
 from graphgrad.regions import Region
 from graphgrad.views import VIEWS, row_major
@@ -28,33 +30,48 @@ from .schedule import Store
 from .sorting import lower_sort
 from .values import Trace, positions
 
-__all__ = ["KernelCall", "lower_region"]
+__all__ = ["KernelCall", "Rules", "lower_by", "lower_region"]
 
 UNROLL = 32  # elements of a window that are written out
-_UNSUPPORTED = frozenset({dtypes.float16, dtypes.complex64, dtypes.complex128})
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a machine decides: how stores, sorts and the operations in ROOTS become its calls."""
+
+    stores: Callable[[Region, list[Store], Trace], list[Any]]
+    sort: Callable[[Region, Node], list[Any]]
+    roots: Mapping[str, Callable[..., list[Any]]]
+    root: Callable[..., Any]
+    unsupported: frozenset[DType]
 
 
 @memoised
 def lower_region(region: Region, aliases: Mapping[Node, Node]) -> list[KernelCall]:
     """The kernel calls of a loop region; NotImplementedError where it must be interpreted."""
+    return lower_by(_CPU, region, aliases)
+
+
+def lower_by(rules: Rules, region: Region, aliases: Mapping[Node, Node]) -> list[Any]:
+    """The calls of a loop region on a machine."""
     for x in (*region.inputs, *region.nodes):
-        if x.dtype in _UNSUPPORTED:
+        if x.dtype in rules.unsupported:
             raise NotImplementedError(f"kernels of {x.dtype.name} do not exist yet ({x!r})")
     for x in region.nodes:
         if x.op.kind == "sort":
-            return lower_sort(region, x)
+            return rules.sort(region, x)
     outputs = [y for y in region.outputs if y.size]
     if not outputs:
         return []
     parts = [part for y in outputs for part in _parts(region, y)]
     for x in outputs:
         if x.op.name in ROOTS and len(parts) == len(outputs) == 1:
-            return ROOTS[x.op.name](Root(region, x, aliases))
+            return rules.roots[x.op.name](rules.root(region, x, aliases))
     nodes = [x for x in region.nodes if x.op.name != "concat"]
     frame = Frame(nodes, frozenset(region.inputs), frozenset(part.value for part in parts))
     calls = []
     for group in _by_nest(frame, parts, aliases):
-        calls += _lower_together(region, frame, group, aliases)
+        calls += _lower_together(rules, region, frame, group, aliases)
     return calls
 
 
@@ -95,13 +112,17 @@ def _by_nest(frame: Frame, parts: list[_Part], aliases: Mapping[Node, Node]) -> 
 
 
 def _lower_together(
-    region: Region, frame: Frame, parts: list[_Part], aliases: Mapping[Node, Node]
-) -> list[KernelCall]:
+    rules: Rules,
+    region: Region,
+    frame: Frame,
+    parts: list[_Part],
+    aliases: Mapping[Node, Node],
+) -> list[Any]:
     trace = Trace(frame.memory, frame, _unrolled(region, frame))
     for new, old in aliases.items():
         trace.arrays[new] = trace.array(old)
     stores = [store for part in parts for store in _stores(trace, part)]
-    return lower_stores(region.name, stores, trace)
+    return rules.stores(region, stores, trace)
 
 
 def _unrolled(region: Region, frame: Frame) -> list[Axis]:
@@ -123,3 +144,12 @@ def _stores(trace: Trace, part: _Part) -> Iterator[Store]:
         place = dot(trace.place(index), strides)
         yield Store(trace.array(part.target), place, trace.here(y))
     trace.fixed = {}
+
+
+_CPU = Rules(
+    lambda region, stores, trace: lower_stores(region.name, stores, trace),
+    lower_sort,
+    ROOTS,
+    Root,
+    frozenset({dtypes.float16, dtypes.complex64, dtypes.complex128}),
+)

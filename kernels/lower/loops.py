@@ -122,14 +122,14 @@ def _split(name: str, schedule: Schedule, trace: Trace) -> list[KernelCall]:
     others = width * _product(schedule.inner) // loop.size
     size = max(1, min(loop.size, SPLIT_BLOCK // others))
     block = Axis(-(-loop.size // size))
-    partials, scratch = _partial_arrays(schedule, block)
+    partials, scratch = partial_arrays(schedule, block)
     early = [s for s in schedule.stores if s.stage == 0 and schedule.is_full(s.axes)]
     late = [s for s in schedule.stores if s not in early]
-    position = _partial_position(schedule, block)
+    position = partial_position(schedule, block)
     written = [Store(array, position, v) for v, array in partials.items()]
     first = replace(schedule, stores=early + written)
     blocks[loop] = size
-    second = Schedule.of(_combining(late, partials, position, block, trace))
+    second = Schedule.of(combining(late, partials, position, block, trace))
     return [
         _call(f"{name}_parts", first, blocks, scratch, {loop: block}),
         _call(f"{name}_combine", second, _blocks(second), scratch),
@@ -140,23 +140,23 @@ def _product(loops: Iterable[Loop]) -> int:
     return math.prod(loop.size for loop in loops)
 
 
-def _partial_arrays(schedule: Schedule, block: Axis) -> tuple[dict[Value, Array], int]:
+def partial_arrays(schedule: Schedule, block: Axis) -> tuple[dict[Value, Array], int]:
     """An array of partial results for every reduction, block by block, in scratch."""
     arrays, offset = {}, 0
     for v in schedule.reduces:
-        arrays[v] = Array("p", v.dtype, ("scratch", offset))
         nbytes = schedule.rows * block.size * v.dtype.itemsize
+        arrays[v] = Array("p", v.dtype, ("scratch", offset), nbytes)
         offset += -(-nbytes // ALIGN) * ALIGN
     return arrays, offset
 
 
-def _partial_position(schedule: Schedule, block: Axis) -> Affine:
+def partial_position(schedule: Schedule, block: Axis) -> Affine:
     loops = schedule.outer + ([schedule.tile] if schedule.tile else [])
     axes = [block, *(axis for loop in loops for axis in loop.members)]
     return dot([Affine.of(a) for a in axes], row_major([a.size for a in axes]))
 
 
-def _combining(
+def combining(
     stores: Iterable[Store],
     partials: Mapping[Value, Array],
     position: Affine,

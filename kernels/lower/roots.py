@@ -97,20 +97,20 @@ def _pad(root: Root) -> list[KernelCall]:
     x, (y,) = root.x, root.x.inputs
     low, high, interior = (x.attrs[k] for k in ("low", "high", "interior"))
     if min(*low, *high, 0) < 0:
-        return _crop(root)
+        return crop(root)
     if any(interior) or y.size == 0:
-        return _spread(root)
+        return spread(root)
     store, axes = _framed(root)
     filled = filled_edges([store])
     if sum(low[-1:] + high[-1:]) > 0 and axes[-1] not in filled:
-        return _spread(root)
+        return spread(root)
     store.edges = tuple(edge for edge in store.edges if edge.axis in filled)
     pairs = zip(axes, low, high, strict=True)
     ends = [(0, 0) if axis in filled else (before, after) for axis, before, after in pairs]
     return _border(root, ends) + root.call([store])
 
 
-def _spread(root: Root) -> list[KernelCall]:
+def spread(root: Root) -> list[KernelCall]:
     """Everything filled, then the operand's elements, wherever they go."""
     x, (y,) = root.x, root.x.inputs
     low, interior = x.attrs["low"], x.attrs["interior"]
@@ -149,7 +149,7 @@ def _border(root: Root, ends: Sequence[tuple[int, int]]) -> list[KernelCall]:
     return calls
 
 
-def _crop(root: Root) -> list[KernelCall]:
+def crop(root: Root) -> list[KernelCall]:
     """Padding that is negative somewhere: the part of the operand that stays."""
     x, (y,) = root.x, root.x.inputs
     first, count, start, step = [], [], [], []

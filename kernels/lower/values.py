@@ -31,10 +31,10 @@ NOWHERE = 2**62
 class Array:
     """An array a kernel addresses: a node's memory, or scratch that chunks or calls share."""
 
-    __slots__ = ("dtype", "name", "slot")
+    __slots__ = ("dtype", "name", "nbytes", "slot")
 
-    def __init__(self, name: str, dtype: DType, slot: tuple[Any, ...]) -> None:
-        self.name, self.dtype, self.slot = name, dtype, slot
+    def __init__(self, name: str, dtype: DType, slot: tuple[Any, ...], nbytes: int) -> None:
+        self.name, self.dtype, self.slot, self.nbytes = name, dtype, slot, nbytes
 
 
 class Value:
@@ -84,7 +84,7 @@ class Trace:
     def array(self, x: Node) -> Array:
         """The memory of a node."""
         if x not in self.arrays:
-            self.arrays[x] = Array("x", x.dtype, ("ptr", x))
+            self.arrays[x] = Array("x", x.dtype, ("ptr", x), x.nbytes)
         return self.arrays[x]
 
     # ---- construction

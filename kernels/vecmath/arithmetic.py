@@ -68,7 +68,7 @@ def integer_minimum(x: Value, y: Value) -> Value:
 
 def fmod(x: Value, y: Value) -> Value:
     """x - y·trunc(x/y), exactly."""
-    if x.dtype == "float64":
+    if x.dtype == "float64" or x.native_remainder:
         return x.remainder_of_floats(y)
     a, b = absolute(x).to("float64"), absolute(y).to("float64")
     inverse, rest = 1 / b, a
@@ -110,7 +110,7 @@ def truncated_quotient(x: Value, y: Value) -> Value:
     There is no vector instruction to divide integers, but a float of twice their bits divides them
     exactly enough: x/y misses an integer by 1/|y| at least.
     """
-    if x.bit_count == 64:
+    if x.bit_count == 64 or x.native_division:
         minus_one = y == -1
         return where(minus_one, -x, x.divide_integers(where(minus_one, 1, y)))
     wide = "float64" if x.bit_count == 32 else "float32"

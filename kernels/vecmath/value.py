@@ -46,6 +46,8 @@ class Value:
 
     __slots__ = ("builder", "dtype", "ir")
     __array_ufunc__ = None
+    # Whether the machine divides integers, and finds remainders of float32, as well as by formulas.
+    native_remainder = native_division = False
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, builder: ir.IRBuilder, dtype: str, value: ir.Value) -> None:
@@ -85,12 +87,14 @@ class Value:
         elif dtype in SHORT:
             name = "sitofp" if self.is_signed else "uitofp"
         elif 8 * target.itemsize == self.bit_count and self.dtype != "bool":
-            return Value(self.builder, dtype, self.ir)
+            return type(self)(self.builder, dtype, self.ir)
         elif 8 * target.itemsize > self.bit_count or self.dtype == "bool":
             name = "sext" if self.is_signed else "zext"
         else:
             name = "trunc"
-        return Value(self.builder, dtype, getattr(self.builder, name)(self.ir, LLVM_TYPES[dtype]))
+        return type(self)(
+            self.builder, dtype, getattr(self.builder, name)(self.ir, LLVM_TYPES[dtype])
+        )
 
     def bits(self) -> Value:
         """The bits of a float, as a signed integer of its size."""
@@ -101,10 +105,10 @@ class Value:
         return self._bitcast(f"float{self.bit_count}")
 
     def _bitcast(self, dtype: str) -> Value:
-        return Value(self.builder, dtype, self.builder.bitcast(self.ir, LLVM_TYPES[dtype]))
+        return type(self)(self.builder, dtype, self.builder.bitcast(self.ir, LLVM_TYPES[dtype]))
 
     def _new(self, value: ir.Value, dtype: str | None = None) -> Value:
-        return Value(self.builder, dtype or self.dtype, value)
+        return type(self)(self.builder, dtype or self.dtype, value)
 
     # ---- operators
 

@@ -1,0 +1,321 @@
+"""Grid IR to numba-cuda source.
+
+    source = emit(kernel)                       # the text of a module that defines kernel.name
+    source = emit(kernel, shuffles=False)       # threads meet in shared memory only (simulators)
+
+Parameters are raw pointers and numbers, in the order of the slots. Indices are int32 unless the
+kernel is wide; literals have a type, so that nothing is computed in float64 unasked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphgrad import dtypes
+from graphgrad.dtypes import DType
+
+from .. import loopir as ir
+from ..emit import OUT_OF_RANGE, SourceWriter
+from .gridir import (
+    WARP,
+    AtomicAdd,
+    Barrier,
+    Block,
+    Comment,
+    Fold,
+    GetVector,
+    GridKernel,
+    Local,
+    PutVector,
+    Scan,
+    Shared,
+    Steps,
+    Thread,
+    When,
+    While,
+    shares,
+    walk,
+)
+
+SHORT = {"float16": "f16", "bfloat16": "bf16", "float32": "f32", "float64": "f64", "bool": "u8"}
+SHORT |= {f"{sign}int{b}": f"{sign or 'i'}{b}" for sign in ("", "u") for b in (8, 16, 32, 64)}
+NUMBA = {"bool": "uint8", "float16": "uint16", "bfloat16": "uint16"}  # what memory holds
+HALVES = ("float16", "bfloat16")  # 16 bits in memory, float32 in registers
+
+
+def emit(kernel: GridKernel, shuffles: bool = True) -> str:
+    """Source of a module whose function ``kernel.name`` is the kernel of one thread."""
+    writer = CudaWriter(kernel, shuffles)
+    body = writer.block(kernel.body, 1)
+    own = [f"    {name} = cuda.{what}" for name, what in _WHO if name in writer.used]
+    head = [f'"""{kernel.name}: {kernel.about}', '"""', "", *writer.imports(), "", ""]
+    parameters = ", ".join(writer.parameters())
+    return "\n".join([*head, f"def {kernel.name}({parameters}):", *own, *body, ""])
+
+
+_WHO = (("thread", "threadIdx.x"), ("block", "blockIdx.x"))
+
+
+class CudaWriter(SourceWriter):
+    """Turns Grid IR into lines of one thread's Python."""
+
+    module = "graphgrad.kernels.cuda.device"
+
+    def __init__(self, kernel: GridKernel, shuffles: bool) -> None:
+        super().__init__()
+        self.kernel, self.shuffles = kernel, shuffles
+        self.index_type = "int64" if kernel.wide else "int32"
+        self.looping = 0
+        self.rooms = 0
+        self.names = {
+            x.value.slot: x.name
+            for x in walk(kernel.body)
+            if isinstance(x, ir.Let) and isinstance(x.value, ir.Pointer)
+        }
+
+    def parameters(self) -> list[str]:
+        return [self.parameter(k) for k in range(len(self.kernel.kinds))]
+
+    def parameter(self, slot: int) -> str:
+        kind = self.kernel.kinds[slot]
+        letter = {"int": "n", "scalar": "c", "float": "c", "error": "error"}.get(kind, "p")
+        return self.names.get(slot, f"{letter}{slot}")
+
+    def imports(self) -> list[str]:
+        device = sorted(self.used - {"np", "thread", "block", "error"})
+        lines = ["import numpy as np", "from numba import cuda", ""]
+        if device:
+            lines += [f"from {self.module} import (", *(f"    {n}," for n in device), ")"]
+        return lines
+
+    # ---- statements
+
+    def statement(self, stmt: Any, depth: int) -> list[str]:
+        pad = "    " * depth
+        match stmt:
+            case ir.Let(_, ir.Pointer()):
+                return []
+            case ir.Let(name, ir.Arith() as value) | ir.Assign(name, ir.Arith() as value):
+                return [f"{pad}{name} = {self.index(value)}"]
+            case Comment(text):
+                return [f"{pad}# {text}"]
+            case When(condition, body, otherwise):
+                lines = [f"{pad}if {self.expr(condition)}:", *self.block(body, depth + 1)]
+                rest = [f"{pad}else:", *self.block(otherwise, depth + 1)] if otherwise else []
+                return lines + rest
+            case While(condition, body):
+                return [f"{pad}while {self.expr(condition)}:", *self.block(body, depth + 1)]
+            case ir.For(var, start, stop, body):
+                return self._loop(f"{var} in range({self.bounds(start, stop)})", body, depth)
+            case Steps(var, start, stop, step, body):
+                bounds = self.bounds(start, stop, step)
+                return self._loop(f"{var} in range({bounds})", body, depth)
+            case Barrier():
+                return [f"{pad}cuda.syncthreads()"]
+            case Shared(name, dtype, size) | Local(name, dtype, size):
+                where = "shared" if isinstance(stmt, Shared) else "local"
+                return [f"{pad}{name} = {self.array(where, size, dtype)}"]
+            case ir.Put(pointer, index, value, dtype):
+                place = f"{pointer.name}[{self.expr(index)}]"
+                return [f"{pad}{place} = {self.stored(value, dtype)}"]
+            case AtomicAdd(pointer, index, value, dtype):
+                add = self.name(f"add_{SHORT[dtype.name]}")
+                return [f"{pad}{add}({pointer.name}, {self.index(index)}, {self.expr(value)})"]
+            case GetVector():
+                return self._get_vector(stmt, pad)
+            case PutVector(pointer, index, values, dtype):
+                store = self.name(f"store{len(values)}_{SHORT[dtype.name]}")
+                items = ", ".join(self.stored(v, dtype, raw=True) for v in values)
+                return [f"{pad}{store}({pointer.name}, {self.index(index)}, {items})"]
+            case Fold():
+                return [pad + line for line in self.fold(stmt)]
+            case Scan():
+                return [pad + line for line in self.scan(stmt)]
+        return super().statement(stmt, depth)
+
+    def _loop(self, head: str, body: tuple[Any, ...], depth: int) -> list[str]:
+        self.looping += shares(body)
+        lines = ["    " * depth + f"for {head}:", *self.block(body, depth + 1)]
+        self.looping -= shares(body)
+        return lines
+
+    def bounds(self, start: Any, stop: Any, step: Any = None) -> str:
+        parts = [stop] if start == ir.Int(0) and step is None else [start, stop]
+        parts += [] if step is None else [step]
+        return ", ".join(self.index(part) for part in parts)
+
+    def _clamp(self, stmt: ir.Clamp, pad: str) -> list[str]:
+        return [
+            f"{pad}{stmt.name} = {self.expr(stmt.index)}",
+            f"{pad}if {stmt.name} < 0 or {stmt.name} >= {self.expr(stmt.extent)}:",
+            f"{pad}    {self.parameter(stmt.slot)}[0] = {OUT_OF_RANGE}",
+            f"{pad}    {stmt.name} = np.int64(0)",
+        ]
+
+    def _get_vector(self, stmt: GetVector, pad: str) -> list[str]:
+        load = self.name(f"load{len(stmt.names)}_{SHORT[stmt.dtype.name]}")
+        names = ", ".join(stmt.names)
+        lines = [f"{pad}{names} = {load}({stmt.pointer.name}, {self.index(stmt.index)})"]
+        if stmt.dtype is dtypes.bool_:
+            lines += [f"{pad}{name} = {name} != 0" for name in stmt.names]
+        return lines
+
+    # ---- what threads do together
+
+    def array(self, where: str, size: int, dtype: DType) -> str:
+        """An array of a block or a thread, as a pointer."""
+        if not self.shuffles:
+            return f"cuda.{where}.array({size}, np.{NUMBA.get(dtype.name, dtype.name)})"
+        return f"{self.name(f'{where}_{SHORT[dtype.name]}_{size}')}()"
+
+    def room(self, dtype: DType, size: int) -> tuple[str, str]:
+        """A shared array for one meeting of threads: its name, and the line that makes it."""
+        self.rooms += 1
+        name = f"room_{self.rooms}"
+        return name, f"{name} = {self.array('shared', size, dtype)}"
+
+    def fold(self, stmt: Fold) -> list[str]:
+        if stmt.lanes == 1:
+            return [f"{stmt.name} = {self.expr(stmt.value)}"]
+        if stmt.stride > 1 or not self.shuffles:
+            return self._fold_shared(stmt)
+        short = f"fold_{stmt.op}_{SHORT[stmt.dtype.name]}"
+        within = min(stmt.lanes, WARP)
+        whole = self.name(f"{short}_{within}")
+        lines = [f"{stmt.name} = {whole}({self.expr(stmt.value)})"]
+        if stmt.lanes > WARP:
+            lines += self._fold_warps(stmt, short)
+        return lines
+
+    def _fold_warps(self, stmt: Fold, short: str) -> list[str]:
+        """The results of a group's warps through shared memory, folded by every warp."""
+        self.name("thread")
+        warps = stmt.lanes // WARP
+        room, made = self.room(stmt.dtype, self.kernel.block // WARP)
+        groups = self.kernel.block // stmt.lanes
+        first = f"thread // {stmt.lanes} * {warps} + " if groups > 1 else ""
+        mine = f"{room}[{first}thread % {warps}]"
+        held = f"{mine} != 0" if stmt.dtype is dtypes.bool_ else mine
+        return [
+            made,
+            f"if thread % {WARP} == 0:",
+            f"    {room}[thread // {WARP}] = {stmt.name}",
+            "cuda.syncthreads()",
+            f"{stmt.name} = {self.name(f'{short}_{warps}')}({held})",
+            *(["cuda.syncthreads()"] if self.looping else []),
+        ]
+
+    def _fold_shared(self, stmt: Fold) -> list[str]:
+        """Halves onto halves in shared memory."""
+        self.name("thread")
+        room, made = self.room(stmt.dtype, self.kernel.block)
+        lane = f"thread % {stmt.lanes}" if stmt.stride == 1 else f"thread // {stmt.stride}"
+        first = f"thread - {lane}" if stmt.stride == 1 else f"thread % {stmt.stride}"
+        lines = [made, f"{room}[thread] = {self.expr(stmt.value)}", "cuda.syncthreads()"]
+        for half in halves(stmt):
+            pair = (f"{room}[thread]", f"{room}[thread + {half * stmt.stride}]")
+            inside = stmt.stride == 1 and half < WARP < stmt.lanes
+            lines += [
+                f"if {lane}{f' % {WARP}' if inside else ''} < {half}:",
+                f"    {room}[thread] = {self.folded(stmt, *pair)}",
+                "cuda.syncthreads()",
+            ]
+        held = f"{room}[{first}]"
+        test = " != 0" if stmt.dtype is dtypes.bool_ else ""
+        lines.append(f"{stmt.name} = {held}{test}")
+        return lines + (["cuda.syncthreads()"] if self.looping else [])
+
+    def folded(self, stmt: Fold | Scan, left: str, right: str) -> str:
+        """One step of a fold, of two elements of memory."""
+        if stmt.dtype is dtypes.bool_:
+            left, right = f"({left} != 0)", f"({right} != 0)"
+        call = ir.Call(stmt.op, stmt.dtype, stmt.dtype, (ir.Var(left), ir.Var(right)))
+        return self.expr(call)
+
+    def scan(self, stmt: Scan) -> list[str]:
+        self.name("thread")
+        lines = [f"{stmt.name} = {self.expr(stmt.value)}"]
+        room, made = self.room(stmt.dtype, self.kernel.block)
+        lane = f"thread % {stmt.lanes}" if stmt.lanes < self.kernel.block else "thread"
+        lines += [made, f"{room}[thread] = {stmt.name}", "cuda.syncthreads()"]
+        step = 1
+        while step < stmt.lanes:
+            earlier = self.folded(stmt, f"{room}[thread - {step}]", f"{room}[thread]")
+            lines += [
+                f"if {lane} >= {step}:",
+                f"    {stmt.name} = {earlier}",
+                "cuda.syncthreads()",
+                f"{room}[thread] = {stmt.name}",
+                "cuda.syncthreads()",
+            ]
+            step *= 2
+        return lines
+
+    # ---- expressions
+
+    def index(self, e: Any) -> str:
+        """Index arithmetic, in the kernel's index type."""
+        if isinstance(e, ir.Var | ir.Slot | Thread | Block) or is_test(e):
+            return self.expr(e)
+        return f"np.{self.index_type}({self.expr(e)})"
+
+    def expr(self, e: Any) -> str:
+        match e:
+            case Thread():
+                return self.name("thread")
+            case Block():
+                return self.name("block")
+            case ir.Slot(slot):
+                return self.parameter(slot)
+            case ir.Arith("//" | "%" as op, left, right):
+                divide = self.name("quotient" if op == "//" else "rest")
+                return f"{divide}({self.index(left)}, {self.index(right)})"
+            case ir.Get(pointer, index, dtype) if dtype.name in HALVES:
+                widen = self.name(f"from_{SHORT[dtype.name]}")
+                return f"{widen}({pointer.name}[{self.expr(index)}])"
+        return super().expr(e)
+
+    def scalar(self, slot: int, dtype: DType) -> str:
+        if dtype is dtypes.bool_:
+            return f"{self.parameter(slot)} != 0"
+        return f"np.{computed(dtype)}({self.parameter(slot)})"
+
+    def number(self, value: float | int, dtype: DType) -> str:
+        return super().number(value, dtypes.by_name(computed(dtype)))
+
+    def stored(self, value: Any, dtype: DType, raw: bool = False) -> str:
+        """What is written to memory of a dtype."""
+        text = self.expr(value)
+        if dtype is dtypes.bool_:
+            return f"np.uint8({text})"
+        if dtype.name in HALVES and not raw:
+            return f"{self.name(f'to_{SHORT[dtype.name]}')}({text})"
+        return text
+
+    def call(self, e: ir.Call) -> str:
+        return super().call(registers(e))
+
+
+def is_test(e: Any) -> bool:
+    """Whether an expression of indices is a condition."""
+    return isinstance(e, ir.Arith) and e.op in ("<", "<=", ">", ">=", "==", "!=", "and", "or")
+
+
+def registers(e: ir.Call) -> ir.Call:
+    """A call over what registers hold: float32 where memory holds 16 bits."""
+    if e.dtype.name in HALVES or e.source.name in HALVES:
+        wide = [dtypes.float32 if x.name in HALVES else x for x in (e.dtype, e.source)]
+        return ir.Call(e.op, *wide, e.args, e.attrs)
+    return e
+
+
+def computed(dtype: DType) -> str:
+    return "float32" if dtype.name in HALVES else dtype.name
+
+
+def halves(fold: Fold) -> list[int]:
+    """The steps of a fold's tree, in lanes: inside warps first, then across them."""
+    steps = [1 << k for k in range(fold.lanes.bit_length() - 1)][::-1]
+    if fold.stride > 1:
+        return steps
+    return [s for s in steps if s < WARP] + [s for s in steps if s >= WARP]

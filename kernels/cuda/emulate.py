@@ -1,0 +1,352 @@
+"""Grid kernels on a CPU: what blocks of threads would do, as a kernel of the usual kind.
+
+    call = emulated(grid_call)       # a KernelCall: an iteration is a block
+
+A kernel is cut where threads wait for each other; what lies between is a loop over the block's
+threads. What a thread keeps across a cut is an array with an element a thread, shared arrays are
+arrays, both in scratch that every chunk of blocks has of its own. Folds add up in the same tree as
+on a GPU. So an emulated program is an ordinary program, and a wrong index is wrong here too.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from graphgrad import dtypes
+from graphgrad.dtypes import DType
+
+from .. import loopir as ir
+from ..emit import POINTERS, SourceWriter
+from ..lower.call import KernelCall
+from ..lower.cost import grain
+from .call import GridCall
+from .emit import computed, halves, is_test, registers
+from .gridir import (
+    AtomicAdd,
+    Barrier,
+    Block,
+    Comment,
+    Fold,
+    GetVector,
+    GridKernel,
+    Local,
+    PutVector,
+    Scan,
+    Shared,
+    Steps,
+    Thread,
+    When,
+    While,
+    shares,
+    walk,
+)
+
+ALIGN = 64
+SLOWER = 6.0  # than the loops that nanoseconds are estimated for: threads are walked one by one
+SCRATCH_BYTES = 16 << 20
+
+
+def emulated(call: GridCall) -> KernelCall:
+    """The call as one of the CPU's executor: blocks are iterations, cut into chunks by size."""
+    source, arrays = call.kernel.emulation
+    own = sum(-(-nbytes // ALIGN) * ALIGN for nbytes in arrays)
+    most = max(1, SCRATCH_BYTES // max(1, own))
+    step = 0 if call.serial else grain(call.grid, call.ns * SLOWER, most)
+    chunks = -(-call.grid // step) if step else 1
+    scratch = -(-call.scratch_bytes // ALIGN) * ALIGN
+    slots = list(call.slots)
+    for nbytes in arrays:
+        slots.append(("scratch", scratch))
+        scratch += -(-nbytes * chunks // ALIGN) * ALIGN
+    return KernelCall(call.name, source, tuple(slots), call.grid, step, scratch, call.ns * SLOWER)
+
+
+def emulation(kernel: GridKernel) -> tuple[str, tuple[int, ...]]:
+    """Source of the kernel for a CPU, and the bytes of the arrays that each chunk needs."""
+    writer = _Emulation(kernel)
+    body = writer.kernel_lines()
+    head = [f'"""{kernel.name}, emulated: {kernel.about}', '"""', "", *writer.imports(), "", ""]
+    text = "\n".join([*head, f"def {kernel.name}(args, start, stop, chunk):", *body, ""])
+    return text, tuple(n * dtype.itemsize for _, dtype, n in writer.arrays)
+
+
+class _Emulation(SourceWriter):
+    """Writes phases: statements between cuts, each a loop over the threads of a block."""
+
+    def __init__(self, kernel: GridKernel) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.arrays: list[tuple[str, DType, int]] = []
+        self.types: dict[str, DType] = {}
+        self.pure: dict[str, Any] = {}
+        self.crossing: set[str] = set()
+        self.locals: dict[str, Local] = {}
+        self.known: set[str] = set()  # pure names bound where we are
+
+    # ---- the kernel
+
+    def kernel_lines(self) -> list[str]:
+        body = self.kernel.body
+        pointers = [s for s in body if isinstance(s, ir.Let) and isinstance(s.value, ir.Pointer)]
+        rest = tuple(s for s in body if s not in pointers)
+        self._survey(rest)
+        lines = self.block(pointers, 1)
+        phases = self._phases(rest, 2)
+        first = len(self.kernel.kinds)
+        for k, (name, dtype, size) in enumerate(self.arrays):
+            at = f"{POINTERS[dtype.name]}(args, {first + k})"
+            self.name(POINTERS[dtype.name])
+            lines.append(f"    {name} = {at} + chunk * {size}")
+        return [*lines, "    for block in range(start, stop):", *phases]
+
+    def _array(self, name: str, dtype: DType, size: int) -> None:
+        self.arrays.append((name, dtypes.by_name(computed(dtype)), size))
+
+    # ---- which names live where
+
+    def _survey(self, body: tuple[Any, ...]) -> None:
+        """Types of names, which are pure index arithmetic, and which cross a cut."""
+        defined: dict[str, set[int]] = defaultdict(set)
+        used: dict[str, set[int]] = defaultdict(set)
+        assigned = {s.name for s in walk(body) if isinstance(s, ir.Assign)}
+        shared = {s.var for s in walk(body) if isinstance(s, ir.For | Steps) and shares(s)}
+        for number, (statements, level) in enumerate(_cut(body)):
+            for s in statements if level else ():
+                once = isinstance(s, ir.Let) and s.name not in assigned
+                if once and _is_index(s, {*shared, *self.pure}):
+                    self.pure[s.name] = s.value
+            for part in walk(statements):
+                for name, dtype in _bound(part):
+                    defined[name].add(number)
+                    self.types.setdefault(name, dtype or self._type(part.value))
+                if isinstance(part, ir.Var):
+                    used[part.name].add(number)
+        for part in walk(body):
+            if isinstance(part, Shared):
+                self._array(part.name, part.dtype, part.size)
+            elif isinstance(part, Local):
+                self.locals[part.name] = part
+                self._array(f"{part.name}_all", part.dtype, part.size * self.kernel.block)
+            elif isinstance(part, Fold | Scan):
+                self.crossing.add(part.name)
+                self._array(part.name, part.dtype, self.kernel.block)
+        for name, places in defined.items():
+            known = name in self.pure or name in self.crossing
+            if not known and len(places | used[name]) > 1:
+                self.crossing.add(name)
+                self._array(name, self.types[name], self.kernel.block)
+
+    def _type(self, e: Any) -> DType:
+        if isinstance(e, ir.Var):
+            return self.types.get(e.name, dtypes.int64)
+        if isinstance(e, ir.Arith):
+            return dtypes.bool_ if is_test(e) else dtypes.int64
+        return getattr(e, "dtype", dtypes.int64)
+
+    # ---- phases
+
+    def _phases(self, body: tuple[Any, ...], depth: int) -> list[str]:
+        lines: list[str] = []
+        waiting: list[Any] = []
+        for s in body:
+            if not shares(s):
+                waiting.append(s)
+                continue
+            lines += self._threads(waiting, depth)
+            waiting = []
+            if isinstance(s, ir.For | Steps):
+                lines += self._together(s, depth)
+            elif isinstance(s, Fold | Scan):
+                lines += self._threads([ir.Assign(s.name, s.value)], depth)
+                fold = self._fold(s) if isinstance(s, Fold) else self._scan(s)
+                lines += ["    " * depth + line for line in fold]
+            elif not isinstance(s, Barrier):
+                raise TypeError(f"threads meet inside {type(s).__name__}")
+        return lines + self._threads(waiting, depth)
+
+    def _together(self, loop: ir.For | Steps, depth: int) -> list[str]:
+        """A loop that all threads of a block walk at once."""
+        step = loop.step if isinstance(loop, Steps) else ir.Int(1)
+        bounds = (loop.start, loop.stop, step)
+        before, now = self.known, set(self.known)
+        self.known = now
+        lines = self._recall(bounds, depth)
+        pad = "    " * depth
+        lines.append(f"{pad}for {loop.var} in range({', '.join(map(self.expr, bounds))}):")
+        lines += self._phases(loop.body, depth + 1)
+        self.known = before
+        return lines
+
+    def _threads(self, statements: list[Any], depth: int) -> list[str]:
+        """A phase: the statements for every thread of the block."""
+        statements = [s for s in statements if not isinstance(s, Shared)]
+        wanted = [s for s in statements if not (isinstance(s, ir.Let) and s.name in self.pure)]
+        if all(isinstance(s, Comment | Local) for s in wanted):
+            return []
+        before, self.known = self.known, set(self.known)
+        lines = ["    " * depth + f"for thread in range({self.kernel.block}):"]
+        used = {x.name for x in walk(tuple(statements)) if isinstance(x, ir.Var)}
+        for name, local in self.locals.items():
+            if name in used:
+                at = f"{name} = {name}_all + thread * {local.size}"
+                lines.append("    " * (depth + 1) + at)
+        lines += self._recall(tuple(wanted), depth + 1)
+        lines += self.block(wanted, depth + 1)
+        self.known = before
+        return lines
+
+    def _recall(self, x: Any, depth: int) -> list[str]:
+        """Index arithmetic of earlier phases, computed again."""
+        lines: list[str] = []
+        for part in walk(x):
+            if isinstance(part, ir.Var) and part.name in self.pure and part.name not in self.known:
+                self.known.add(part.name)
+                value = self.pure[part.name]
+                lines += self._recall(value, depth)
+                lines.append("    " * depth + f"{part.name} = {self.expr(value)}")
+        return lines
+
+    # ---- statements
+
+    def statement(self, stmt: Any, depth: int) -> list[str]:
+        pad = "    " * depth
+        match stmt:
+            case ir.Let(name, value) | ir.Assign(name, value) if name in self.crossing:
+                stored = self.expr(value)
+                if self.types.get(name) is dtypes.bool_:
+                    self.name("np")
+                    stored = f"np.uint8({stored})"
+                return [f"{pad}{name}[thread] = {stored}"]
+            case Comment(text):
+                return [f"{pad}# {text}"]
+            case Local():
+                return []
+            case When(condition, body, otherwise):
+                lines = [f"{pad}if {self.expr(condition)}:", *self.block(body, depth + 1)]
+                rest = [f"{pad}else:", *self.block(otherwise, depth + 1)] if otherwise else []
+                return lines + rest
+            case While(condition, body):
+                return [f"{pad}while {self.expr(condition)}:", *self.block(body, depth + 1)]
+            case Steps(var, start, stop, step, body):
+                bounds = ", ".join(map(self.expr, (start, stop, step)))
+                return [f"{pad}for {var} in range({bounds}):", *self.block(body, depth + 1)]
+            case AtomicAdd(pointer, index, value, dtype):
+                now = ir.Get(pointer, index, dtype)
+                total = ir.Call("add", dtype, dtype, (now, value))
+                return self.statement(ir.Put(pointer, index, total, dtype), depth)
+            case GetVector(names, pointer, index, dtype):
+                lets = [
+                    ir.Let(n, ir.Get(pointer, _next(index, k), dtype)) for k, n in enumerate(names)
+                ]
+                return self.block(lets, depth)
+            case PutVector(pointer, index, values, dtype):
+                puts = [ir.Put(pointer, _next(index, k), v, dtype) for k, v in enumerate(values)]
+                return self.block(puts, depth)
+        return super().statement(stmt, depth)
+
+    def _fold(self, s: Fold) -> list[str]:
+        """Halves onto halves, then the result to every thread of its group."""
+        name, block, lines = s.name, self.kernel.block, []
+        if s.stride > 1:
+            for half in halves(s):
+                n = half * s.stride
+                lines += [f"for j in range({n}):", "    " + self._step(s, "j", f"j + {n}")]
+            return [*lines, f"for j in range({s.stride}, {block}):",
+                    f"    {name}[j] = {name}[j % {s.stride}]"]  # fmt: skip
+        for half in halves(s):
+            inside = min(s.lanes, 32) if half < 32 else s.lanes
+            lines += [
+                f"for group in range(0, {block}, {inside}):",
+                f"    for j in range(group, group + {half}{', 32' if half >= 32 else ''}):",
+                "        " + self._step(s, "j", f"j + {half}"),
+            ]
+        lines += [
+            f"for group in range(0, {block}, {s.lanes}):",
+            f"    for j in range(group + 1, group + {s.lanes}):",
+            f"        {name}[j] = {name}[group]",
+        ]
+        return lines if s.lanes > 1 else []
+
+    def _scan(self, s: Scan) -> list[str]:
+        return [
+            f"for group in range(0, {self.kernel.block}, {s.lanes}):",
+            f"    for j in range(group + 1, group + {s.lanes}):",
+            "        " + self._step(s, "j", "j - 1", swap=True),
+        ]
+
+    def _step(self, s: Fold | Scan, here: str, other: str, swap: bool = False) -> str:
+        pair = [f"{s.name}[{here}]", f"{s.name}[{other}]"]
+        if s.dtype is dtypes.bool_:
+            pair = [f"({x} != 0)" for x in pair]
+        left, right = pair[::-1] if swap else pair
+        call = ir.Call(s.op, s.dtype, s.dtype, (ir.Var(left), ir.Var(right)))
+        total = self.expr(call)
+        if s.dtype is dtypes.bool_:
+            self.name("np")
+            total = f"np.uint8({total})"
+        return f"{s.name}[{here}] = {total}"
+
+    # ---- expressions
+
+    def expr(self, e: Any) -> str:
+        match e:
+            case Thread():
+                return "thread"
+            case Block():
+                return "block"
+            case ir.Var(name) if name in self.crossing:
+                element = f"{name}[thread]"
+                return f"({element} != 0)" if self.types.get(name) is dtypes.bool_ else element
+        return super().expr(e)
+
+    def number(self, value: float | int, dtype: DType) -> str:
+        return super().number(value, dtypes.by_name(computed(dtype)))
+
+    def call(self, e: ir.Call) -> str:
+        return super().call(registers(e))
+
+
+def _next(index: Any, k: int) -> Any:
+    return ir.arith("+", index, ir.Int(k))
+
+
+def _cut(body: tuple[Any, ...]) -> list[tuple[tuple[Any, ...], bool]]:
+    """Statements between cuts, and each meeting on its own, in order; whether they stand at the
+    top of a phase."""
+    parts: list[tuple[tuple[Any, ...], bool]] = []
+    waiting: list[Any] = []
+    for s in body:
+        if not shares(s):
+            waiting.append(s)
+            continue
+        parts.append((tuple(waiting), True))
+        waiting = []
+        if isinstance(s, ir.For | Steps):
+            step = s.step if isinstance(s, Steps) else ir.Int(1)
+            parts += [((s.start, s.stop, step), False), *_cut(s.body)]
+        else:
+            parts.append(((s,), False))
+    return [*parts, (tuple(waiting), True)]
+
+
+def _bound(x: Any) -> list[tuple[str, DType | None]]:
+    """The names a statement binds, with their types (None: that of its value)."""
+    match x:
+        case ir.Let(name, _) | ir.Assign(name, _):
+            return [(name, None)]
+        case ir.Clamp(name):
+            return [(name, dtypes.int64)]
+        case GetVector(names, _, _, dtype):
+            return [(name, dtype) for name in names]
+        case Fold(name, _, dtype) | Scan(name, _, dtype):
+            return [(name, dtype)]
+    return []
+
+
+def _is_index(let: ir.Let, known: set[str]) -> bool:
+    """Whether a value is index arithmetic, which may be computed again anywhere."""
+    kinds = (ir.Var, ir.Int, ir.Slot, ir.Arith, Thread, Block)
+    parts = list(walk(let.value))
+    names = {x.name for x in parts if isinstance(x, ir.Var)}
+    return all(isinstance(x, kinds) for x in parts) and names <= known
