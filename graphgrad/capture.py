@@ -192,7 +192,7 @@ class _Tracing:
             ),
             graph=forward,
             sources=sources,
-            guard=self.watch.compile(),
+            guard=self.watch.guard(),
             flat=self._flat(shape),
             captured=[[t, t._array, t._needs] for t in self._captured_tensors()],
             grads_read=self._grads_read(),

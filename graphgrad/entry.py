@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -122,6 +122,8 @@ class Entry:
     # Beside a program on a device.
     host: HostPart | None = None
     calls: int = 0
+    # The fast path of its calls, by tier (see ``graphgrad.replay``).
+    replays: dict[str, Any] = field(default_factory=dict)
 
     # --------------------------------------------------------------------------------- does it fit?
 

@@ -2,7 +2,7 @@
 
     watch = Watch(Tensor)
     watch.roots(step)               # closure cells, globals, defaults, modules, containers it reads
-    guard = watch.compile()
+    guard = watch.guard()
     guard()                         # None while nothing changed, else the text of the first change
 
 Values that a Python program reads while being traced (flags, numbers, containers up to 64 items,
@@ -15,10 +15,9 @@ from __future__ import annotations
 import dis
 import functools
 import keyword
-import re
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from graphgrad.errors import is_ours
@@ -54,11 +53,14 @@ class Watch:
         self.tensor_type = tensor_type
         # The modules that were reached, outermost first.
         self.modules: list[Any] = []
-        self.checks: list[str] = []
-        self.texts: list[str] = []
+        # Conditions, as Python text, and what each is about.
+        self.checks: dict[str, str] = {}
+        # The names in them.
         self.objects: dict[str, Any] = {}
         self.tensors: dict[int, Any] = {}
-        self._seen: set[int] = set()
+        self._held: dict[int, str] = {}
+        # What was walked; held, so that no other object gets its id.
+        self._seen: dict[int, Any] = {}
         self._names: set[str] = set()
 
     # ------------------------------------------------------------------------------ what is walked
@@ -93,8 +95,7 @@ class Watch:
         walker = self._walker(value)
         if walker is None or id(value) in self._seen:
             return
-        self._seen.add(id(value))
-        self.objects.setdefault(f"k{id(value)}", value)
+        self._seen[id(value)] = value
         walker(value, path, depth)
 
     def _walker(self, value: Any) -> Callable[[Any, str, int], None] | None:
@@ -167,11 +168,15 @@ class Watch:
             self._value(hook, path, depth + 1)
 
     def _container(self, value: Any, path: str, depth: int) -> None:
-        holder = self._hold(value)
         if len(value) > _LARGEST_CONTAINER:
             return
+        if isinstance(value, (tuple, frozenset)):  # who holds it is guarded; it cannot change
+            for i, item in enumerate(value):
+                self._constant(item, f"{path}[{i}]", depth)
+            return
+        holder = self._hold(value)
         self._check(_length(holder, value), f"the length of {path}")
-        if isinstance(value, (set, frozenset)):
+        if isinstance(value, set):
             self._check(f"{holder} == {self._hold(frozenset(value))}", path)
             return
         items = value.items() if isinstance(value, dict) else enumerate(value)
@@ -206,9 +211,13 @@ class Watch:
             return
         else:
             self._check(f"{expression} is {self._hold(value)}", path)
-            if isinstance(value, self.tensor_type):
-                self.tensors.setdefault(id(value), value)
-            self._value(value, path, depth + 1)
+            self._constant(value, path, depth)
+
+    def _constant(self, value: Any, path: str, depth: int) -> None:
+        """Walk into what stays in its place."""
+        if isinstance(value, self.tensor_type):
+            self.tensors.setdefault(id(value), value)
+        self._value(value, path, depth + 1)
 
     def _scalar(self, expression: str, value: Any, path: str) -> None:
         if value is None or isinstance(value, bool):
@@ -219,47 +228,64 @@ class Watch:
             self._check(f"{same_type} and {same}", path)
 
     def _check(self, expression: str, path: str) -> None:
-        if expression not in self.checks:
-            self.checks.append(expression)
-            self.texts.append(path)
+        self.checks.setdefault(expression, path)
 
     def _hold(self, value: Any) -> str:
-        name = f"k{id(value)}"
-        self.objects[name] = value
+        name = self._held.get(id(value))
+        if name is None:
+            name = self._held[id(value)] = f"o{len(self._held)}"
+            self.objects[name] = value
         return name
 
     # ------------------------------------------------------------------------------ the guard
 
-    def compile(self) -> Callable[[], str | None]:
-        """One function over all checks: None if they hold, else the path of the first change."""
-        names = {name: f"o{i}" for i, name in enumerate(self.objects)}
-        checks = [_renamed(c, names) for c in self.checks]
-        scope = {names[k]: v for k, v in self.objects.items()}
-        holds = " and ".join(f"({c})" for c in checks) or "True"
-        rows = ", ".join(f"(lambda: {c})" for c in checks)
-        arguments = ", ".join(f"{n}={n}" for n in scope)
-        source = (
-            f"def holds({arguments}):\n    try:\n        return {holds}\n"
-            f"    except {_GONE}:\n        return False\nrows = [{rows}]\n"
-        )
-        exec(compile(source, "<guards>", "exec"), scope)
-        return _Guard(scope["holds"], scope["rows"], self.texts)
+    def guard(self) -> Guard:
+        """What says whether all checks hold."""
+        return Guard(self.checks, self.objects)
 
 
-class _Guard:
-    """Callable; the fast path is the generated conjunction, the slow one finds what changed."""
+class Guard:
+    """``guard()`` is None if all checks hold, else the text of the first change.
 
-    __slots__ = ("holds", "rows", "texts")
+    A first call, which makes a trace, needs no guard, so what is generated is made at its first
+    use: ``holds``, one function over all checks, and, where that says no, one function a check.
+    """
 
-    def __init__(self, holds: Any, rows: list[Any], texts: list[str]) -> None:
-        self.holds, self.rows, self.texts = holds, rows, texts
+    def __init__(self, checks: Mapping[str, str], objects: Mapping[str, Any]) -> None:
+        self.checks, self.objects = checks, objects
 
     def __call__(self) -> str | None:
-        return None if self.holds() else self.changed()
+        return None if self.holds() else self._changed()
 
-    def changed(self) -> str | None:
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What each check is about."""
+        return tuple(self.checks.values())
+
+    @functools.cached_property
+    def holds(self) -> Callable[[], bool]:
+        """Whether every check holds."""
+        arguments = ", ".join(f"{n}={n}" for n in self.objects)
+        whole = " and ".join(f"({c})" for c in self.checks) or "True"
+        source = (
+            f"def holds({arguments}):\n    try:\n        return {whole}\n"
+            f"    except {_GONE}:\n        return False\n"
+        )
+        return self._made(source, "holds")
+
+    @functools.cached_property
+    def _rows(self) -> list[Callable[[], bool]]:
+        rows = ", ".join(f"(lambda: {c})" for c in self.checks)
+        return self._made(f"rows = [{rows}]", "rows")
+
+    def _made(self, source: str, name: str) -> Any:
+        scope = dict(self.objects)
+        exec(compile(source, "<guards>", "exec"), scope)
+        return scope[name]
+
+    def _changed(self) -> str | None:
         """The path of the first check that fails (or cannot be evaluated any more)."""
-        for row, text in zip(self.rows, self.texts, strict=True):
+        for row, text in zip(self._rows, self.texts, strict=True):
             try:
                 if not row():
                     return text
@@ -278,10 +304,6 @@ def _attribute(holder: str, value: Any, name: str) -> str:
 def _length(expression: str, value: Any) -> str:
     """Python text for "as many items as ``value`` has"."""
     return f"len({expression}) == {len(value)}" if value else f"not {expression}"
-
-
-def _renamed(expression: str, names: dict[str, str]) -> str:
-    return re.sub(r"\bk\d+\b", lambda m: names[m.group()], expression)
 
 
 def _is_module(value: Any) -> bool:

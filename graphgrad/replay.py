@@ -26,11 +26,16 @@ _FORMS = {np.dtype(np.float32): "f4x", np.dtype(np.float64): "d"}
 
 
 def replay_of(entry: Any) -> Callable[[Sequence[Any]], Any] | None:
-    """The generated function, or None where calls have to take the general path."""
+    """The generated function, or None where calls have to take the general path.
+
+    One call would not repay writing it, so it is there from an entry's second call on.
+    """
     program = entry.executable.ready()
-    if program is None or entry.flat is None:
+    if program is None or entry.flat is None or entry.calls < 2:
         return None
-    return _Writer(entry, program).function()
+    if config.tier not in entry.replays:
+        entry.replays[config.tier] = _Writer(entry, program).function()
+    return entry.replays[config.tier]
 
 
 class _Writer:
@@ -46,6 +51,7 @@ class _Writer:
         self.others: list[str] = []
         self.looks: dict[str, None] = {}
         self.memory = bytearray(8 * len(entry.sources))
+        self._known: dict[tuple[str, int], str] = {}
         self.names: dict[str, Any] = {
             "MISS": MISS,
             "StructError": struct.error,
@@ -90,10 +96,10 @@ class _Writer:
 
     def known(self, prefix: str, value: Any) -> str:
         """The name that an object already has, or a new one."""
-        for name, other in self.names.items():
-            if other is value and name.startswith(prefix):
-                return name
-        return self.name(prefix, value)
+        key = prefix, id(value)
+        if key not in self._known:
+            self._known[key] = self.name(prefix, value)
+        return self._known[key]
 
     def check(self, condition: str, indent: int = 0) -> None:
         """Go on only if ``condition`` holds."""

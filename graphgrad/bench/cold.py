@@ -4,7 +4,8 @@
 
 Each contestant runs twice with one cache folder: first it is empty, then it is not. Times leave
 out the making of the model and its data, which nobody compiles, and that of Python's bytecode,
-which installing a package (or its first import) does once.
+which installing a package (or its first import) does once. *Start-up* is what the first step takes
+beyond a step that is not among the first.
 """
 
 from __future__ import annotations
@@ -43,12 +44,21 @@ def _folders(folder: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Start:
-    """Seconds of one process, and how many kernels it compiled (ours only)."""
+    """Seconds of one process, and how many kernels it compiled (ours only).
+
+    ``step`` is the first one, ``warm`` one that is not among the first.
+    """
 
     imports: float
     model: float
     step: float
+    warm: float
     kernels: int | None
+
+    @property
+    def start_up(self) -> float:
+        """What the first step takes beyond what every step does."""
+        return max(self.step - self.warm, 0.0)
 
     @property
     def in_all(self) -> float:
@@ -84,8 +94,8 @@ class Cold:
 
     def _part(self, process: str) -> list[str]:
         labels = list(dict.fromkeys(label for row in self.rows for label in row.starts))
-        heads = [process, *(f"{label} {what}" for label in labels for what in _MEASURES)]
-        pairs = [(label, what) for label in labels for what in _MEASURES.values()]
+        heads = [process, *(f"{label} {what}" for label in labels for what in _COLUMNS)]
+        pairs = [(label, what) for label in labels for what in _COLUMNS.values()]
         cells = [[row.name, *(_shown(row, k, process, f) for k, f in pairs)] for row in self.rows]
         lines = [*markdown([heads, *cells]), ""]
         for peer in labels[1:]:
@@ -107,6 +117,7 @@ _MEASURES: dict[str, Callable[[Start], float]] = {
     "step": lambda start: start.step,
     "with imports": lambda start: start.in_all,
 }
+_COLUMNS = {"start-up": lambda start: start.start_up, **_MEASURES}
 
 
 def _shown(row: Row, label: str, process: str, what: Callable[[Start], float]) -> str:

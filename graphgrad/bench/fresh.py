@@ -84,7 +84,7 @@ class ImportClock:
 
 
 def first_step(start: dict[str, float], workload: str, label: str, threads: int) -> dict[str, Any]:
-    """Seconds of imports, of making the model, and of the first step, which compiles."""
+    """Seconds of imports, of making the model, of the first step, which compiles, and of others."""
     own = label in WAYS
     with cores(threads), ImportClock() as clock:
         began = time.monotonic()
@@ -93,11 +93,22 @@ def first_step(start: dict[str, float], workload: str, label: str, threads: int)
         imported, made = clock.seconds, time.monotonic()
         with config.scope(tier="compiled"):
             step()
-        done, late = time.monotonic(), clock.seconds - imported
+            done, late = time.monotonic(), clock.seconds - imported
+            warm = _usual(step)
     # A peer does not need graphgrad, only this module does.
     imports = start["python"] + (start["graphgrad"] if own else 0.0) + imported + late
     result = {"imports": imports, "model": made - began - imported, "step": done - made - late}
-    return result | {"kernels": _compiled_kernels() if own else None}
+    return result | {"warm": warm, "kernels": _compiled_kernels() if own else None}
+
+
+def _usual(step: Step) -> float:
+    """Seconds that a step takes once it is no longer among the first ones."""
+    taken = []
+    for _ in range(5):
+        began = time.monotonic()
+        step()
+        taken.append(time.monotonic() - began)
+    return min(taken[2:])
 
 
 def step_memory(start: dict[str, float], workload: str, label: str, threads: int) -> dict[str, Any]:

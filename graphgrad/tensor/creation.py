@@ -41,6 +41,8 @@ def full_of(shape: tuple[int, ...], value: Any, dtype: DType) -> Tensor:
         raise RuntimeError(f"Trying to create tensor with negative dimension {min(shape)}: {shape}")
     if state.trace is not None:
         return tracer(lang.full(shape, value, dtype), state.trace)
+    if type(value) is int and value == 0:  # no page is touched before it is used
+        return wrap(np.zeros(shape, dtype.numpy))
     return wrap(np.full(shape, value, dtype.numpy))
 
 

@@ -262,6 +262,7 @@ def test_without_the_mode_calls_take_the_short_path():
     f = gg.compile(lambda x: x.log())
     with gg.config.scope(tier="compiled"):
         f(gg.ones(3))
+        f(gg.ones(3))
         replay = f.replay
         with detect_anomaly():
             f(gg.ones(3))

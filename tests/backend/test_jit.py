@@ -194,6 +194,31 @@ def test_changed_values_retrace_and_explain_names_them():
     assert_close(g(x), f(x))
 
 
+def test_what_a_tuple_holds_is_watched_though_it_cannot_change():
+    held = ([1.0, 2.0], 3.0, gg.ones(2))
+    f = gg.compile(lambda x: x * held[0][1] + held[1] * held[2])
+    x = gg.ones(2)
+    assert_close(f(x), 5 * x)
+    held[0][1] = 4.0
+    assert_close(f(x), 7 * x)
+    held[2].fill_(2.0)
+    assert_close(f(x), 10 * x)
+    held = ([1.0, 2.0], 5.0, gg.ones(2))
+    assert_close(f(x), 7 * x)
+    assert gg.explain(f).traces == 3
+
+
+def test_each_shape_keeps_its_fast_path():
+    f = gg.compile(lambda x: x * 2)
+    with gg.config.scope(tier="compiled"):
+        paths = []
+        for batch in (1, 2) * 3:
+            assert_close(f(gg.ones(batch)), gg.full((batch,), 2.0))
+            paths.append(f.replay)
+    assert paths[:2] == [None, None]
+    assert paths[2] is paths[4] is not paths[3] and paths[3] is paths[5]
+
+
 def test_mode_hooks_and_new_parameters_retrace():
     model = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5))
     fast = gg.compile(model)
