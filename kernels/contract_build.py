@@ -42,18 +42,15 @@ def lower_contraction(region: Region, fixed: Container[Node] = ()) -> tuple[Cont
 
     ``fixed`` are values that stay the same while the region runs many times.
     """
-    (dot,) = (x for x in region.nodes if x.op.name == "dot_general")
-    (target,) = region.outputs
-    a, b = (_view(x, region) for x in dot.inputs)
-    strides = result_strides(dot, target)
-    operands = _operands(dot, a.strides, b.strides, strides)
+    product = product_of(region)
+    dot, a, b = product.dot, product.a, product.b
     same = "".join(name for name, x in zip("AB", (a, b), strict=True) if x.base in fixed)
-    plan = plan_contraction(dot.dtype.name, *operands, same)
+    plan = plan_contraction(dot.dtype.name, *product.operands, same)
     item = dot.dtype.itemsize
     pointers = {
         "A": ("ptr", a.base, a.offset * item),
         "B": ("ptr", b.base, b.offset * item),
-        "C": ("ptr", target, 0),
+        "C": ("ptr", product.target, 0),
     }
     return tuple(
         ContractCall(
@@ -68,6 +65,29 @@ def lower_contraction(region: Region, fixed: Container[Node] = ()) -> tuple[Cont
         )
         for call in plan.kernels
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """The product of a region: its operands as views of memory, and the node it is written to.
+
+    ``operands`` are the index maps of A, B and C, strides in elements.
+    """
+
+    dot: Node
+    target: Node
+    a: View
+    b: View
+    operands: tuple[Operand, Operand, Operand]
+
+
+def product_of(region: Region) -> Product:
+    """What a contraction region computes; NotImplementedError where an operand is no view."""
+    (dot,) = (x for x in region.nodes if x.op.name == "dot_general")
+    (target,) = region.outputs
+    a, b = (_view(x, region) for x in dot.inputs)
+    operands = _operands(dot, a.strides, b.strides, result_strides(dot, target))
+    return Product(dot, target, a, b, operands)
 
 
 def _view(x: Node, region: Region) -> View:

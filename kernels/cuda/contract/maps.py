@@ -1,0 +1,135 @@
+"""Index maps of a product as tables of int32 element offsets, and how a tile reads and writes them.
+
+    A[b, m, k] lies at a_batch[b] + a_rows[m] + a_steps[k]     B and C alike
+
+Every dimension is a stride, so an address is a sum of table entries: a convolution's window, a
+transpose, a broadcast and a flip differ by their tables alone. Where a map moves by whole 16-byte
+vectors its table has an entry a vector (class ``Access.vector``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from ...contract.layout import Dim, offsets, size
+from ...contract.problem import Problem, normal_form
+from .tiles import Sizes
+
+LARGEST = (1 << 31) - 1
+ALONG_STEPS, ALONG_OUTER = "k", "m"
+
+
+class Access(NamedTuple):
+    """How a tile walks an operand: neighbouring threads ``along`` k or the rows (columns), each
+    taking ``vector`` numbers at once."""
+
+    along: str
+    vector: int
+
+    @property
+    def name(self) -> str:
+        """For names of kernels: ``k4``, ``m1``."""
+        return f"{self.along}{self.vector}"
+
+    def lanes(self, along: str) -> int:
+        """Numbers that one entry of the table along k or along the rows stands for."""
+        return self.vector if self.along == along else 1
+
+    def fitting(self, most: int) -> Access:
+        """The same walk with vectors of at most ``most`` numbers."""
+        return Access(self.along, min(self.vector, most))
+
+
+@dataclass(frozen=True)
+class Maps:
+    """A product in normal form (strides in elements) with its tables.
+
+    ``tables[operand]``: offsets of the batch, of rows (A) or columns (B), of k; for C those of
+    batch, rows, columns.
+    """
+
+    problem: Problem
+    sizes: Sizes
+    tables: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+def maps_of(
+    dtype: str,
+    batch: Sequence[Dim],
+    rows: Sequence[Dim],
+    columns: Sequence[Dim],
+    steps: Sequence[Dim],
+) -> Maps:
+    """The tables of a product; its columns are what lies closest in the result."""
+    problem = normal_form(dtype, list(batch), list(rows), list(columns), list(steps))
+    if _last_stride(problem.rows) == 1 and _last_stride(problem.columns) != 1:
+        problem = problem.swapped()
+    sizes = Sizes(*(size(x) for x in (problem.batch, problem.rows, problem.columns, problem.steps)))
+    tables = {
+        "A": (_table(problem.batch, 0), _table(problem.rows, 0), _table(problem.steps, 0)),
+        "B": (_table(problem.batch, 1), _table(problem.columns, 0), _table(problem.steps, 1)),
+        "C": (_table(problem.batch, 2), _table(problem.rows, 1), _table(problem.columns, 1)),
+    }
+    return Maps(problem, sizes, tables)
+
+
+def _last_stride(dims: list[Dim]) -> int:
+    """How far apart neighbours of the result are."""
+    return dims[-1][2] if dims else 0
+
+
+def _table(dims: list[Dim], operand: int) -> np.ndarray:
+    reach = sum((dim[0] - 1) * abs(dim[1 + operand]) for dim in dims)
+    if reach > LARGEST:
+        raise NotImplementedError(f"a product over an operand of {reach} numbers: at most 2^31")
+    return offsets(dims, operand).astype(np.int32)
+
+
+def access(table: tuple[np.ndarray, np.ndarray, np.ndarray], offset: int, lanes: int) -> Access:
+    """How an operand is read: by vectors if all of them are whole and aligned, else by numbers.
+
+    ``offset`` elements into memory that is aligned to a vector.
+    """
+    batch, outer, steps = table
+    if lanes > 1 and offset % lanes == 0:
+        for along, inner, others in (
+            (ALONG_STEPS, steps, (outer, batch)),
+            (ALONG_OUTER, outer, (steps, batch)),
+        ):
+            aligned = not any((x % lanes).any() for x in others)
+            if aligned and in_vectors(inner, lanes):
+                return Access(along, lanes)
+    return Access(ALONG_STEPS if _unit_steps(steps) >= _unit_steps(outer) else ALONG_OUTER, 1)
+
+
+def in_vectors(table: np.ndarray, lanes: int) -> bool:
+    """Whether a walk visits whole aligned vectors of memory."""
+    if len(table) % lanes:
+        return False
+    groups = table.reshape(-1, lanes)
+    return not ((groups - groups[:, :1]) != np.arange(lanes)).any() and not (
+        groups[:, 0] % lanes
+    ).any()
+
+
+def vector_of(tables: tuple[np.ndarray, np.ndarray, np.ndarray], lanes: int) -> int:
+    """How many numbers of a row of the result may be written at once."""
+    batch, rows, columns = tables
+    uneven = (batch % lanes).any() or (rows % lanes).any()
+    return 1 if uneven or not in_vectors(columns, lanes) else lanes
+
+
+def _unit_steps(table: np.ndarray) -> float:
+    """The share of a walk's steps that go to the next number in memory."""
+    return float((np.diff(table) == 1).mean()) if len(table) > 1 else 0.0
+
+
+def padded(table: np.ndarray, lanes: int, multiple: int) -> np.ndarray:
+    """An entry a vector, repeated at the end up to a whole number of tiles of ``multiple``."""
+    entries = np.ascontiguousarray(table[::lanes])
+    missing = -len(entries) % (multiple // lanes)
+    return np.pad(entries, (0, missing), mode="edge") if missing else entries

@@ -1,0 +1,322 @@
+"""The register-tiled kernel: Grid IR of one block's tile of a product, read through its tables.
+
+    kernel = product_kernel(Form(...), slots)
+
+A block moves a k-tile of both operands from global to shared memory, through the operands' index
+maps, while its threads multiply the k-tile before; each thread adds up its numbers of the result in
+registers. Rows and columns past the end are read again from the last ones, steps past the end are
+zeros, so nothing in the loop depends on a thread's place.
+
+Arithmetic of the float32 tile 128x128x8 (ptxas 13.0, sm_80 and sm_90: see tests): 256 threads of at
+most 128 registers, so 2 blocks or 16 warps an SM. A step of k is 64 multiply-adds a thread for 4
+16-byte reads of shared memory, 16 FMAs a read; a warp's reads of A are 4 different vectors and of
+B 8 (64 and 128 bytes of the 128 a cycle), so shared memory is busy for 4 of 16 issue cycles a
+scheduler. Of the instructions issued a k-tile, 512 are multiply-adds, 32 reads of shared memory, 6
+its writes, 2-8 global reads and their selects, some 40 addresses and loops: 512/600 = 85% of peak is
+the bound. A k-tile's 8 KiB for 131,072 multiply-adds ask for 8 bytes a cycle an SM of level 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from graphgrad import dtypes
+from graphgrad.dtypes import DType
+
+from ...loopir import Advance, Call, For, Get, Int, Let, Number, Pointer, Put, Slot, Var
+from ..gridir import Barrier, Block, GetVector, GridKernel, Local, PutVector, Shared, Thread, When
+from .index import Index, Names
+from .maps import ALONG_STEPS, Access
+from .tiles import Tile
+
+SLOTS = (
+    "a b c a_batch b_batch c_batch a_rows b_columns a_steps b_steps c_rows c_columns "
+    "rows columns steps split splits row_tiles column_tiles part"
+).split()
+# a_batch … c_columns    tables of element offsets; one entry a vector where a side moves by vectors
+# split, splits          steps of one part of k (whole k-tiles), and the parts
+# part                   elements between two parts' results
+SLOT = {name: number for number, name in enumerate(SLOTS)}
+
+PAD = 4  # words a row of shared memory is longer: neighbouring k's of one row, other banks
+BAND = 8  # tiles of rows that share columns while both lie in level 2
+
+
+@dataclass(frozen=True)
+class Form:
+    """What makes one kernel another: dtypes of operands, sums and result, tile, accesses."""
+
+    operands: DType
+    sums: DType
+    result: DType
+    tile: Tile
+    a: Access
+    b: Access
+    store: int  # numbers of a row of the result written at once
+
+    @property
+    def name(self) -> str:
+        """``product_float32_128x128x8_k4_m4_4``."""
+        types = dict.fromkeys((self.operands.name, self.sums.name, self.result.name))
+        parts = (*types, self.tile.name, self.a.name, self.b.name, self.store)
+        return "_".join(map(str, ("product", *parts)))
+
+    @property
+    def lanes(self) -> int:
+        """Numbers in a vector of shared memory."""
+        return 16 // self.sums.itemsize
+
+
+def slot(name: str) -> Index:
+    """An extent among the arguments."""
+    return Index(Slot(SLOT[name]))
+
+
+def product_kernel(form: Form, slots: Sequence[tuple[Any, ...]]) -> GridKernel:
+    """The kernel of a form."""
+    tile = form.tile
+    place = _Place(form)
+    sides = [_Side(form, "a", tile.rows, form.a), _Side(form, "b", tile.columns, form.b)]
+    body = [*(side.shared() for side in sides), *place.body]
+    for side in sides:
+        body += side.start(place)
+    size = tile.thread_rows * tile.thread_columns
+    body.append(Local("sums", form.sums, size))
+    zero = Number(0.0, form.sums)
+    body.append(For("i", Int(0), Int(size), (Put(Var("sums"), Var("i"), zero, form.sums),)))
+    for side in sides:
+        body += [*side.fetch(place.first_step), *side.keep(Index(Int(0)))]
+    body.append(Barrier())
+    body.append(_steps(form, place, sides))
+    body += _store(form, place)
+    about = f"a tile of a product of {form.operands.name}, {tile.name}"
+    return GridKernel(form.name, about, tuple(body), tile.threads, slots=tuple(slots),
+                      resident=tile.resident(form.sums.itemsize))  # fmt: skip
+
+
+def _steps(form: Form, place: _Place, sides: list[_Side]) -> For:
+    """The loop over k-tiles: the next one is on its way while this one is multiplied."""
+    names = Names()
+    step = Index(Var("step"))
+    now = names.let("now", step % 2)
+    more = step + 1 < place.count
+    fetch = [x for s in sides for x in s.fetch(place.first_step + (step + 1) * form.tile.steps)]
+    keep = [x for s in sides for x in s.keep(Index(Int(1)) - now)]
+    body = (
+        *names.body,
+        When(more.expr, tuple(fetch)),
+        _multiply(form, place, sides, now),
+        When(more.expr, tuple(keep)),
+        Barrier(),
+    )
+    return For("step", Int(0), place.count.expr, body)
+
+
+def _multiply(form: Form, place: _Place, sides: list[_Side], now: Index) -> For:
+    """Add the products of one k-tile in shared memory to the sums."""
+    tile, dtype = form.tile, form.sums
+    body: list[Any] = []
+    k = Index(Var("k"))
+    for side, own in zip(sides, (place.thread_row, place.thread_column), strict=True):
+        row = now * side.buffer + k * side.pitch + own
+        for first, offset in enumerate(side.groups):
+            names = tuple(f"{side.name}{first * form.lanes + q}" for q in range(form.lanes))
+            source = Var(f"shared_{side.name}")
+            body.append(GetVector(names, source, (row + offset).expr, dtype))
+    for i in range(tile.thread_rows):
+        for j in range(tile.thread_columns):
+            at = Int(i * tile.thread_columns + j)
+            product = Call("mul", dtype, dtype, (Var(f"a{i}"), Var(f"b{j}")))
+            old = Get(Var("sums"), at, dtype)
+            body.append(Put(Var("sums"), at, Call("add", dtype, dtype, (old, product)), dtype))
+    return For("k", Int(0), Int(tile.steps), tuple(body))
+
+
+class _Place:
+    """Where a block and a thread are: which product, part of k, rows and columns."""
+
+    def __init__(self, form: Form) -> None:
+        tile, names = form.tile, Names()
+        self.thread = thread = Index(Thread())
+        block = Index(Block())
+        tiles = names.let("tiles", slot("row_tiles") * slot("column_tiles"))
+        product = names.let("product", block // tiles)
+        self.part = names.let("part", product % slot("splits"))
+        self.batch = names.let("batch", product // slot("splits"))
+        band = names.let("band", slot("column_tiles") * BAND)
+        inside = names.let("inside", block % tiles)
+        first = names.let("first", inside // band * BAND)
+        height = names.let("height", (slot("row_tiles") - first).at_most(BAND))
+        inside = names.let("within", inside % band)
+        self.row = names.let("row", (first + inside % height) * tile.rows)
+        self.column = names.let("column", inside // height * tile.columns)
+        self.first_step = names.let("first_step", self.part * slot("split"))
+        last = (self.first_step + slot("split")).at_most(slot("steps"))
+        self.count = names.let("count", (last - self.first_step + (tile.steps - 1)) // tile.steps)
+        # lanes of a warp: 4 groups of rows by 8 of columns
+        lane, warp = names.let("lane", thread % 32), names.let("warp", thread // 32)
+        across = tile.columns // tile.thread_columns // 8
+        group = names.let("row_group", warp // across * 4 + lane // 8)
+        self.thread_row = names.let("thread_row", group * form.lanes)
+        group = names.let("column_group", warp % across * 8 + lane % 8)
+        self.thread_column = names.let("thread_column", group * form.lanes)
+        self.body = names.body
+
+
+class _Side:
+    """One operand: its shared memory, and how threads bring a k-tile there."""
+
+    def __init__(self, form: Form, name: str, outer: int, access: Access) -> None:
+        self.form, self.name, self.outer, self.access = form, name, outer, access
+        tile = form.tile
+        self.pitch = outer + PAD * 4 // form.sums.itemsize
+        self.buffer = tile.steps * self.pitch
+        per_thread = (tile.thread_rows, tile.thread_columns)[name == "b"]
+        self.groups = [g * outer * form.lanes // per_thread for g in range(per_thread // form.lanes)]
+        # threads of one line: along k or along the rows; each thread does every `stride`-th line
+        self.line = (tile.steps if access.along == ALONG_STEPS else outer) // access.vector
+        self.stride = tile.threads // self.line
+        self.lines = (outer if access.along == ALONG_STEPS else tile.steps) // self.stride
+        self.table = {"a": "a_rows", "b": "b_columns"}[name]
+
+    def shared(self) -> Shared:
+        """Two k-tiles, k by k; rows are padded."""
+        return Shared(f"shared_{self.name}", self.form.sums, 2 * self.buffer)
+
+    def start(self, place: _Place) -> list[Any]:
+        """What a thread needs for all its reads: its place in a line, the offsets of its rows."""
+        names, n = Names(), self.name
+        batch = self._pointers(place)
+        self.along = names.let(f"{n}_along", place.thread % self.line)
+        self.across = names.let(f"{n}_across", place.thread // self.line)
+        first = place.row if n == "a" else place.column
+        table = Var(f"{n}_outer")
+        self.offsets = []
+        if self.access.along == ALONG_STEPS:
+            for i in range(self.lines):
+                entry = first + self.across + i * self.stride
+                self.offsets.append(names.let(f"{n}_offset{i}", _entry(table, entry)))
+        else:
+            entry = first // self.access.vector + self.along
+            self.offsets = [names.let(f"{n}_offset", _entry(table, entry))] * self.lines
+        staged = Local(f"{n}_staged", self.form.sums, self.lines * self.access.vector)
+        return [*batch, *names.body, staged]
+
+    def _pointers(self, place: _Place) -> list[Any]:
+        n = self.name
+        offset = _entry(Var(f"{n}_batches"), place.batch)
+        return [
+            Let(f"{n}_batches", Pointer(SLOT[f"{n}_batch"], dtypes.int32)),
+            Let(f"{n}_outer", Pointer(SLOT[self.table], dtypes.int32)),
+            Let(f"{n}_steps", Pointer(SLOT[f"{n}_steps"], dtypes.int32)),
+            Let(f"{n}_all", Pointer(SLOT[n], self.form.operands)),
+            Let(f"{n}_values", Advance(Var(f"{n}_all"), offset.expr)),
+        ]
+
+    def fetch(self, first_step: Index) -> list[Any]:
+        """Read this thread's numbers of a k-tile into registers; zeros past the end of k."""
+        n, vector = self.name, self.access.vector
+        steps, names = Var(f"{n}_steps"), Names()
+        body: list[Any] = []
+        for i in range(self.lines):
+            if self.access.along == ALONG_STEPS:
+                k = first_step + self.along * vector
+                if i == 0:
+                    at = names.let(f"{n}_step", _entry(steps, first_step // vector + self.along))
+            else:
+                k = first_step + self.across + i * self.stride
+                at = names.let(f"{n}_step{i}", _entry(steps, k))
+            body += self._read(i, self.offsets[i] + at, k)
+        return [*names.body, *body]
+
+    def _read(self, i: int, at: Index, k: Index) -> list[Any]:
+        n, vector, source, dtype = self.name, self.access.vector, self.form.operands, self.form.sums
+        values, staged = Var(f"{n}_values"), Var(f"{n}_staged")
+        fresh = tuple(f"{n}_read{i}_{q}" for q in range(vector))
+        if vector == 1:
+            # Bound first: what is read is chosen from, not whether it is read.
+            read: list[Any] = [Let(fresh[0], Get(values, at.expr, source))]
+        else:
+            read = [GetVector(fresh, values, at.expr, source)]
+        inside, zero = (k < slot("steps")).expr, Number(0.0, dtype)
+        for q, name in enumerate(fresh):
+            number = _cast(Var(name), source, dtype)
+            number = Call("where", dtype, dtype, (inside, number, zero))
+            read.append(Put(staged, Int(i * vector + q), number, dtype))
+        return read
+
+    def keep(self, buffer: Index) -> list[Any]:
+        """Write what was read to a buffer of shared memory."""
+        vector, sums = self.access.vector, self.form.sums
+        shared = Var(f"shared_{self.name}")
+        body: list[Any] = []
+        for i in range(self.lines):
+            line = self.across + i * self.stride
+            staged = Var(f"{self.name}_staged")
+            numbers = [Get(staged, Int(i * vector + q), sums) for q in range(vector)]
+            if self.access.along == ALONG_STEPS:
+                at = buffer * self.buffer + self.along * (vector * self.pitch) + line
+                body += [
+                    Put(shared, (at + q * self.pitch).expr, x, sums) for q, x in enumerate(numbers)
+                ]
+            else:
+                at = buffer * self.buffer + line * self.pitch + self.along * vector
+                if vector == 1:
+                    body.append(Put(shared, at.expr, numbers[0], sums))
+                else:
+                    body.append(PutVector(shared, at.expr, tuple(numbers), sums))
+        return body
+
+
+def _entry(table: Var, index: Index) -> Index:
+    return Index(Get(table, index.expr, dtypes.int32))
+
+
+def _cast(number: Any, source: DType, dtype: DType) -> Any:
+    return number if source is dtype else Call("cast", dtype, source, (number,))
+
+
+def _store(form: Form, place: _Place) -> list[Any]:
+    """Write the thread's numbers of the result, where there are such rows and columns."""
+    tile, vector = form.tile, form.store
+    names = Names()
+    body: list[Any] = [
+        Let("c_batches", Pointer(SLOT["c_batch"], dtypes.int32)),
+        Let("c_rows", Pointer(SLOT["c_rows"], dtypes.int32)),
+        Let("c_columns", Pointer(SLOT["c_columns"], dtypes.int32)),
+        Let("c_all", Pointer(SLOT["c"], form.result)),
+    ]
+    offset = _entry(Var("c_batches"), place.batch) + place.part * slot("part")
+    body.append(Let("c_values", Advance(Var("c_all"), offset.expr)))
+    columns = []
+    for j in range(0, tile.thread_columns, vector):
+        column = place.column + place.thread_column + _spread(j, tile.columns, tile.thread_columns, form)
+        entry = _entry(Var("c_columns"), column // vector)
+        columns.append((j, column, names.let(f"c_column{j}", entry)))
+    body += names.body
+    for i in range(tile.thread_rows):
+        row = place.row + place.thread_row + _spread(i, tile.rows, tile.thread_rows, form)
+        inner: list[Any] = [Let(f"c_row{i}", _entry(Var("c_rows"), row).expr)]
+        for j, column, at in columns:
+            first = i * tile.thread_columns + j
+            put = _put(form, Index(Var(f"c_row{i}")) + at, first)
+            inner.append(When((column < slot("columns")).expr, (put,)))
+        body.append(When((row < slot("rows")).expr, tuple(inner)))
+    return body
+
+
+def _spread(i: int, extent: int, own: int, form: Form) -> int:
+    """Where number ``i`` of a thread lies: vectors of them are spread evenly over the tile."""
+    return i // form.lanes * (extent * form.lanes // own) + i % form.lanes
+
+
+def _put(form: Form, at: Index, first: int) -> Any:
+    numbers = [
+        _cast(Get(Var("sums"), Int(first + q), form.sums), form.sums, form.result)
+        for q in range(form.store)
+    ]
+    if form.store == 1:
+        return Put(Var("c_values"), at.expr, numbers[0], form.result)
+    return PutVector(Var("c_values"), at.expr, tuple(numbers), form.result)
