@@ -70,9 +70,9 @@ def maps_of(
         problem = problem.swapped()
     sizes = Sizes(*(size(x) for x in (problem.batch, problem.rows, problem.columns, problem.steps)))
     tables = {
-        "A": (_table(problem.batch, 0), _table(problem.rows, 0), _table(problem.steps, 0)),
-        "B": (_table(problem.batch, 1), _table(problem.columns, 0), _table(problem.steps, 1)),
-        "C": (_table(problem.batch, 2), _table(problem.rows, 1), _table(problem.columns, 1)),
+        "A": _tables((problem.batch, 0), (problem.rows, 0), (problem.steps, 0)),
+        "B": _tables((problem.batch, 1), (problem.columns, 0), (problem.steps, 1)),
+        "C": _tables((problem.batch, 2), (problem.rows, 1), (problem.columns, 1)),
     }
     return Maps(problem, sizes, tables)
 
@@ -82,11 +82,13 @@ def _last_stride(dims: list[Dim]) -> int:
     return dims[-1][2] if dims else 0
 
 
-def _table(dims: list[Dim], operand: int) -> np.ndarray:
-    reach = sum((dim[0] - 1) * abs(dim[1 + operand]) for dim in dims)
+def _tables(*walks: tuple[list[Dim], int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Offsets of an operand's three groups of dimensions."""
+    reach = sum((dim[0] - 1) * abs(dim[1 + operand]) for dims, operand in walks for dim in dims)
     if reach > LARGEST:
         raise NotImplementedError(f"a product over an operand of {reach} numbers: at most 2^31")
-    return offsets(dims, operand).astype(np.int32)
+    first, second, third = (offsets(*walk).astype(np.int32) for walk in walks)
+    return first, second, third
 
 
 def access(table: tuple[np.ndarray, np.ndarray, np.ndarray], offset: int, lanes: int) -> Access:

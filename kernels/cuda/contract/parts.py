@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from graphgrad import dtypes
@@ -16,7 +17,9 @@ from .maps import Maps
 
 BLOCK = 256
 ADDS_A_NS = 1.0  # of one core that emulates the kernel
-SLOTS = "parts c c_batch c_rows c_columns rows columns results count".split()
+POINTERS = "parts c c_batch c_rows c_columns".split()
+NUMBERS = "rows columns results count".split()
+SLOTS = POINTERS + NUMBERS
 SLOT = {name: number for number, name in enumerate(SLOTS)}
 
 
@@ -37,14 +40,15 @@ def sum_parts(product: Product, maps: Maps, sums: DType, count: int) -> GridCall
         "count": ("int", count),
     }
     slots = tuple(values[name] for name in SLOTS)
-    kernel = parts_kernel(sums, product.dot.dtype, slots)
+    kernel = parts_kernel(sums, product.dot.dtype)
     scratch = results * count * sums.itemsize
     return GridCall(
         kernel.name, kernel, slots, -(-results // BLOCK), scratch, results * count / ADDS_A_NS
     )
 
 
-def parts_kernel(sums: DType, result: DType, slots: tuple[tuple[Any, ...], ...]) -> GridKernel:
+@functools.cache
+def parts_kernel(sums: DType, result: DType) -> GridKernel:
     """A thread a number of the result."""
     names = Names()
     names.body += [
@@ -70,7 +74,8 @@ def parts_kernel(sums: DType, result: DType, slots: tuple[tuple[Any, ...], ...])
     )
     body = (*names.body, When((at < slot("results")).expr, body))
     name = "_".join(dict.fromkeys(("sum_parts", sums.name, result.name)))
-    return GridKernel(name, "the sum of a product's parts", body, BLOCK, slots=slots)
+    kinds = ("ptr",) * len(POINTERS) + ("int",) * len(NUMBERS)
+    return GridKernel(name, "the sum of a product's parts", body, BLOCK, kinds=kinds)
 
 
 def slot(name: str) -> Index:

@@ -75,7 +75,7 @@ def _tiled(product: Product, maps: Maps, sums: DType) -> tuple[GridCall, ...]:
     tiles = choice.grid(sizes)
     call = GridCall(
         form.name,
-        product_kernel(form, slots),
+        product_kernel(form),
         slots,
         tiles[0] * tiles[1] * sizes.batch * choice.splits,
         0 if whole else -(-results * choice.splits * sums.itemsize // ALIGNMENT) * ALIGNMENT,

@@ -1,6 +1,6 @@
 """The register-tiled kernel: Grid IR of one block's tile of a product, read through its tables.
 
-    kernel = product_kernel(Form(...), slots)
+    kernel = product_kernel(Form(...))
 
 A block moves a k-tile of both operands from global to shared memory, through the operands' index
 maps, while its threads multiply the k-tile before; each thread adds up its numbers of the result in
@@ -18,23 +18,22 @@ the bound. A k-tile's 8 KiB for 131,072 multiply-adds ask for 8 bytes a cycle an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
 from dataclasses import dataclass
 from typing import Any
 
 from graphgrad import dtypes
 from graphgrad.dtypes import DType
 
-from ...loopir import Advance, Call, For, Get, Int, Let, Number, Pointer, Put, Slot, Var
+from ...loopir import Call, For, Get, Int, Let, Number, Pointer, Put, Slot, Var
 from ..gridir import Barrier, Block, GetVector, GridKernel, Local, PutVector, Shared, Thread, When
 from .index import Index, Names
 from .maps import ALONG_STEPS, Access
 from .tiles import Tile
 
-SLOTS = (
-    "a b c a_batch b_batch c_batch a_rows b_columns a_steps b_steps c_rows c_columns "
-    "rows columns steps split splits row_tiles column_tiles part"
-).split()
+POINTERS = "a b c a_batch b_batch c_batch a_rows b_columns a_steps b_steps c_rows c_columns".split()
+NUMBERS = "rows columns steps split splits row_tiles column_tiles part".split()
+SLOTS = POINTERS + NUMBERS
 # a_batch … c_columns    tables of element offsets; one entry a vector where a side moves by vectors
 # split, splits          steps of one part of k (whole k-tiles), and the parts
 # part                   elements between two parts' results
@@ -74,7 +73,8 @@ def slot(name: str) -> Index:
     return Index(Slot(SLOT[name]))
 
 
-def product_kernel(form: Form, slots: Sequence[tuple[Any, ...]]) -> GridKernel:
+@functools.cache
+def product_kernel(form: Form) -> GridKernel:
     """The kernel of a form."""
     tile = form.tile
     place = _Place(form)
@@ -92,8 +92,9 @@ def product_kernel(form: Form, slots: Sequence[tuple[Any, ...]]) -> GridKernel:
     body.append(_steps(form, place, sides))
     body += _store(form, place)
     about = f"a tile of a product of {form.operands.name}, {tile.name}"
-    return GridKernel(form.name, about, tuple(body), tile.threads, slots=tuple(slots),
-                      resident=tile.resident(form.sums.itemsize))  # fmt: skip
+    kinds = ("ptr",) * len(POINTERS) + ("int",) * len(NUMBERS)
+    resident = tile.resident(form.sums.itemsize)
+    return GridKernel(form.name, about, tuple(body), tile.threads, resident=resident, kinds=kinds)
 
 
 def _steps(form: Form, place: _Place, sides: list[_Side]) -> For:
@@ -188,7 +189,7 @@ class _Side:
     def start(self, place: _Place) -> list[Any]:
         """What a thread needs for all its reads: its place in a line, the offsets of its rows."""
         names, n = Names(), self.name
-        batch = self._pointers(place)
+        base = names.let(f"{n}_base", _entry(Var(f"{n}_batches"), place.batch))
         self.along = names.let(f"{n}_along", place.thread % self.line)
         self.across = names.let(f"{n}_across", place.thread // self.line)
         first = place.row if n == "a" else place.column
@@ -197,22 +198,20 @@ class _Side:
         if self.access.along == ALONG_STEPS:
             for i in range(self.lines):
                 entry = first + self.across + i * self.stride
-                self.offsets.append(names.let(f"{n}_offset{i}", _entry(table, entry)))
+                self.offsets.append(names.let(f"{n}_offset{i}", base + _entry(table, entry)))
         else:
             entry = first // self.access.vector + self.along
-            self.offsets = [names.let(f"{n}_offset", _entry(table, entry))] * self.lines
+            self.offsets = [names.let(f"{n}_offset", base + _entry(table, entry))] * self.lines
         staged = Local(f"{n}_staged", self.form.sums, self.lines * self.access.vector)
-        return [*batch, *names.body, staged]
+        return [*self._pointers(), *names.body, staged]
 
-    def _pointers(self, place: _Place) -> list[Any]:
+    def _pointers(self) -> list[Any]:
         n = self.name
-        offset = _entry(Var(f"{n}_batches"), place.batch)
         return [
             Let(f"{n}_batches", Pointer(SLOT[f"{n}_batch"], dtypes.int32)),
             Let(f"{n}_outer", Pointer(SLOT[self.table], dtypes.int32)),
             Let(f"{n}_steps", Pointer(SLOT[f"{n}_steps"], dtypes.int32)),
-            Let(f"{n}_all", Pointer(SLOT[n], self.form.operands)),
-            Let(f"{n}_values", Advance(Var(f"{n}_all"), offset.expr)),
+            Let(f"{n}_values", Pointer(SLOT[n], self.form.operands)),
         ]
 
     def fetch(self, first_step: Index) -> list[Any]:
@@ -286,15 +285,15 @@ def _store(form: Form, place: _Place) -> list[Any]:
         Let("c_batches", Pointer(SLOT["c_batch"], dtypes.int32)),
         Let("c_rows", Pointer(SLOT["c_rows"], dtypes.int32)),
         Let("c_columns", Pointer(SLOT["c_columns"], dtypes.int32)),
-        Let("c_all", Pointer(SLOT["c"], form.result)),
+        Let("c_values", Pointer(SLOT["c"], form.result)),
     ]
-    offset = _entry(Var("c_batches"), place.batch) + place.part * slot("part")
-    body.append(Let("c_values", Advance(Var("c_all"), offset.expr)))
+    first = _entry(Var("c_batches"), place.batch) + place.part * slot("part")
+    base = names.let("c_base", first)
     columns = []
     for j in range(0, tile.thread_columns, vector):
         column = place.column + place.thread_column + _spread(j, tile.columns, tile.thread_columns, form)
         entry = _entry(Var("c_columns"), column // vector)
-        columns.append((j, column, names.let(f"c_column{j}", entry)))
+        columns.append((j, column, names.let(f"c_column{j}", base + entry)))
     body += names.body
     for i in range(tile.thread_rows):
         row = place.row + place.thread_row + _spread(i, tile.rows, tile.thread_rows, form)

@@ -1,0 +1,276 @@
+"""Products and convolutions on the grid: the emulator against the interpreter; what is compiled."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from emulating import run_calls
+from graphgrad.kernels.cuda.contract import lower_contraction
+from graphgrad.kernels.cuda.contract.maps import access, in_vectors
+from graphgrad.kernels.cuda.contract.tiles import TILES, Card, Sizes, candidates, choose
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from graphgrad import dtypes, interpret, ir
+from graphgrad.autodiff import vjp_nodes
+from graphgrad.compile import optimise
+from graphgrad.ir import Graph, node
+from graphgrad.passes.fuse import fuse
+from graphgrad.passes.layout import store_permuted
+from graphgrad.regions import CONTRACT
+
+F = dtypes.float32
+FLOATS = (dtypes.float32, dtypes.float64)
+GUARD = 16  # elements on either side of a result
+
+
+# ---- a small driver ------------------------------------------------------------------------------
+
+
+def check(graph: Graph, seed: int = 0) -> list[str]:
+    """Products on the emulator, chunks forwards and backwards, all else by the interpreter, equal
+    the interpreter; returns the names of the kernels."""
+    rng = np.random.default_rng(seed)
+    arrays = [rng.standard_normal(x.shape).astype(x.dtype.numpy) for x in graph.inputs]
+    wide = [x.astype(np.float64) if x.dtype == np.float16 else x for x in arrays]
+    wanted = interpret.run(_widened(graph), wide)
+    names: list[str] = []
+    for backwards in (False, True):
+        value = dict(zip(graph.inputs, arrays, strict=True))
+        for region in store_permuted(fuse(graph)):
+            for x in region.inputs:
+                if x.op.name in ("constant", "scalar"):
+                    value[x] = np.asarray(interpret.evaluate(x, []))
+            if region.kind == CONTRACT:
+                names += _run(region, value, backwards)
+            else:
+                _interpret(region, value)
+        for y, right in zip(graph.outputs, wanted, strict=True):
+            _compare(value[y], right, y)
+    return names
+
+
+def _widened(graph: Graph) -> Graph:
+    return graph
+
+
+def _run(region, value, backwards) -> list[str]:
+    (y,) = region.outputs
+    around = np.full(y.size + 2 * GUARD, 77, y.dtype.numpy)
+    value[y] = around[GUARD : GUARD + y.size].reshape(y.shape)
+    calls = lower_contraction(region)
+    run_calls(calls, value, backwards)
+    assert (around[:GUARD] == 77).all() and (around[GUARD + y.size :] == 77).all()
+    return [call.name for call in calls]
+
+
+def _interpret(region, value) -> None:
+    local = dict(value)
+    for x in region.nodes:
+        local[x] = interpret.evaluate(x, [local[i] for i in x.inputs])
+    for y in region.outputs:
+        value[y] = np.ascontiguousarray(local[y])
+
+
+def _compare(left, right, y) -> None:
+    eps = {"float16": 1e-3, "float32": 1.2e-7, "float64": 2.3e-16}[y.dtype.name]
+    scale = max(1.0, float(np.abs(right).max(initial=0)))
+    np.testing.assert_allclose(left, right, rtol=0, atol=64 * eps * scale)
+
+
+def tensor(*shape, dtype=F):
+    return ir.input(shape, dtype)
+
+
+def product(a, b, contract=((1,), (0,)), batch=((), ())):
+    return node("dot_general", a, b, contract=contract, batch=batch)
+
+
+def matmul(m, k, n, dtype=F) -> Graph:
+    a, b = tensor(m, k, dtype=dtype), tensor(k, n, dtype=dtype)
+    return Graph([a, b], [product(a, b)])
+
+
+# ---- matrix products -----------------------------------------------------------------------------
+
+
+SHAPES = {
+    "one tile": (32, 32, 32),
+    "odd": (33, 65, 129),
+    "one": (1, 1, 1),
+    "row": (1, 300, 50),
+    "column": (300, 50, 1),
+    "no steps": (5, 0, 7),
+    "no rows": (0, 4, 5),
+    "no columns": (4, 5, 0),
+    "vectors past the end": (36, 20, 44),
+}
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=lambda d: d.name)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_matrices(shape, dtype):
+    check(matmul(*SHAPES[shape], dtype=dtype))
+
+
+def test_a_large_product_takes_the_large_tile_and_vectors():
+    assert choose(4, Sizes(1, 4096, 4096, 4096)).tile is TILES[4][0]
+    names = check(matmul(256, 40, 8192))
+    assert names[0] == "product_float32_128x128x8_k4_m4_4"
+
+
+@pytest.mark.parametrize("shape", [(3, 4000, 5), (16, 2048, 24), (2, 3000, 33)])
+def test_long_sums_are_cut_and_added_in_order(shape):
+    names = check(matmul(*shape))
+    assert names[1] == "sum_parts_float32"
+
+
+CASES = {
+    "batched": ((4, 8, 16), (4, 16, 5), ((2,), (1,)), ((0,), (0,))),
+    "right transposed": ((8, 16), (5, 16), ((1,), (1,)), ((), ())),
+    "left transposed": ((32, 40), (32, 36), ((0,), (0,)), ((), ())),
+    "vectors": ((7,), (7,), ((0,), (0,)), ((), ())),
+    "outer": ((3, 1), (1, 5), ((1,), (0,)), ((), ())),
+    "two contracted": ((2, 3, 4, 5), (4, 5, 6), ((2, 3), (0, 1)), ((), ())),
+    "heads": ((2, 9, 4, 8), (2, 7, 4, 8), ((3,), (3,)), ((0, 2), (0, 2))),
+    "nothing contracted": ((3, 4), (5, 6), ((), ()), ((), ())),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_dimensions_of_every_kind(case):
+    left, right, contract, batch = CASES[case]
+    a, b = tensor(*left), tensor(*right)
+    check(Graph([a, b], [product(a, b, contract, batch)]))
+
+
+def test_results_are_written_as_they_are_read():
+    a, b = tensor(3, 10, 16), tensor(16, 12)
+    dot = product(a, b, ((2,), (0,)))
+    turned = node("permute", dot, axes=(2, 0, 1))
+    names = check(Graph([a, b], [node("reshape", turned, shape=(12, 30))]))
+    assert len(names) == 2  # once forwards, once backwards: nothing but the product
+
+
+@st.composite
+def views(draw, extents):
+    """A view of an input, through permutes, slices, flips and expands, with these extents."""
+    order = draw(st.permutations(range(len(extents))))
+    steps = [draw(st.sampled_from([1, 1, 2])) for _ in extents]
+    starts = [draw(st.integers(0, 2)) for _ in extents]
+    repeated = [draw(st.integers(0, 4)) == 0 for _ in extents]
+    flipped = tuple(i for i in range(len(extents)) if draw(st.integers(0, 4)) == 0)
+    kept = [1 if r else n for n, r in zip(extents, repeated, strict=True)]
+    sizes = [a + s * (n - 1) + 1 for n, s, a in zip(kept, steps, starts, strict=True)]
+    x = ir.input(tuple(sizes[i] for i in order), draw(st.sampled_from(FLOATS[:1])))
+    y = node("permute", x, axes=tuple(order.index(i) for i in range(len(order))))
+    stop = tuple(a + s * (n - 1) + 1 for n, s, a in zip(kept, steps, starts, strict=True))
+    y = node("slice", y, start=tuple(starts), stop=stop, step=tuple(steps))
+    y = node("flip", y, axes=flipped) if flipped else y
+    return x, node("expand", y, shape=tuple(extents))
+
+
+EXTENTS = st.sampled_from([1, 2, 3, 4, 5, 8, 12, 17, 33])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_random_products_of_random_views(data):
+    counts = [data.draw(st.integers(0, 2)) for _ in range(4)]
+    batch, rows, steps, columns = (tuple(data.draw(EXTENTS) for _ in range(n)) for n in counts)
+    if math.prod(batch + rows + steps + columns) > 200_000:
+        batch, rows = batch[:1], rows[:1]
+    x, a = data.draw(views(batch + rows + steps))
+    y, b = data.draw(views(batch + steps + columns))
+    nb, nm, nk = len(batch), len(rows), len(steps)
+    contract = (tuple(range(nb + nm, nb + nm + nk)), tuple(range(nb, nb + nk)))
+    dot = product(a, b, contract, (tuple(range(nb)),) * 2)
+    check(Graph([x, y], [dot]))
+
+
+# ---- convolutions --------------------------------------------------------------------------------
+
+
+def convolution(x, w, stride=(1, 1), dilation=(1, 1)):
+    """NCHW: a product over windows, permuted to NCHW."""
+    window = node("window", x, axes=(2, 3), size=w.shape[2:], stride=stride, dilation=dilation)
+    return node("permute", product(window, w, ((1, 4, 5), (1, 2, 3))), axes=(0, 3, 1, 2))
+
+
+def grouped(x, w, groups):
+    """The convolution of each group of channels: (N, G C, H, W) by (G O, C, y, x)."""
+    n, channels, *size = x.shape
+    apart = node("reshape", x, shape=(n, groups, channels // groups, *size))
+    weights = node("reshape", w, shape=(groups, w.shape[0] // groups, *w.shape[1:]))
+    ones = ((1, 1), (1, 1))
+    window = node("window", apart, axes=(3, 4), size=w.shape[2:], stride=ones[0], dilation=ones[1])
+    dot = product(window, weights, ((2, 5, 6), (2, 3, 4)), ((1,), (0,)))  # G N H W O
+    moved = node("permute", dot, axes=(1, 0, 4, 2, 3))
+    return node("reshape", moved, shape=(n, w.shape[0], *moved.shape[3:]))
+
+
+def with_gradients(y, wrt) -> Graph:
+    """The value and both gradients, given the result's cotangent."""
+    cotangent = ir.input(y.shape, y.dtype)
+    gradients = vjp_nodes([y], [cotangent], wrt)
+    return optimise(Graph([*wrt, cotangent], [y, *gradients]))
+
+
+CONVOLUTIONS = {  # x, w, padding, stride, dilation
+    "3x3": ((2, 3, 8, 9), (5, 3, 3, 3), 1, (1, 1), (1, 1)),
+    "strided": ((2, 4, 9, 9), (6, 4, 3, 3), 1, (2, 2), (1, 1)),
+    "dilated": ((1, 3, 11, 10), (4, 3, 3, 3), 2, (1, 1), (2, 2)),
+    "1x1": ((2, 8, 6, 6), (12, 8, 1, 1), 0, (1, 1), (1, 1)),
+    "LeNet's first": ((4, 1, 28, 28), (6, 1, 5, 5), 2, (1, 1), (1, 1)),
+    "LeNet's second": ((4, 6, 14, 14), (16, 6, 5, 5), 0, (1, 1), (1, 1)),
+}
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS)
+def test_convolutions_in_three_directions(case):
+    image, weight, padding, stride, dilation = CONVOLUTIONS[case]
+    x, w = tensor(*image), tensor(*weight)
+    edge = (0, 0, padding, padding)
+    padded = node("pad", x, low=edge, high=edge, interior=(0,) * 4, value=0.0) if padding else x
+    names = check(with_gradients(convolution(padded, w, stride, dilation), [x, w]))
+    assert sum(name.startswith("product") for name in names) == 6  # three, forwards and backwards
+
+
+@pytest.mark.parametrize("groups", [2, 6])
+def test_groups_of_channels(groups):
+    x, w = tensor(2, 6, 7, 7), tensor(12, 6 // groups, 3, 3)
+    check(with_gradients(grouped(x, w, groups), [x, w]))
+
+
+# ---- the choice of tile --------------------------------------------------------------------------
+
+
+def test_tables_decide_how_operands_are_read():
+    rows, steps, one = (np.arange(n, dtype=np.int32) for n in (8, 12, 1))
+    assert access((one, rows * 12, steps), 0, 4).name == "k4"
+    assert access((one, rows, steps * 8), 0, 4).name == "m4"
+    assert access((one, rows * 12, steps), 2, 4).name == "k1"  # not aligned
+    assert access((one, rows * 13, steps), 0, 4).name == "k1"
+    assert access((one, rows, steps * 9), 0, 4).name == "m1"
+    assert access((one, rows * 24, steps * 2), 0, 4).vector == 1
+    assert not in_vectors(steps[:10], 4)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from([4, 8]), *[st.integers(1, 5000)] * 3, st.integers(1, 64))
+def test_every_candidate_covers_the_product(item, rows, columns, steps, batch):
+    sizes = Sizes(batch, rows, columns, steps)
+    for choice in candidates(item, sizes):
+        assert choice.split % choice.tile.steps == 0
+        assert (choice.splits - 1) * choice.split < steps <= choice.splits * choice.split
+        assert choice.cycles > 0
+
+
+def test_the_model_is_in_the_range_of_peak():
+    card = Card()
+    for n, least in ((8192, 0.8), (2048, 0.6), (512, 0.25)):
+        sizes = Sizes(1, n, n, n)
+        ideal = n**3 / (card.sms * card.lanes)
+        assert least < ideal / choose(4, sizes, card).cycles < 1
