@@ -8,6 +8,9 @@ promote_after   under "auto", how often a backward graph or one-op program is in
 kernel_threshold   elements from which an eager op over an array runs as a kernel
 cuda       "auto": the GPUs there are; "emulate": devices made of host memory (GRAPHGRAD_CUDA)
 cuda_devices    how many devices the emulator has
+cuda_blas  products on GPUs: "own" kernels, "cublaslt" wherever it can, "auto": that if installed
+cuda_tf32  whether float32 products of cublasLt may round their operands to 10 bits
+cuda_tensor_cores   whether 16-bit products of our own use them (sm_80 and later)
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from typing import Any
 
 TIERS = ("interpret", "compiled", "auto", "verify")
 CUDA = ("auto", "emulate")
+CUDA_BLAS = ("auto", "own", "cublaslt")
 
 
 def _default_cache_dir() -> pathlib.Path:
@@ -42,6 +46,9 @@ class Config:
     kernel_threshold: int = 32768
     cuda: str = field(default_factory=lambda: os.environ.get("GRAPHGRAD_CUDA", "auto"))
     cuda_devices: int = 1
+    cuda_blas: str = "auto"
+    cuda_tf32: bool = False
+    cuda_tensor_cores: bool = True
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in _NAMES:
@@ -50,6 +57,8 @@ class Config:
             raise ValueError(f"tier must be one of {', '.join(TIERS)}, not {value!r}")
         if name == "cuda" and value not in CUDA:
             raise ValueError(f"cuda must be one of {', '.join(CUDA)}, not {value!r}")
+        if name == "cuda_blas" and value not in CUDA_BLAS:
+            raise ValueError(f"cuda_blas must be one of {', '.join(CUDA_BLAS)}, not {value!r}")
         object.__setattr__(self, name, value)
 
     @contextlib.contextmanager

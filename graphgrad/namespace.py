@@ -106,12 +106,15 @@ def typename(obj: Any) -> str:
 
 
 def set_float32_matmul_precision(precision: str) -> None:
-    """Nothing to do: products of float32 are computed in float32."""
+    """"highest": float32 products are computed in float32; "high", "medium": on GPUs in TF32."""
+    if precision not in ("highest", "high", "medium"):
+        raise RuntimeError(f'precision is "highest", "high" or "medium", not {precision!r}')
+    config.cuda_tf32 = precision != "highest"
 
 
 def get_float32_matmul_precision() -> str:
-    """Always "highest": products of float32 are computed in float32."""
-    return "highest"
+    """ "highest", or "high" where products on GPUs may be computed in TF32."""
+    return "high" if config.cuda_tf32 else "highest"
 
 
 _CALLABLE = (

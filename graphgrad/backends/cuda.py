@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from graphgrad.config import config
 
-matmul = SimpleNamespace(
-    allow_tf32=False,
-    allow_fp16_reduced_precision_reduction=True,
-    allow_bf16_reduced_precision_reduction=True,
-)
+
+class _Matmul:
+    """Switches of products on GPUs. ``allow_tf32``: whether cublasLt may round operands."""
+
+    allow_fp16_reduced_precision_reduction = True
+    allow_bf16_reduced_precision_reduction = True
+
+    @property
+    def allow_tf32(self) -> bool:
+        return config.cuda_tf32
+
+    @allow_tf32.setter
+    def allow_tf32(self, value: bool) -> None:
+        config.cuda_tf32 = bool(value)
+
+
+matmul = _Matmul()
 
 
 def is_built() -> bool:

@@ -1,7 +1,7 @@
 """Products by NVIDIA's cublasLt, through nvmath-python's raw bindings: planned once a shape.
 
     matrices = matrices_of(maps, offsets, epilogue)  # None: no product of plain matrices
-    LtMatmul(matrices)(stream, a, b, c, bias, workspace)
+    LtMatmul(matrices)(stream, a, b, c, workspace, bias)
 
 cublasLt counts columns first, so a row-major C = A B is planned as C' = B' A'. Optional: only
 products of whole matrices qualify (a convolution's windows do not), nvmath-python has to be
@@ -67,11 +67,17 @@ class Matrices:
     activation: str = ""
     tf32: bool = False
 
+    parameters = ("ptr", "ptr", "ptr", "ptr")  # A, B, C, workspace
+
     @property
     def name(self) -> str:
         """For listings: ``cublaslt_float32_nt``."""
         letters = "nt"[self.left.transposed] + "nt"[self.right.transposed]
         return "_".join(x for x in ("cublaslt", self.dtype, letters, self.activation) if x)
+
+    def launcher(self) -> LtMatmul:
+        """What is called with a stream and the parameters; needs a current CUDA context."""
+        return LtMatmul(self)
 
 
 def matrices_of(
@@ -137,7 +143,7 @@ class LtMatmul:
         self.algorithm = self._algorithm()
 
     def __call__(
-        self, stream: int, a: int, b: int, c: int, bias: int = 0, workspace: int = 0
+        self, stream: int, a: int, b: int, c: int, workspace: int, bias: int = 0
     ) -> None:
         """Enqueue C = A B on a stream. Pointers are device addresses; ``bias`` has n numbers."""
         lt, matrices = self.lt, self.matrices
@@ -147,7 +153,7 @@ class LtMatmul:
         left, right, result = self.layouts
         lt.cublasLt.matmul(
             lt.handle(), self.descriptor, self.one.ctypes.data, first, left, second, right,
-            self.zero.ctypes.data, c, result, c, result, self.algorithm.algo.ptr, workspace,
+            self.zero.ctypes.data, c, result, c, result, self.algorithm.ptr, workspace,
             WORKSPACE_BYTES, stream,
         )  # fmt: skip
 
@@ -179,7 +185,8 @@ class LtMatmul:
         return layout
 
     def _algorithm(self) -> Any:
-        """The first of cublasLt's suggestions; RuntimeError where it has none."""
+        """The first of cublasLt's suggestions, which begins with the algorithm itself; RuntimeError
+        where it has none."""
         lt, names = self.lt.cublasLt, self.lt.cublasLt.MatmulPreferenceAttribute
         preference = lt.matmul_preference_create()
         limits = {"MAX_WORKSPACE_BYTES": np.uint64(WORKSPACE_BYTES)}

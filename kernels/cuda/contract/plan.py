@@ -15,9 +15,12 @@ from graphgrad.dtypes import DType
 from graphgrad.ir import Node
 from graphgrad.regions import Region
 
+from ...contract.layout import Dim
+from ...contract.plan import Operand
 from ...contract_build import Product, product_of
 from ..call import GridCall
 from .maps import Maps, access, maps_of, padded, vector_of
+from .library import LibraryCall, library_call
 from .parts import sum_parts
 from .template import SLOTS, Form, product_kernel
 from .tiles import Choice, choose
@@ -33,8 +36,8 @@ ALIGNMENT = 64  # of scratch
 Slots = tuple[tuple[Any, ...], ...]
 
 
-def lower_contraction(region: Region, fixed: Container[Node] = ()) -> tuple[GridCall, ...]:
-    """Grid calls of a contraction; NotImplementedError for dtypes without kernels.
+def lower_contraction(region: Region, fixed: Container[Node] = ()) -> tuple[GridCall | LibraryCall, ...]:
+    """Calls of a contraction; NotImplementedError for dtypes without kernels.
 
     ``fixed`` values stay the same while the region runs many times; nothing here is packed before,
     so they are read as all others are.
@@ -46,20 +49,24 @@ def lower_contraction(region: Region, fixed: Container[Node] = ()) -> tuple[Grid
         raise NotImplementedError(f"a product of {dot.dtype.name} on CUDA")
     if not dot.size:
         return ()
-    a, b, c = product.operands
-    maps = maps_of(
-        dot.dtype.name,
-        _zipped(a.batch, b.batch, c.batch),
-        _zipped(a.rows, c.rows),
-        _zipped(b.columns, c.columns),
-        _zipped(a.columns, b.rows),
-    )
-    return _tiled(product, maps, sums)
+    maps = maps_of(dot.dtype.name, *zipped_dims(product.operands))
+    library = library_call(product, maps)
+    return (library,) if library is not None else _tiled(product, maps, sums)
 
 
-def _zipped(*groups: tuple[tuple[int, int], ...]) -> list[tuple[int, ...]]:
-    """Dimensions as (extent, stride in each operand), strides in elements."""
-    return [(dims[0][0], *(stride for _, stride in dims)) for dims in zip(*groups, strict=True)]
+def zipped_dims(operands: tuple[Operand, Operand, Operand]) -> list[list[Dim]]:
+    """Batch, rows, columns and steps as (extent, stride in each operand that has them)."""
+    a, b, c = operands
+    groups = [
+        (a.batch, b.batch, c.batch),
+        (a.rows, c.rows),
+        (b.columns, c.columns),
+        (a.columns, b.rows),
+    ]
+    return [
+        [(dims[0][0], *(stride for _, stride in dims)) for dims in zip(*group, strict=True)]
+        for group in groups
+    ]
 
 
 def _tiled(product: Product, maps: Maps, sums: DType) -> tuple[GridCall, ...]:
