@@ -106,7 +106,7 @@ def typename(obj: Any) -> str:
 
 
 def set_float32_matmul_precision(precision: str) -> None:
-    """"highest": float32 products are computed in float32; "high", "medium": on GPUs in TF32."""
+    """ "highest": float32 products are computed in float32; "high", "medium": on GPUs in TF32."""
     if precision not in ("highest", "high", "medium"):
         raise RuntimeError(f'precision is "highest", "high" or "medium", not {precision!r}')
     config.cuda_tf32 = precision != "highest"

@@ -259,9 +259,9 @@ def test_the_setting_decides_who_is_asked(monkeypatch):
     monkeypatch.setattr(library, "installed", lambda: False)
     with config.scope(cuda="auto", cuda_blas="auto"):
         assert library.library_call(*product()) is None
-    with config.scope(cuda="auto", cuda_blas="cublaslt"):
-        with pytest.raises(RuntimeError, match="pip install"):
-            library.library_call(*product())
+    insists = config.scope(cuda="auto", cuda_blas="cublaslt")
+    with insists, pytest.raises(RuntimeError, match="pip install"):
+        library.library_call(*product())
     with pytest.raises(ValueError, match="cuda_blas"):
         config.cuda_blas = "mkl"
 

@@ -142,9 +142,7 @@ class LtMatmul:
         ]  # fmt: skip
         self.algorithm = self._algorithm()
 
-    def __call__(
-        self, stream: int, a: int, b: int, c: int, workspace: int, bias: int = 0
-    ) -> None:
+    def __call__(self, stream: int, a: int, b: int, c: int, workspace: int, bias: int = 0) -> None:
         """Enqueue C = A B on a stream. Pointers are device addresses; ``bias`` has n numbers."""
         lt, matrices = self.lt, self.matrices
         if matrices.bias:

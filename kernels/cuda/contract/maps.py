@@ -113,9 +113,10 @@ def in_vectors(table: np.ndarray, lanes: int) -> bool:
     if len(table) % lanes:
         return False
     groups = table.reshape(-1, lanes)
-    return not ((groups - groups[:, :1]) != np.arange(lanes)).any() and not (
-        groups[:, 0] % lanes
-    ).any()
+    return (
+        not ((groups - groups[:, :1]) != np.arange(lanes)).any()
+        and not (groups[:, 0] % lanes).any()
+    )
 
 
 def vector_of(tables: tuple[np.ndarray, np.ndarray, np.ndarray], lanes: int) -> int:

@@ -1,6 +1,6 @@
 """From a region with a product to the calls that compute it: a tile, its tables, its parts.
 
-    calls = lower_contraction(region)
+calls = lower_contraction(region)
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from ...contract.layout import Dim
 from ...contract.plan import Operand
 from ...contract_build import Product, product_of
 from ..call import GridCall
-from .maps import Maps, access, maps_of, padded, vector_of
+from ..gridir import VECTOR_BYTES
 from .library import LibraryCall, library_call
+from .maps import Maps, access, maps_of, padded, vector_of
 from .parts import sum_parts
 from .template import SLOTS, Form, product_kernel
 from .tiles import Choice, choose
@@ -36,7 +37,9 @@ ALIGNMENT = 64  # of scratch
 Slots = tuple[tuple[Any, ...], ...]
 
 
-def lower_contraction(region: Region, fixed: Container[Node] = ()) -> tuple[GridCall | LibraryCall, ...]:
+def lower_contraction(
+    region: Region, fixed: Container[Node] = ()
+) -> tuple[GridCall | LibraryCall, ...]:
     """Calls of a contraction; NotImplementedError for dtypes without kernels.
 
     ``fixed`` values stay the same while the region runs many times; nothing here is packed before,
@@ -94,14 +97,22 @@ def _tiled(product: Product, maps: Maps, sums: DType) -> tuple[GridCall, ...]:
 def _form(product: Product, maps: Maps, sums: DType, result: DType, choice: Choice) -> Form:
     """The accesses that the tables and offsets of the operands allow."""
     tile, lanes = choice.tile, 16 // sums.itemsize
-    offsets = {"A": product.a.offset, "B": product.b.offset}
-    first, second = maps.problem.names
-    a = access(maps.tables["A"], offsets[first], lanes)
-    b = access(maps.tables["B"], offsets[second], lanes)
-    a = a.fitting(tile.rows * tile.steps // tile.threads)
-    b = b.fitting(tile.columns * tile.steps // tile.threads)
-    store = vector_of(_result_tables(maps, choice), lanes)
+    views = {"A": product.a, "B": product.b}
+    walks = []
+    for side, name, extent in zip("AB", maps.problem.names, (tile.rows, tile.columns), strict=True):
+        view = views[name]
+        most = lanes if _stays_aligned(view.base) else 1
+        walk = access(maps.tables[side], view.offset, most)
+        walks.append(walk.fitting(extent * tile.steps // tile.threads))
+    most = lanes if choice.splits > 1 or _stays_aligned(product.target) else 1
+    a, b = walks
+    store = vector_of(_result_tables(maps, choice), most)
     return Form(product.dot.dtype, sums, result, tile, a, b, store)
+
+
+def _stays_aligned(x: Node) -> bool:
+    """Whether all of several such values in a row, as a loop writes them, begin with a vector."""
+    return x.nbytes % VECTOR_BYTES == 0
 
 
 def _result_tables(maps: Maps, choice: Choice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

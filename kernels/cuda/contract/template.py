@@ -7,13 +7,14 @@ maps, while its threads multiply the k-tile before; each thread adds up its numb
 registers. Rows and columns past the end are read again from the last ones, steps past the end are
 zeros, so nothing in the loop depends on a thread's place.
 
-Arithmetic of the float32 tile 128x128x8 (ptxas 13.0, sm_80 and sm_90: see tests): 256 threads of at
+Arithmetic of the float32 tile 128x128x8 (registers: ptxas 13.0, see the tests): 256 threads of at
 most 128 registers, so 2 blocks or 16 warps an SM. A step of k is 64 multiply-adds a thread for 4
-16-byte reads of shared memory, 16 FMAs a read; a warp's reads of A are 4 different vectors and of
-B 8 (64 and 128 bytes of the 128 a cycle), so shared memory is busy for 4 of 16 issue cycles a
-scheduler. Of the instructions issued a k-tile, 512 are multiply-adds, 32 reads of shared memory, 6
-its writes, 2-8 global reads and their selects, some 40 addresses and loops: 512/600 = 85% of peak is
-the bound. A k-tile's 8 KiB for 131,072 multiply-adds ask for 8 bytes a cycle an SM of level 2.
+reads of 16 bytes from shared memory; a warp's reads of A are 4 different vectors and of B 8 (64 and
+128 bytes of the 128 a cycle), so shared memory is busy for 4 of the 16 cycles that the
+multiply-adds take on each of 4 schedulers. Of the instructions of a k-tile, 512 are multiply-adds,
+32 reads of shared memory, 5 writes, 2 to 8 global reads and as many tables' and selects, some 40
+addresses and loops: 512 / 600 = 85% of peak is the bound. A k-tile's 8 KiB for 131,072
+multiply-adds ask for 8 bytes a cycle an SM of the level 2 cache.
 """
 
 from __future__ import annotations
@@ -175,7 +176,9 @@ class _Side:
         self.pitch = outer + PAD * 4 // form.sums.itemsize
         self.buffer = tile.steps * self.pitch
         per_thread = (tile.thread_rows, tile.thread_columns)[name == "b"]
-        self.groups = [g * outer * form.lanes // per_thread for g in range(per_thread // form.lanes)]
+        self.groups = [
+            g * outer * form.lanes // per_thread for g in range(per_thread // form.lanes)
+        ]
         # threads of one line: along k or along the rows; each thread does every `stride`-th line
         self.line = (tile.steps if access.along == ALONG_STEPS else outer) // access.vector
         self.stride = tile.threads // self.line
@@ -291,7 +294,9 @@ def _store(form: Form, place: _Place) -> list[Any]:
     base = names.let("c_base", first)
     columns = []
     for j in range(0, tile.thread_columns, vector):
-        column = place.column + place.thread_column + _spread(j, tile.columns, tile.thread_columns, form)
+        column = (
+            place.column + place.thread_column + _spread(j, tile.columns, tile.thread_columns, form)
+        )
         entry = _entry(Var("c_columns"), column // vector)
         columns.append((j, column, names.let(f"c_column{j}", base + entry)))
     body += names.body
