@@ -7,7 +7,8 @@ by the variables the function reads, results by what is done with them.
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from .records import names_in
@@ -21,6 +22,10 @@ class Labels:
     outputs: tuple[str, ...] = ()
     # Positions of inputs that the program writes: state, whatever else they are.
     written: frozenset[int] = frozenset()
+    # The class of every module the function reaches, by its dotted path: {"Net.fc": "Linear"}.
+    types: Mapping[str, str] = field(default_factory=dict)
+    # The optimizer that updates the parameters.
+    optimizer: str = ""
 
 
 NONE = Labels()
@@ -57,18 +62,56 @@ def labels(function: Any, entry: Any) -> Labels:
             outputs[number] = f"{owner(source)}.grad"
     for position, source in entry.executable.aliases.items():
         outputs[position] = f"{input_name(entry.sources[source])} updated".strip()
-    written = frozenset(entry.executable.aliases.values())
-    return Labels(tuple(map(input_name, entry.sources)), tuple(outputs), written)
+    return Labels(
+        tuple(map(input_name, entry.sources)),
+        tuple(outputs),
+        frozenset(entry.executable.aliases.values()),
+        module_types(function),
+        _optimizer(entry.sources),
+    )
 
 
-def _variables(function: Any) -> dict[str, Any]:
-    """The variables a function reads from around it; for a Module, the module."""
+def module_types(function: Any) -> dict[str, str]:
+    """The class names of the modules a function reaches, as their calls are called in a trace."""
+    found: dict[str, str] = {}
+    for module in _modules(function):
+        root = module.__dict__.get("_path_name") or type(module).__name__
+        for name, inner in module.named_modules():
+            found.setdefault(f"{root}.{name}" if name else root, type(inner).__name__)
+    return found
+
+
+def _modules(function: Any) -> Iterator[Any]:
+    values = _variables(function).values()
+    return (v for v in values if hasattr(type(v), "named_modules"))
+
+
+def _optimizer(sources: Any) -> str:
+    """The class of the optimizers whose numbers, such as the learning rate, a trace reads."""
+    parts = (getattr(s.number, "parts", None) for s in sources)
+    return ", ".join(dict.fromkeys(type(p[1]).__name__ for p in parts if p is not None))
+
+
+# How deep functions that a function calls are looked into for modules and tensors.
+_DEPTH = 3
+
+
+def _variables(function: Any, depth: int = _DEPTH) -> dict[str, Any]:
+    """What a function reads from around it, and what the functions among that read.
+
+    For a Module, or a method of one, the module.
+    """
+    function = getattr(function, "__self__", function)
     if hasattr(type(function), "named_parameters"):
         return {"self": function}
     if not inspect.isfunction(function):
         return {}
     around = inspect.getclosurevars(function)
-    return {**around.globals, **around.nonlocals}
+    found = {**around.globals, **around.nonlocals}
+    for value in list(found.values()) if depth else ():
+        if value is not function and (inspect.isfunction(value) or inspect.ismethod(value)):
+            found = _variables(value, depth - 1) | found
+    return found
 
 
 def _arguments(function: Any) -> list[str]:

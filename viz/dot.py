@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from .scene import Box, Edge, Path, Scene, with_chips
+from .rails import Layout, Place, Point, lay, spline
+from .scene import Box, Edge, Path, Scene, called, with_chips
 from .theme import EDGE, FONT, FRAMES, INK, KINDS, MUTED
 
-_SOURCES = {"input", "parameter", "state", "constant", "kept"}
+_SOURCES = {"input", "parameter", "state", "mutated", "constant", "kept"}
 
 # Characters no XML document may hold; a name from a user may.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
@@ -53,21 +56,51 @@ def text(value: str) -> str:
 
 
 def source(scene: Scene) -> str:
-    """The scene as DOT text."""
+    """The scene as DOT text; a scene on rails with the places of everything."""
     import graphviz
 
     scene = with_chips(scene)
+    layout = lay(scene, partial(_words, scene)) if scene.on_rails and scene.boxes else None
     body = graphviz.Digraph(graph_attr=_GRAPH, node_attr=_NODE, edge_attr=_EDGE)
+    if layout:
+        # Places are given: graphviz draws, and moves nothing.
+        body.attr(layout="nop2", bb=f"0,0,{_points([(layout.width, layout.height)])}")
     body.attr(label=_title(scene))
     if not scene.boxes:
         words = f'<<font color="{MUTED}">nothing to draw: the graph is empty</font>>'
         body.node("empty", label=words, shape="plaintext")
         return str(body.source)
-    _groups(body, scene, ())
+    _groups(body, scene, (), layout)
     by_id = {b.id: b for b in scene.boxes}
-    for edge in scene.edges:
-        _edge(body, edge, by_id[edge.tail])
+    for i, edge in enumerate(scene.edges):
+        attrs = _edge(edge, by_id[edge.tail])
+        if layout:
+            attrs.pop("label", None)
+            body.edge(edge.tail, edge.head, **attrs, pos=_spline(layout.edges[i], edge))
+        elif edge.kind == "up":
+            # Laid out against its direction: gradients climb beside the way data came down.
+            body.edge(edge.head, edge.tail, dir="back", **attrs)
+        else:
+            body.edge(edge.tail, edge.head, **attrs)
     return str(body.source)
+
+
+def _points(points: Sequence[Point]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+
+
+_ARROW = 6.0
+
+
+def _spline(corners: list[Point], edge: Edge) -> str:
+    """An edge's way for graphviz, which wants the arrow's tip apart from the line's end."""
+    if edge.kind == "pair":
+        return _points(spline(corners))
+    (x, y), tip = corners[-2:]
+    length = max(((tip[0] - x) ** 2 + (tip[1] - y) ** 2) ** 0.5, 1e-9)
+    part = max(1 - _ARROW / length, 0.1)
+    end = (x + (tip[0] - x) * part, y + (tip[1] - y) * part)
+    return f"e,{_points([tip])} {_points(spline([*corners[:-1], end]))}"
 
 
 def _title(scene: Scene) -> str:
@@ -75,21 +108,26 @@ def _title(scene: Scene) -> str:
     return f"<<b>{text(scene.title)}</b>{note if scene.note else ''}<br/> >"
 
 
-def _groups(body: Any, scene: Scene, path: Path) -> None:
+def _groups(body: Any, scene: Scene, path: Path, layout: Layout | None) -> None:
     """Write the boxes of one group, then its inner groups in order of appearance."""
     depth = len(path)
     inner: dict[Path, None] = {}
     for box in scene.boxes:
         if box.group == path:
-            body.node(box.id, **_box(box))
+            body.node(box.id, **_box(box), **_place(layout.boxes[box.id] if layout else None))
         elif box.group[:depth] == path:
             inner[box.group[: depth + 1]] = None
     for child in inner:
         group = scene.group(child)
         frame = FRAMES[group.kind]
+        if layout and child not in layout.frames:
+            _groups(body, scene, child, layout)
+            continue
         with body.subgraph(name="cluster_" + _identifier(child)) as part:
             part.attr(
-                label=f"<<b>{text(_inside(group.label, scene, path))}</b>>",
+                label=_frame_label(
+                    *_words(scene, child), bool(layout and layout.labels[child].height > 12)
+                ),
                 tooltip=text(group.tooltip or group.label),
                 style=frame.style,
                 fillcolor=frame.fill,
@@ -98,13 +136,47 @@ def _groups(body: Any, scene: Scene, path: Path) -> None:
                 fontsize="10",
                 margin="9",
                 **{"class": group.kind},
+                **_frame_place(layout, child),
             )
-            _groups(part, scene, child)
+            _groups(part, scene, child, layout)
 
 
-def _inside(label: str, scene: Scene, outer: Path) -> str:
-    """A module's name without what the frame around it says already."""
-    return label.removeprefix(f"{scene.group(outer).label}." if outer else "")
+def _place(place: Place | None) -> dict[str, str]:
+    if place is None:
+        return {}
+    wide, high = place.width / 72, place.height / 72
+    return {
+        "pos": _points([(place.x, place.y)]),
+        "width": f"{wide:.3f}",
+        "height": f"{high:.3f}",
+        "fixedsize": "true",
+    }
+
+
+def _frame_place(layout: Layout | None, path: Path) -> dict[str, str]:
+    if layout is None:
+        return {}
+    frame, label = layout.frames[path], layout.labels[path]
+    corners = [(frame.left, frame.bottom), (frame.right, frame.top)]
+    return {"bb": _points(corners).replace(" ", ","), "lp": _points([(label.x, label.y)]),
+            "lwidth": f"{label.width / 72:.3f}", "lheight": f"{label.height / 72:.3f}"}  # fmt: skip
+
+
+def _words(scene: Scene, path: Path) -> tuple[str, str]:
+    """What a frame is called inside the one around it, and its small print."""
+    group = scene.group(path)
+    dotted = ".".join(map(called, path))
+    if group.kind != "module" or group.label != dotted:
+        return group.label, group.note
+    type_ = scene.types.get(dotted, "")
+    name = called(path[-1])
+    return name, group.note or ("" if type_ == name else type_)
+
+
+def _frame_label(label: str, note: str, stacked: bool = False) -> str:
+    between = '<br align="left"/>' if stacked else "   "
+    small = f'{between}<font point-size="8.5">{text(note)}</font>' if note else ""
+    return f"<<b>{text(label)}</b>{small}{between if stacked else ''}>"
 
 
 def _identifier(path: Path) -> str:
@@ -126,19 +198,17 @@ def _box(box: Box) -> dict[str, str]:
     }
 
 
-def _edge(body: Any, edge: Edge, tail: Box) -> None:
+def _edge(edge: Edge, tail: Box) -> dict[str, str]:
     attrs = {"tooltip": text(edge.label)} if edge.label else {}
-    if edge.label and tail.detail.split("  ")[0] != edge.label:
+    if edge.kind == "pair":
+        return {"style": "dotted", "arrowhead": "none"}
+    if edge.label and edge.label not in (tail.shape, tail.detail.split("  ")[0]):
         # Where the box does not say the shape already; the blank keeps it off the line.
         attrs["label"] = f"<&#160;{text(edge.label)}>"
     if tail.kind not in _SOURCES:
         # The way of the data is straight, what it meets comes in from the side.
         attrs["weight"] = "4"
-    if edge.kind == "up":
-        # Laid out against its direction, so that gradients climb beside the way data came down.
-        body.edge(edge.head, edge.tail, dir="back", **attrs)
-    else:
-        body.edge(edge.tail, edge.head, **attrs)
+    return attrs
 
 
 def legend(scene: Scene) -> str:

@@ -1,11 +1,14 @@
-"""Which frame a box stands in: parameters with their readers, each use of a module by itself."""
+"""Which frame a box stands in: parameters with their readers, inputs in their first reader's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from .scene import Box, Edge, Group, Path, Scene
+from .scene import Box, Edge, Path, Scene, called
+
+# Kinds of boxes that belong to a module by their name.
+OWNED = ("parameter", "state", "mutated")
 
 
 def adopted(scene: Scene) -> Scene:
@@ -13,18 +16,30 @@ def adopted(scene: Scene) -> Scene:
 
     The path may start below the root that the operations' frames start with.
     """
-    readers: dict[str, list[Path]] = {}
+    readers: dict[str, list[Box]] = {}
     by_id = {b.id: b for b in scene.boxes}
     for edge in scene.edges:
-        readers.setdefault(edge.tail, []).append(by_id[edge.head].group)
-    boxes = []
-    for box in scene.boxes:
-        modules = tuple(box.title.split(".")[:-1])
-        if box.kind in ("parameter", "state") and modules and not box.group:
-            homes = (g for g in readers.get(box.id, ()) if g[-len(modules) :] == modules)
-            box = replace(box, group=next(homes, ()))
-        boxes.append(box)
+        readers.setdefault(edge.tail, []).append(by_id[edge.head])
+    known: dict[str, Path] = {}
+    for path in dict.fromkeys(b.path for b in scene.boxes):
+        for depth in range(2, len(path) + 1):
+            known.setdefault(".".join(map(called, path[1:depth])), path[:depth])
+    boxes = (_adopted(b, readers.get(b.id, []), known) for b in scene.boxes)
     return replace(scene, boxes=tuple(boxes))
+
+
+def _adopted(box: Box, readers: list[Box], known: Mapping[str, Path]) -> Box:
+    modules = box.title.split(".")[:-1]
+    if box.kind not in OWNED or box.group:
+        return box
+    for reader in readers:
+        names = list(map(called, reader.path))
+        if (names[-len(modules) :] == modules) if modules else len(names) == 1:
+            # In the frame of a kernel nothing stands but its operations.
+            inside = reader.group[-len(reader.path) :] == reader.path
+            return replace(box, group=reader.group if inside else (), path=reader.path)
+    # Read in another module only, or by a kernel that is mostly another's.
+    return replace(box, path=known.get(".".join(modules), ()) if readers else ())
 
 
 def beside(scene: Scene) -> Scene:
@@ -38,50 +53,6 @@ def beside(scene: Scene) -> Scene:
         scene,
         boxes=tuple(b if b.group else replace(b, group=column.get(b.id, ())) for b in scene.boxes),
     )
-
-
-def parted(scene: Scene) -> Scene:
-    """A module that is used twice gets two frames: one for each connected part.
-
-    A single frame would drag operations from far apart onto one spot of the page.
-    """
-    groups = dict(scene.groups)
-    home = {b.id: b.group for b in scene.boxes}
-    depth = 1
-    while any(len(path) >= depth for path in home.values()):
-        members: dict[Path, list[str]] = {}
-        for id_, path in home.items():
-            if len(path) >= depth:
-                members.setdefault(path[:depth], []).append(id_)
-        inside = [e for e in scene.edges if home[e.tail][:depth] == home[e.head][:depth]]
-        parts = components(scene.boxes, inside)
-        for path, ids in members.items():
-            if scene.group(path).kind == "module":
-                _part(path, ids, parts, home, groups)
-        scene = replace(scene, groups=groups)
-        depth += 1
-    return replace(scene, boxes=tuple(replace(b, group=home[b.id]) for b in scene.boxes))
-
-
-def _part(
-    path: Path,
-    ids: list[str],
-    parts: dict[str, str],
-    home: dict[str, Path],
-    groups: dict[Path, Group],
-) -> None:
-    """Rename one frame's parts; the first keeps its name."""
-    number = {part: i for i, part in enumerate(dict.fromkeys(parts[id_] for id_ in ids))}
-    old = dict(groups)
-    for id_ in ids:
-        if (n := number[parts[id_]]) == 0:
-            continue
-        new = (*path[:-1], f"{path[-1]}#{n + 1}")
-        below = home[id_][len(path) :]
-        for depth in range(len(below) + 1):
-            was = (*path, *below[:depth])
-            groups[*new, *below[:depth]] = old.get(was) or Group(".".join(was))
-        home[id_] = (*new, *below)
 
 
 def components(boxes: Iterable[Box], edges: Iterable[Edge]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import linecache
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from graphgrad.errors import Origin
@@ -16,8 +16,10 @@ from graphgrad.ir import Graph, Node, names, type_text
 from graphgrad.regions import Plan, Region
 
 from .compiled import NONE, Labels
-from .frames import adopted, beside, parted
-from .scene import Box, Edge, Group, Path, Scene, size_text
+from .costs import bytes_text, flops, flops_text, nbytes
+from .frames import adopted, beside
+from .scene import Box, Edge, Group, Path, Scene, called, size_text
+from .units import Unit, units
 
 # Which kind of box an operation is, by the kind its primitive has in ops.PRIMITIVES.
 BOX_OF_KIND = {
@@ -54,6 +56,8 @@ _TELLING = {
     "sort": ("axis", "descending"),
 }
 _DETAIL_WIDTH = 34
+_KERNEL_WIDTH = 30
+_ALONE = Unit("", "")
 
 
 def graph_scene(graph: Graph, known: Labels = NONE) -> Scene:
@@ -61,6 +65,7 @@ def graph_scene(graph: Graph, known: Labels = NONE) -> Scene:
     draft = _Draft(_title(graph.name, "graph", graph), known)
     draft.phases = _phases(graph, known)
     draft.columns = bool(draft.phases)
+    draft.units = units(graph, draft.phases)
     draft.add(graph)
     return draft.scene()
 
@@ -73,8 +78,10 @@ def plan_scene(plan: Plan, known: Labels = NONE) -> Scene:
     phases = [_phase_of(region, draft.phases) for region in plan.regions]
     # Where one kernel does everything there are no sides.
     draft.columns = {"forward", "backward"} <= set(phases)
+    draft.units = units(plan.graph, draft.phases)
+    partners = kernel_pairs(plan, phases, draft.units)
     for i, (region, phase) in enumerate(zip(plan.regions, phases, strict=True)):
-        draft.region(i, region, phase)
+        draft.region(i, region, phase, *partners[i])
     draft.add(plan.graph)
     return draft.scene()
 
@@ -91,6 +98,38 @@ def _phase_of(region: Region, phases: dict[Node, str]) -> str:
     return tally.most_common(1)[0][0] if tally else "update" if updates else "forward"
 
 
+def kernel_pairs(
+    plan: Plan, phases: Sequence[str], calls: Mapping[Node, Unit]
+) -> list[tuple[str, float]]:
+    """For every kernel a mark, which a forward one shares with what undoes most of it; its place.
+
+    Backward kernels that have no partner stand near the forward kernel they undo most of, and in
+    the order they run, upwards.
+    """
+    pairs = [{calls[x].pair for x in r.nodes if x in calls} for r in plan.regions]
+    marks = [(f"k{i}", float(i)) for i in range(len(pairs))]
+    owners: dict[str, list[int]] = {}
+    for i, phase in enumerate(phases):
+        for pair in pairs[i] if phase == "forward" else ():
+            owners.setdefault(pair, []).append(i)
+    taken: dict[int, int] = {}
+    for j in (j for j, phase in enumerate(phases) if phase == "backward"):
+        tally = Counter(i for pair in sorted(pairs[j]) for i in owners.get(pair, ()))
+        near = [i for i, _ in tally.most_common()]
+        if near and near[0] not in taken:
+            taken[near[0]] = j
+            marks[j] = marks[near[0]]
+        elif near:
+            # After the partner's own: above it, for backward climbs.
+            marks[j] = (f"k{j}", near[0] - (j - taken[near[0]]) / len(phases))
+    return marks
+
+
+def _most(paths: Sequence[Path]) -> Path:
+    """The path of most; of none, nowhere."""
+    return Counter(paths).most_common(1)[0][0] if paths else ()
+
+
 def _count(things: Sequence[Any], what: str) -> str:
     return f"{len(things)} {what}{'s' if len(things) != 1 else ''}"
 
@@ -104,6 +143,9 @@ class _Draft:
         self.edges: list[Edge] = []
         self.groups: dict[Path, Group] = {}
         self.phases: dict[Node, str] = {}
+        # The calls that operations come from, and the kernel that stands for one in a plan.
+        self.units: dict[Node, Unit] = {}
+        self.kernel_units: dict[Path, Unit] = {}
         # Whether forward, backward and update stand side by side.
         self.columns = False
         # The frames of the kernels that compute a node: several, when it is cheap.
@@ -112,10 +154,17 @@ class _Draft:
         self.leaves: dict[str, dict[int, list[str]]] = {}
 
     def scene(self) -> Scene:
-        scene = Scene(self.title, tuple(self.boxes), tuple(self.edges), self.groups)
-        return beside(scene if self.kernels else parted(adopted(scene)))
+        scene = Scene(
+            self.title,
+            tuple(self.boxes),
+            tuple(self.edges),
+            self.groups,
+            columns=self.columns,
+            types=self.known.types,
+        )
+        return beside(adopted(scene))
 
-    def region(self, number: int, region: Region, phase: str) -> None:
+    def region(self, number: int, region: Region, phase: str, pair: str, order: float) -> None:
         """Open a frame for a kernel; ``add`` puts its nodes there."""
         path = (*self._column(phase), f"kernel {number}")
         read = sum(x.nbytes for x in region.inputs)
@@ -125,6 +174,11 @@ class _Draft:
         kind = "kernel" if phase == "forward" else f"kernel-{phase}"
         label = " · ".join((str(number), region.name, *_modules(region.nodes)[:2]))
         self.groups[path] = Group(label, kind, tip)
+        name = region.name
+        if len(name) > _KERNEL_WIDTH:
+            name = f"{name[:_KERNEL_WIDTH]}…"
+        home = _most([self.units[x].path for x in region.nodes if x in self.units])
+        self.kernel_units[path] = Unit(f"k{number}", name, home, pair, order)
         for x in region.nodes:
             self.kernels.setdefault(x, []).append(path)
 
@@ -164,12 +218,16 @@ class _Draft:
         if x.op.name == "input":
             # Scene.adopted gives parameters a home beside their readers.
             return ()
-        modules = x.origin.module.split(".") if x.origin.module else []
+        modules = self._unit(x, ()).path
         lead = self._column(self.phases.get(x, ""))
         for depth in range(len(modules)):
             path = (*lead, *modules[: depth + 1])
-            self.groups[path] = Group(".".join(modules[: depth + 1]))
+            self.groups[path] = Group(".".join(map(called, modules[: depth + 1])))
         return (*lead, *modules)
+
+    def _unit(self, x: Node, group: Path) -> Unit:
+        """The call, or the kernel, that a box is a part of."""
+        return self.kernel_units.get(group) or self.units.get(x, _ALONE)
 
     def _box(self, x: Node, name: dict[Node, str], group: Path) -> str:
         id_ = f"n{len(self.boxes)}"
@@ -178,11 +236,20 @@ class _Draft:
         detail = shape_text(x) if is_input else _detail(x)
         place = str(x.origin) if x.origin.code else ""
         tip = _tooltip(x, name)
-        kind = "state" if x in self.written and _kind(x) == "input" else _kind(x)
+        kind = _kind(x)
+        if x in self.written and kind in ("input", "state"):
+            kind = "mutated"
         phase = group[0] if group and self.columns else ""
         if phase == "backward" and self.phases.get(x) == "update":
             phase = "update"
-        self.boxes.append(Box(id_, kind, title, detail, tip, group, place, phase))
+        unit = self._unit(x, group)
+        self.boxes.append(
+            Box(
+                id_, kind, title, detail, tip, group, place, phase,
+                unit.path, unit.key, unit.name, unit.pair,
+                shape_text(x), nbytes(x), 0 if is_input else flops(x), unit.order,
+            )
+        )  # fmt: skip
         return id_
 
     def _input_title(self, x: Node) -> str:
@@ -201,7 +268,10 @@ class _Draft:
     def _edge(self, tail: str, head: str, value: Node) -> None:
         down = [self._box_of(i).phase not in ("backward", "update") for i in (tail, head)]
         kind = {(True, True): "", (True, False): "kept"}.get((down[0], down[1]), "up")
-        self.edges.append(Edge(tail, head, shape_text(value), kind))
+        carries: tuple[tuple[str, int, str], ...] = ()
+        if kind == "kept" and value.op.name != "input":
+            carries = ((tail, nbytes(value), f"{value.op.name} {shape_text(value)}"),)
+        self.edges.append(Edge(tail, head, shape_text(value), kind, carries))
 
     def _box_of(self, id_: str) -> Box:
         return self.boxes[int(id_[1:])]
@@ -227,7 +297,10 @@ class _Draft:
             source = self._box_of(ids[y][-1])
             # Beside what computes it, outside the kernel.
             group = source.group[: 1 if self.kernels else None] if source.phase else ()
-            box = Box(id_, "output", title, shape_text(y), type_text(y), group, "", source.phase)
+            box = Box(
+                id_, "output", title, shape_text(y), type_text(y), group, "", source.phase,
+                source.path if source.phase else (), shape=shape_text(y), nbytes=nbytes(y),
+            )  # fmt: skip
             self.boxes.append(box)
             self._edge(ids[y][-1], id_, y)
 
@@ -311,7 +384,13 @@ def _tooltip(x: Node, name: dict[Node, str]) -> str:
         head = f"{name[x]} = {x.op.name}({operands}): {type_text(x)}"
     silent = _SILENT | {"name", "role"}
     attrs = [f"{k} = {_value(v)}" for k, v in x.attrs.items() if k not in silent]
-    return "\n".join([head, *attrs, *_where(x.origins)])
+    return "\n".join([head, *attrs, _cost(x), *_where(x.origins)])
+
+
+def _cost(x: Node) -> str:
+    """``1.2 MB, 15.1 MFLOP``"""
+    work = 0 if x.op.name == "input" else flops(x)
+    return ", ".join((bytes_text(nbytes(x)), *([flops_text(work)] * (work > 0))))
 
 
 def _where(origins: Iterable[Origin]) -> Iterator[str]:

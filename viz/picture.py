@@ -13,9 +13,9 @@ import sysconfig
 from graphgrad.errors import GraphError
 
 from . import dot
-from .scene import FOLD_LIMIT, Scene, fold
+from .fold import DEFAULT, View, fold
+from .scene import Scene
 from .theme import css
-from .updates import fold_updates
 
 _SCOPE = "graphgrad"
 
@@ -29,8 +29,8 @@ class Picture:
     save(path)   either, by the file's suffix
     """
 
-    def __init__(self, scene: Scene) -> None:
-        self.scene = fold(fold_updates(scene) if len(scene.boxes) > FOLD_LIMIT else scene)
+    def __init__(self, scene: Scene, view: View = DEFAULT) -> None:
+        self.scene = fold(scene, view)
         self.source: str = dot.source(self.scene)
 
     def svg(self, path: str | os.PathLike[str] | None = None) -> str:

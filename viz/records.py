@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
-from .frames import adopted, parted
-from .scene import Box, Edge, Scene, size_text
+from .frames import adopted
+from .scene import Box, Edge, Path, Scene, size_text
+from .units import instances
 
 
 def record_scene(target: Any, names: Mapping[int, str]) -> Scene:
@@ -22,7 +23,9 @@ def record_scene(target: Any, names: Mapping[int, str]) -> Scene:
         return Scene("no history: nothing that led here requires a gradient")
     order = _reachable(root)
     ids = {record: f"r{i}" for i, record in enumerate(order)}
-    boxes = [_box(record, ids[record], names) for record in order]
+    calls = sorted((r for r in order if hasattr(r, "sequence")), key=lambda r: r.sequence)
+    homes = instances((r, getattr(r, "module", "")) for r in calls)
+    boxes = [_box(record, ids[record], names, homes.get(record, ())) for record in order]
     edges = [
         Edge(ids[source], ids[record], _size(source, number))
         for record in order
@@ -34,7 +37,7 @@ def record_scene(target: Any, names: Mapping[int, str]) -> Scene:
         edges.append(Edge(ids[root], "result", _type(target)))
     leaves = sum(hasattr(record, "variable") for record in order)
     title = f"{_name(root)} · {len(order) - leaves} operations from {leaves} leaves"
-    return parted(adopted(Scene(title, tuple(boxes), tuple(edges))))
+    return adopted(Scene(title, tuple(boxes), tuple(edges)))
 
 
 def names_around(frame: FrameType | None) -> dict[int, str]:
@@ -47,12 +50,12 @@ def names_around(frame: FrameType | None) -> dict[int, str]:
 
 
 def names_in(variables: Mapping[str, Any]) -> dict[int, str]:
-    """Names by ``id`` of the tensors in some variables, parameters by their path in a module."""
+    """Names by ``id`` of the tensors in some variables, those of modules by their paths."""
     found: dict[int, str] = {}
     for value in variables.values():
         if hasattr(type(value), "named_parameters"):
-            for name, parameter in value.named_parameters():
-                found.setdefault(id(parameter), name)
+            for name, tensor in (*value.named_parameters(), *value.named_buffers()):
+                found.setdefault(id(tensor), name)
     for name, value in variables.items():
         if hasattr(type(value), "grad_fn"):
             found.setdefault(id(value), name)
@@ -81,13 +84,12 @@ def _reachable(root: Any) -> list[Any]:
     return order
 
 
-def _box(record: Any, id_: str, names: Mapping[int, str]) -> Box:
+def _box(record: Any, id_: str, names: Mapping[int, str], home: Path) -> Box:
     if not hasattr(record, "variable"):
-        group = tuple(filter(None, getattr(record, "module", "").split(".")))
         kind = "contract" if _contracts(record) else "record"
         where, code = _place(record)
         tip = f"{_name(record)}\n{where}  {code}".rstrip()
-        return Box(id_, kind, _name(record), where, tip, group, where)
+        return Box(id_, kind, _name(record), where, tip, home, where, path=home)
     leaf = record.variable
     name = names.get(id(leaf), "leaf")
     tip = f"{name}: {_type(leaf)}, requires_grad=True\nAccumulateGrad"

@@ -1,31 +1,33 @@
-"""A picture before it is drawn: boxes, edges, nested groups; folded when there are too many.
+"""A picture before it is drawn: boxes, edges, nested groups.
 
-    scene = fold(scene, limit=250)     # whole modules become one box until it fits
+    scene = scene.merged(key, make)    # boxes of one key become one box
 
 Graphs, plans and grad_fn records are all turned into a ``Scene``; ``dot`` knows nothing else.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 Path = tuple[str, ...]
-
-FOLD_LIMIT = 250
-# Fewer folded boxes than this say nothing.
-_FEWEST = 4
 
 
 @dataclass(frozen=True)
 class Box:
     """One operation or value.
 
-    kind    a row of ``theme.KINDS``
-    place   the user's line
-    phase   forward, backward or update, in a picture with a column for each
+    kind     a row of ``theme.KINDS``
+    group    the frames it stands in, from the outside in
+    place    the user's line
+    phase    forward, backward or update, in a picture of a training step
+    path     the calls of modules it belongs to, from the outside in
+    unit     the call that it is a part of, ``name`` that call's name
+    pair     equal for a call and for what computes its gradient
+    shape    of its result, as written
+    nbytes   of its result; ``flops`` to compute it
+    order    of the call in the program, forward; -1 where unknown
+    members  what was merged into it
     """
 
     id: str
@@ -36,108 +38,107 @@ class Box:
     group: Path = ()
     place: str = ""
     phase: str = ""
+    path: Path = ()
+    unit: str = ""
+    name: str = ""
+    pair: str = ""
+    shape: str = ""
+    nbytes: int = 0
+    flops: int = 0
+    order: float = -1.0
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Edge:
     """Data that flows from ``tail`` to ``head``.
 
-    kind    "" flows down the page, "up" against it (gradients), "kept" across: read by backward
+    kind     "" flows down the page, "up" against it (gradients), "kept" across: read by backward
+    carries  (box, bytes, words) of every value that is kept
     """
 
     tail: str
     head: str
     label: str = ""
     kind: str = ""
+    carries: tuple[tuple[str, int, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class Group:
-    """A frame around boxes; ``kind`` is a row of ``theme.FRAMES``."""
+    """A frame around boxes; ``kind`` is a row of ``theme.FRAMES``, ``note`` is small print."""
 
     label: str
     kind: str = "module"
     tooltip: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What a picture shows. ``groups`` names the frames; a missing row is labelled by its path."""
+    """What a picture shows.
+
+    groups   the frames; a missing row is labelled by its path
+    columns  whether forward, backward and update stand in frames of their own
+    rows     boxes that stand side by side, from the left; ``on_rails`` lays them out so
+    types    the class of a module, by its dotted path
+    """
 
     title: str
     boxes: tuple[Box, ...] = ()
     edges: tuple[Edge, ...] = ()
     groups: dict[Path, Group] = field(default_factory=dict)
     note: str = ""
+    columns: bool = False
+    rows: tuple[tuple[str, ...], ...] = ()
+    on_rails: bool = False
+    types: Mapping[str, str] = field(default_factory=dict)
 
     def group(self, path: Path) -> Group:
-        return self.groups.get(path) or Group(".".join(path))
+        """The frame of a path."""
+        return self.groups.get(path) or Group(".".join(map(called, path)))
+
+    def merged(
+        self, key: Mapping[str, Hashable], make: Callable[[Hashable, list[Box]], Box]
+    ) -> Scene:
+        """Boxes (by id) of one key become the box that ``make`` says.
+
+        Edges between two of these become one, edges inside of one are gone.
+        """
+        members: dict[Hashable, list[Box]] = {}
+        for box in self.boxes:
+            members.setdefault(key[box.id], []).append(box)
+        made = {k: make(k, boxes) for k, boxes in members.items()}
+        home = {b.id: made[k].id for k, boxes in members.items() for b in boxes}
+        return replace(self, boxes=tuple(made.values())).rewired(self.edges, home)
+
+    def rewired(self, edges: tuple[Edge, ...], home: Mapping[str, str]) -> Scene:
+        """This scene with ``edges`` between the boxes that ``home`` says, equal ones joined."""
+        labels: dict[tuple[str, str, str], dict[str, None]] = {}
+        carried: dict[tuple[str, str, str], dict[tuple[str, int, str], None]] = {}
+        for edge in edges:
+            tail, head = home.get(edge.tail), home.get(edge.head)
+            if tail is None or head is None or tail == head:
+                continue
+            key = (tail, head, edge.kind)
+            labels.setdefault(key, {})[edge.label] = None
+            carried.setdefault(key, {}).update(dict.fromkeys(edge.carries))
+        joined = (
+            Edge(tail, head, _joined(list(texts)), kind, tuple(carried[tail, head, kind]))
+            for (tail, head, kind), texts in labels.items()
+        )
+        return replace(self, edges=tuple(joined))
+
+
+def called(name: str) -> str:
+    """A frame's name without the number of the call: ``relu#2`` is ``relu``."""
+    return name.partition("#")[0]
 
 
 def size_text(shape: tuple[int, ...], dtype: str) -> str:
     """``64×28×28``; the dtype is written unless it is float32, ``scalar`` for no dimensions."""
     size = "×".join(map(str, shape)) or "scalar"
     return size if dtype == "float32" else f"{dtype} {size}"
-
-
-def fold(scene: Scene, limit: int = FOLD_LIMIT) -> Scene:
-    """The finest scene of at most ``limit`` boxes: by line, then by module from the inside out."""
-    if len(scene.boxes) <= limit:
-        return scene
-    deepest = max(len(b.group) for b in scene.boxes)
-    levels: list[Callable[[Box], Hashable]] = [lambda b: (b.group, b.place)]
-    levels += [partial(_module, depth=depth) for depth in range(deepest, 0, -1)]
-    ends = [b for b in scene.boxes if b.kind == "input" or (b.kind == "output" and not b.group)]
-    apart = {b.id for b in ends} if len(ends) <= limit // 4 else set()
-    for level in levels:
-        key = {b.id: b.id if b.id in apart else level(b) for b in scene.boxes}
-        if _FEWEST <= len(set(key.values())) - len(apart) <= limit - len(apart):
-            return _merge(scene, key)
-    # Nothing to go by: runs of equal length, in the order the operations were called.
-    run = -(-len(scene.boxes) // (limit - len(apart)))
-    return _merge(
-        scene, {b.id: b.id if b.id in apart else i // run for i, b in enumerate(scene.boxes)}
-    )
-
-
-def _module(box: Box, depth: int) -> Hashable:
-    return box.group[:depth] or box.place
-
-
-def _merge(scene: Scene, key: dict[str, Hashable]) -> Scene:
-    members: dict[Hashable, list[Box]] = {}
-    for box in scene.boxes:
-        members.setdefault(key[box.id], []).append(box)
-    merged = {k: _folded(scene, boxes) for k, boxes in members.items()}
-    home = {b.id: merged[k].id for k, boxes in members.items() for b in boxes}
-    labels: dict[tuple[str, str, str], dict[str, None]] = {}
-    for edge in scene.edges:
-        tail, head = home[edge.tail], home[edge.head]
-        if tail != head:
-            labels.setdefault((tail, head, edge.kind), {})[edge.label] = None
-    edges = (
-        Edge(tail, head, _joined(list(texts)), kind) for (tail, head, kind), texts in labels.items()
-    )
-    note = f"{len(scene.boxes)} boxes, folded into {len(merged)}"
-    return replace(scene, boxes=tuple(merged.values()), edges=tuple(edges), note=note)
-
-
-def _folded(scene: Scene, boxes: list[Box]) -> Box:
-    first = boxes[0]
-    if len(boxes) == 1:
-        return first
-    group = _common([b.group for b in boxes])
-    label = scene.group(group).label if group else first.place or "operations"
-    tally = Counter(b.title for b in boxes).most_common()
-    return Box(
-        id=first.id,
-        kind="folded",
-        title=label,
-        detail=f"{len(boxes)} boxes",
-        tooltip="\n".join(f"{count} × {title}" for title, count in tally[:20]),
-        group=group[:-1] if group and group != first.group[:1] else group,
-        place=first.place,
-    )
 
 
 def with_chips(scene: Scene) -> Scene:

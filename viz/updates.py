@@ -13,6 +13,7 @@ from .frames import components
 from .scene import Box, Edge, Group, Scene
 
 _COLUMN = ("update",)
+_STATES = ("state", "mutated")
 
 
 def fold_updates(scene: Scene) -> Scene:
@@ -26,9 +27,9 @@ def fold_updates(scene: Scene) -> Scene:
         b.id: b
         for b in scene.boxes
         if b.phase == "update"
-        or (b.kind in ("state", "input", "constant") and _all_update(readers.get(b.id, [])))
+        or (b.kind in (*_STATES, "input", "constant") and _all_update(readers.get(b.id, [])))
     }
-    updates = [b for b in own.values() if b.phase == "update" or b.kind == "state"]
+    updates = [b for b in own.values() if b.phase == "update" or b.kind in _STATES]
     kept = {b.id for b in updates}
     inner = [e for e in scene.edges if e.tail in kept and e.head in kept]
     parts = components(updates, [*inner, *_siblings(updates)])
@@ -51,7 +52,7 @@ def fold_updates(scene: Scene) -> Scene:
 def _siblings(boxes: list[Box]) -> list[Edge]:
     """Links between the states of one parameter: ``weight exp_avg``, ``weight step``."""
     first: dict[str, str] = {}
-    owners = ((b.title.rpartition(" ")[0], b.id) for b in boxes if b.kind == "state")
+    owners = ((b.title.rpartition(" ")[0], b.id) for b in boxes if b.kind in _STATES)
     return [Edge(first.setdefault(owner, id_), id_) for owner, id_ in owners if owner]
 
 
@@ -67,7 +68,7 @@ def _shown(edge: Edge, home: dict[str, str], updates: set[str], boxes: dict[str,
 
 
 def _merged(scene: Scene, boxes: list[Box]) -> Box:
-    work = [b for b in boxes if b.kind not in ("state", "output")]
+    work = [b for b in boxes if b.kind not in (*_STATES, "output")]
     results = {b.title.removesuffix(" updated"): b.detail for b in boxes if b.kind == "output"}
     owners = [name for name in results if not any(name.startswith(f"{n} ") for n in results)]
     parameters = owners or ["numbers"]

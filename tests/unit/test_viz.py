@@ -165,8 +165,10 @@ def test_large_graphs_fold_by_module():
         in_module(f"blocks.{i // 25}.layer")
         h = lang.mul(lang.tanh(h), lang.exp(h))
     picture = viz.draw(Graph([x], [h], "deep"))
-    assert len(picture.scene.boxes) == 22
-    assert "1502 boxes, folded into 22" in picture.source
+    # Twenty equal blocks are one, with its 75 operations.
+    assert len(picture.scene.boxes) == 77
+    assert "1502 boxes, folded into 77" in picture.source
+    assert "blocks × 20" in picture.source or "0 × 20" in picture.source
     assert picture.svg().count("<svg") == 3
 
 
@@ -174,7 +176,7 @@ def test_large_graphs_without_modules_fold_too():
     h = x = ir.input((4,), F32, "x")
     for _ in range(1500):
         h = lang.tanh(h)
-    assert 4 <= len(viz.draw(Graph([x], [h])).scene.boxes) <= viz.scene.FOLD_LIMIT
+    assert 4 <= len(viz.draw(Graph([x], [h])).scene.boxes) <= viz.fold.LIMIT
 
 
 def test_an_empty_graph_says_so():
@@ -283,9 +285,8 @@ def test_the_demo_draws_lenet_tidily(tmp_path: pathlib.Path):
     assert (tmp_path / "again.svg").read_text() == svg
 
 
-def test_large_updates_fold_to_a_box_for_each_parameter():
-    net = graphgrad.nn.Sequential(*(graphgrad.nn.Linear(4, 4) for _ in range(6)))
-    optimizer = graphgrad.optim.Adam(net.parameters())
+def trained(net, optimizer, *sizes: int):
+    """A compiled step that has run once, interpreted."""
 
     @graphgrad.compile
     def train(x):
@@ -296,13 +297,54 @@ def test_large_updates_fold_to_a_box_for_each_parameter():
         return loss
 
     with graphgrad.config.scope(tier="interpret"):
-        train(graphgrad.ones(3, 4))
+        train(graphgrad.ones(*sizes))
+    return train
+
+
+@pytest.fixture(scope="module")
+def stack():
+    net = graphgrad.nn.Sequential(*(graphgrad.nn.Linear(4, 4) for _ in range(6)))
+    return trained(net, graphgrad.optim.Adam(net.parameters()), 3, 4)
+
+
+def test_a_step_is_a_ladder_of_calls_and_their_gradients(stack):
+    scene = viz.draw(stack, stage="traced").scene
+    by_id = {b.id: b for b in scene.boxes}
+    rows = [[by_id[i].title for i in row] for row in scene.rows]
+    owned = "weight, bias"
+    assert [owned, "Addmm", "AddmmBackward0", owned] in rows
+    # What backward reads of a call stands between the two.
+    assert ["Pow", "48 B", "PowBackward0"] in rows
+    assert [owned, "Addmm", "48 B", "AddmmBackward0", owned] in rows
+    kinds = {by_id[i].kind for row in scene.rows for i in row}
+    assert kinds == {"parameter", "op", "reduce", "contract", "kept", "backward", "update"}
+
+
+def test_equal_layers_are_drawn_once(stack):
+    scene = viz.draw(stack, stage="traced").scene
+    # The first layer's input needs no gradient, so it is like no other.
+    assert scene.group(("Sequential", "1")).label == "Linear × 5"
+    assert {b.path for b in scene.boxes if b.path} == {("Sequential", "0"), ("Sequential", "1")}
+
+
+def test_layers_of_other_widths_are_no_repeat():
+    widths = (4, 4, 4, 5, 5, 5, 5)
+    layers = map(graphgrad.nn.Linear, widths, widths[1:])
+    net = graphgrad.nn.Sequential(*layers)
+    step = trained(net, graphgrad.optim.SGD(net.parameters(), lr=0.1), 3, 4)
+    scene = viz.draw(
+        step,
+        stage="traced",
+    ).scene
+    labels = [g.label for g in scene.groups.values()]
+    assert labels == ["Linear × 3"], labels
+
+
+def test_updates_are_a_box_for_each_module(stack):
     for stage in ("traced", "kernels"):
-        scene = viz.draw(train, stage=stage).scene
-        folded = {b.title: b for b in scene.boxes if b.group == ("update",)}
-        assert set(folded) == {name for name, _ in net.named_parameters()}, stage
-        assert "exp_avg" in folded["0.weight"].detail
-        assert {b.group[0] for b in scene.boxes if b.group} == {"forward", "backward", "update"}
+        updates = [b for b in viz.draw(stack, stage=stage).scene.boxes if b.kind == "update"]
+        assert len(updates) == (2 if stage == "traced" else 6), stage
+        assert all("exp_avg" in b.detail and "weight, bias" in b.title for b in updates)
 
 
 def test_a_tensor_without_history_says_so():
