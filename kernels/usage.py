@@ -119,7 +119,8 @@ def _kernel(draft: Draft, step: int, region: Region) -> str:
     if not calls:
         return region.name
     key = kernel_key(calls[-1])
-    return key[0] if isinstance(key, tuple) else str(key)
+    name = getattr(key, "name", None)
+    return key[0] if isinstance(key, tuple) else name or str(key)
 
 
 def _where(x: Node) -> str:

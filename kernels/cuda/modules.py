@@ -19,11 +19,13 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True)
 class GridKey:
-    """What names a kernel of threads: its source, which decides everything else about it."""
+    """What names a kernel of threads: all that decides its code."""
 
     name: str
     source: str
     block: int
+    resident: int
+    parameters: tuple[str, ...]
     kernel: Any = field(compare=False, repr=False)
 
 
@@ -42,7 +44,8 @@ class DeviceCall:
 def device_call(call: Any) -> DeviceCall:
     """The row of a GridCall."""
     kernel = call.kernel
-    key = GridKey(kernel.name, kernel.source, kernel.block, kernel)
+    decides = kernel.name, kernel.source, kernel.block, kernel.resident, kernel.parameters
+    key = GridKey(*decides, kernel)
     return DeviceCall(key, call.slots, call.grid, kernel.block, call.scratch_bytes, call.ns)
 
 

@@ -167,9 +167,10 @@ class DeviceRunner:
         """Addresses of constants and error words, put on the device at the first call."""
         if self._constants is None:
             self._constants = [self._upload(x) for x in self.program.constants]
-            words = np.zeros(2 * max(len(self.walk.failing), 1), np.int64)
-            self._errors = self._upload(words)
-        return [*(block.pointer for block in self._constants), self._errors.pointer]
+            if self.walk.failing:
+                self._errors = self._upload(np.zeros(2 * len(self.walk.failing), np.int64))
+        errors = 0 if self._errors is None else self._errors.pointer
+        return [*(block.pointer for block in self._constants), errors]
 
     def _upload(self, array: np.ndarray) -> Any:
         array = np.ascontiguousarray(array)

@@ -25,7 +25,25 @@ def cuda_target(device: Device) -> Target:
     """The target of programs on ``device``: a GPU, or the emulator."""
     if driver().emulated:
         return _emulated(device)
-    raise NotImplementedError("programs on a GPU do not run yet")
+    return _gpu(device)
+
+
+@functools.cache
+def _gpu(device: Device) -> Target:
+    from .modules import compile_modules
+    from .program import DeviceProgram
+
+    has = driver().properties(device.index or 0)
+    arch = f"sm_{has.major}{has.minor}"
+    return Target(
+        f"cuda-{arch}",
+        lower_for_gpu,
+        functools.partial(compile_modules, arch=arch),
+        functools.partial(DeviceProgram, device),
+        interprets=False,
+        portable=False,
+        placed=functools.partial(from_host, device=device),
+    )
 
 
 @functools.cache
@@ -61,6 +79,15 @@ def lower_emulated(
     from .emulate import emulated
 
     return [emulated(call) for call in lower(region, inplace, fixed)]
+
+
+def lower_for_gpu(
+    region: Region, inplace: dict[Node, Node], fixed: Container[Node] = ()
+) -> Iterable[Any]:
+    """The same calls as rows of launches."""
+    from .modules import device_call
+
+    return [device_call(call) for call in lower(region, inplace, fixed)]
 
 
 def _uncovered(region: Region, why: str) -> NotImplementedError:

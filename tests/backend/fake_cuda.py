@@ -5,8 +5,8 @@
 
 Device memory is host memory, kernels are the emulated ones. Queues are as lazy as a GPU may be:
 nothing in a stream runs before somebody waits for it, page-locked memory is read when a copy runs,
-and memory that was given back is filled with garbage. So a missing wait, or a graph that is replayed
-after its memory moved, gives wrong numbers here too. Every call is recorded in ``log``.
+and memory that was given back is filled with garbage. So a missing wait, or a graph that is
+replayed after its memory moved, gives wrong numbers here too. Every call is recorded in ``log``.
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-
 from graphgrad.kernels import cache
 from graphgrad.kernels.cuda import driver as drivers
 from graphgrad.kernels.cuda import modules
 from graphgrad.kernels.cuda.compiler import Cubin
 from graphgrad.kernels.cuda.gpu import GpuDriver
+from graphgrad.kernels.cuda.runner import arenas
 from graphgrad.kernels.layout import KERNEL_TYPE
 from graphgrad.kernels.memory import array_at, new_block
+
+from graphgrad.compile import _memo
 
 log: list[tuple[Any, ...]] = []
 BYTES = np.dtype(np.uint8)
@@ -253,7 +255,7 @@ class MemoryResource:
 
 
 pinned: dict[int, int] = {}
-TOTAL = 1 << 31
+TOTAL = 1 << 26
 
 
 class LegacyPinnedMemoryResource:
@@ -387,7 +389,15 @@ def installed(gpu: GpuDriver) -> Iterator[GpuDriver]:
     found, compiler = drivers._found, modules.cubin_of
     drivers._found = lambda: gpu  # type: ignore[assignment]
     modules.cubin_of = cubin_of
+    _forget()
     try:
         yield gpu
     finally:
+        _forget()
         drivers._found, modules.cubin_of = found, compiler
+
+
+def _forget() -> None:
+    """Let go of programs and memory of a device that will be no more."""
+    _memo.clear()
+    arenas.clear()
