@@ -16,6 +16,7 @@ import numpy as np
 
 from graphgrad import autodiff, dtypes
 from graphgrad.compile import compile_graph
+from graphgrad.device import CPU
 from graphgrad.entry import Entry, HostPart, Result, Source
 from graphgrad.guards import Watch
 from graphgrad.ir import Graph, Node, topological
@@ -343,7 +344,7 @@ class _BrokenWay:
     """The history of results that the compiled function used up: ``backward`` raises its error."""
 
     graphable, composite, outputs, needs, inputs, saves = True, "", 1, (), (), ()
-    own_lines, numbers = False, ()
+    own_lines, numbers, device = False, (), CPU
     kind = record.kind("CompiledFunctionBackward")
 
     def __init__(self, text: str) -> None:

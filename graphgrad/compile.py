@@ -266,10 +266,11 @@ def _host_copy(x: Array) -> Array:
 
 
 _TIERS: dict[str, Callable[[Executable, Sequence[Array]], list[Array]]] = {
-    "interpret": Executable._interpret,
-    "compiled": Executable._compiled,
-    "auto": Executable._auto,
-    "verify": Executable._verify,
+    # Looked up in the object: a device's has its own.
+    "interpret": lambda executable, arrays: executable._interpret(arrays),
+    "compiled": lambda executable, arrays: executable._compiled(arrays),
+    "auto": lambda executable, arrays: executable._auto(arrays),
+    "verify": lambda executable, arrays: executable._verify(arrays),
 }
 
 

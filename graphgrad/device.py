@@ -148,9 +148,3 @@ def placed(dtype: Any, place: device) -> Placed:
         found = _placed[key] = Placed(*key)
         dtypes.name_placed(found)
     return found
-
-
-def only_cpu(place: Any) -> None:
-    """Raise unless ``place`` means the CPU: tensors cannot be elsewhere yet."""
-    if place is not None and located(place).type != "cpu":
-        raise NotImplementedError("CUDA tensors are not supported yet: use device='cpu'")

@@ -148,7 +148,9 @@ def describe(operand: Any) -> str:
     """``float32[2, 3]`` for anything with a shape and a dtype, else its repr."""
     if hasattr(operand, "shape") and hasattr(operand, "dtype"):
         name = getattr(operand.dtype, "name", str(operand.dtype))
-        return f"{name}[{', '.join(map(str, operand.shape))}]"
+        place = getattr(operand.dtype, "device", None)
+        where = "" if place is None else f" on {place}"
+        return f"{name}[{', '.join(map(str, operand.shape))}]{where}"
     return repr(operand)
 
 

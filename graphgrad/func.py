@@ -281,7 +281,7 @@ def jacfwd(
 
 
 def _one(x: Tensor) -> Tensor:
-    return FUNCTIONS["ones"]((), dtype=x.dtype)
+    return FUNCTIONS["ones"]((), dtype=x.dtype, device=x.device)
 
 
 def _stacked(parts: list[Tensor], first: Tensor, rest: Tensor, turned: bool = False) -> Tensor:
@@ -289,7 +289,7 @@ def _stacked(parts: list[Tensor], first: Tensor, rest: Tensor, turned: bool = Fa
     shape = (*first.shape, *rest.shape)
     if not parts:
         shape = (*rest.shape, *first.shape) if turned else shape
-        return FUNCTIONS["zeros"](shape, dtype=rest.dtype)
+        return FUNCTIONS["zeros"](shape, dtype=rest.dtype, device=rest.device)
     whole = FUNCTIONS["stack"](parts).reshape(shape)
     if not turned:
         return whole

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import io
 import json
 import os
@@ -26,7 +27,7 @@ import numpy as np
 
 import graphgrad as gg
 from graphgrad import dtypes
-from graphgrad.device import device, only_cpu
+from graphgrad.device import device, located
 from graphgrad.dtypes import DType
 from graphgrad.tensor import Size, Tensor
 
@@ -68,14 +69,17 @@ def load(
 ) -> Any:
     """What ``save`` wrote, or the dictionary of tensors in any safetensors file.
 
-    map_location: where tensors go, which can only be the CPU. weights_only: False also unpickles
-    objects that the file may hold, which can run any code: only for files you trust.
+    map_location: where tensors go, instead of to the device they were saved from: a device, a
+    mapping of devices, or a function of (tensor on the CPU, name of its device) that returns the
+    tensor, moved or not (None: as saved). weights_only: False also unpickles objects that the file
+    may hold, which can run any code: only for files you trust.
     """
-    _check_location(map_location)
     arrays, metadata = _read(f)
+    placed = functools.partial(_located, map_location)
     if _KEY not in metadata:
-        return {name: _tensor(a, name) for name, a in arrays.items()}
-    return _Reader(arrays, trusted=weights_only is False).decode(json.loads(metadata[_KEY]))
+        return {name: placed(_tensor(a, name), "cpu") for name, a in arrays.items()}
+    reader = _Reader(arrays, weights_only is False, placed)
+    return reader.decode(json.loads(metadata[_KEY]))
 
 
 # ------------------------------------------------------------------------------------------ files
@@ -147,12 +151,26 @@ def _fail_as_foreign(file: IO[bytes], name: Any) -> NoReturn:
     raise RuntimeError(f"{name} is not a safetensors file: it begins with {beginning!r}")
 
 
-def _check_location(place: Any) -> None:
-    """Raise unless tensors would end up on the CPU; a function of storages has nothing to do."""
-    if place is None or (callable(place) and not isinstance(place, device)):
-        return
-    for one in place.values() if isinstance(place, Mapping) else (place,):
-        only_cpu(one)
+def _located(map_location: Any, t: Tensor, saved: str) -> Tensor:
+    """A tensor where ``load`` was asked to put it."""
+    if isinstance(map_location, Mapping):
+        wanted = map_location.get(saved, map_location.get(device(saved), saved))
+    elif callable(map_location) and not isinstance(map_location, device):
+        result = map_location(t, saved)
+        if isinstance(result, Tensor):
+            return result
+        wanted = saved
+    else:
+        wanted = saved if map_location is None else map_location
+    if located(wanted).type == "cpu":
+        return t
+    try:
+        return t.to(wanted)
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"the file holds a tensor of device {saved!r}, which cannot be put on {wanted}: "
+            f"{error}\n  hint: load it with map_location='cpu'"
+        ) from error
 
 
 def _tensor(array: Any, name: str) -> Tensor:
@@ -210,6 +228,8 @@ class _Writer:
             about["parameter"] = True
         if x.requires_grad:
             about["requires_grad"] = True
+        if x.device.type != "cpu":
+            about["device"] = str(x.device)
         return about
 
     def store(self, array: np.ndarray, path: str) -> str:
@@ -256,8 +276,10 @@ _ENCODERS.append((tuple, _tuple))
 class _Reader:
     """Builds the object that JSON describes."""
 
-    def __init__(self, arrays: dict[str, Any], trusted: bool) -> None:
-        self.arrays, self.trusted = arrays, trusted
+    def __init__(
+        self, arrays: dict[str, Any], trusted: bool, placed: Callable[[Tensor, str], Tensor]
+    ) -> None:
+        self.arrays, self.trusted, self.placed = arrays, trusted, placed
         self.tensors: dict[str, Tensor] = {}
 
     def decode(self, x: Any) -> Any:
@@ -285,7 +307,7 @@ class _Reader:
         array = self.arrays[name]
         if about.get("complex"):
             array = array.view(np.result_type(array.dtype, np.complex64))[..., 0]
-        t = _tensor(array, name)
+        t = self.placed(_tensor(array, name), about.get("device", "cpu"))
         if about.get("parameter"):
             t = gg.nn.Parameter(t, requires_grad=False)
         self.tensors[name] = t.requires_grad_() if about.get("requires_grad") else t

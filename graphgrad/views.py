@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from graphgrad.ir import Node
 from graphgrad.ops import Shape
@@ -57,7 +58,7 @@ def resolve(x: Node, memory: Container[Node] = ()) -> View | None:
     base, views = path(x, memory)
     view = View(base, 0, base.shape, row_major(base.shape))
     for y in views:
-        moved = apply_view(view, y)
+        moved = apply_view(y.op.name, view, y)
         if moved is None:
             return None
         view = moved
@@ -69,16 +70,19 @@ def obstacle(x: Node, memory: Container[Node] = ()) -> Node | None:
     base, views = path(x, memory)
     view = View(base, 0, base.shape, row_major(base.shape))
     for y in views:
-        moved = apply_view(view, y)
+        moved = apply_view(y.op.name, view, y)
         if moved is None:
             return y.inputs[0]
         view = moved
     return None
 
 
-def apply_view(view: View, y: Node) -> View | None:
-    """The view ``y`` of a view; None for a reshape that strides cannot express."""
-    return _APPLY[y.op.name](view, y)
+def apply_view(name: str, view: View, y: Any) -> View | None:
+    """The view ``y``, a Node or what has its ``attrs`` and ``shape``, makes of a view.
+
+    None for a reshape that strides cannot express.
+    """
+    return _APPLY[name](view, y)
 
 
 def _reshape(view: View, y: Node) -> View | None:

@@ -167,6 +167,7 @@ class FunctionWay:
         self.numbers = numbers
         self.outputs = len(outputs)
         self._results = [Type(tuple(y.shape), y.dtype) for y in outputs]
+        self.device = outputs[0].device
 
     def results(self) -> list[Type]:
         return self._results
@@ -194,7 +195,8 @@ class FunctionWay:
     def _zeros(self, i: int) -> Tensor:
         from graphgrad.tensor.creation import full_of
 
-        return full_of(*self._results[i][:1], 0, self._results[i].dtype)
+        shape, dtype = self._results[i]
+        return full_of(shape, 0, dtype, self.device)
 
 
 def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:

@@ -87,16 +87,18 @@ class saved_tensors_hooks:
 
 
 class save_on_cpu(saved_tensors_hooks):
-    """Keep saved tensors on the CPU, where they are."""
+    """Keep saved tensors in the host's memory until backward reads them; those on it stay."""
 
     def __init__(self, pin_memory: bool = False, device_type: str = "cuda") -> None:
-        super().__init__(lambda t: t, lambda t: t)
+        super().__init__(lambda t: (t.device, t.cpu()), lambda kept: kept[1].to(kept[0]))
 
     def __enter__(self) -> None:
-        return None
+        if state.trace is None:
+            super().__enter__()
 
     def __exit__(self, *_: Any) -> None:
-        return None
+        if state.trace is None:
+            super().__exit__()
 
 
 def register_multi_grad_hook(

@@ -145,7 +145,7 @@ def _uniform_pareto(p: Any, q: Any) -> gg.Tensor:
 
 def _never(p: Any, q: Any) -> gg.Tensor:
     shape = gg.broadcast_shapes(p.batch_shape, q.batch_shape)
-    return gg.full(shape, float("inf"), dtype=p.mean.dtype)
+    return gg.full(shape, float("inf"), dtype=p.mean.dtype, device=p.mean.device)
 
 
 _UNIT = (Beta, ContinuousBernoulli)

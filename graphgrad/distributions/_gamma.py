@@ -48,7 +48,10 @@ def _draws(a: gg.Tensor) -> gg.Tensor:
     d = gg.where(small, a + 1, a) - 1 / 3
     c = (9 * d).rsqrt()
     shape = (_PROPOSALS, *a.shape)
-    normal, unit = gg.randn(shape, dtype=a.dtype), gg.rand(shape, dtype=a.dtype)
+    normal, unit = (
+        gg.randn(shape, dtype=a.dtype, device=a.device),
+        gg.rand(shape, dtype=a.dtype, device=a.device),
+    )
     base = 1 + c * normal
     v = gg.where(base > 0, base, 1.0) ** 3
     threshold = normal * normal / 2 + d - d * v + d * v.log()
@@ -56,7 +59,7 @@ def _draws(a: gg.Tensor) -> gg.Tensor:
     chosen = v[-1]
     for k in reversed(range(_PROPOSALS - 1)):
         chosen = gg.where(accepted[k], v[k], chosen)
-    boost = (1 - gg.rand(a.shape, dtype=a.dtype)).log() / gg.where(small, a, 1.0)
+    boost = (1 - gg.rand(a.shape, dtype=a.dtype, device=a.device)).log() / gg.where(small, a, 1.0)
     return d.log() + chosen.log() + gg.where(small, boost, 0.0)
 
 
@@ -125,7 +128,7 @@ def _tail(a: gg.Tensor, y: gg.Tensor) -> tuple[gg.Tensor, gg.Tensor, gg.Tensor]:
     side = gg.where(smaller, -1.0, 1.0)
     scale = 1 / ((side * (x - a)).clamp(min=0) + x.sqrt())
     nodes, weights = (
-        gg.tensor(array, dtype=y.dtype).reshape((-1, *(1 for _ in y.shape)))
+        gg.tensor(array, dtype=y.dtype, device=y.device).reshape((-1, *(1 for _ in y.shape)))
         for array in (_NODES, _WEIGHTS)
     )
     s = side * scale * nodes

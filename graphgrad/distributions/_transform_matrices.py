@@ -53,7 +53,7 @@ class StickBreakingTransform(Transform):
     def _offset(self, x: gg.Tensor) -> gg.Tensor:
         """log of how many parts are still to come, so that 0 means equal parts."""
         n = x.shape[-1]
-        return gg.arange(n, 0, -1, dtype=x.dtype).log()
+        return gg.arange(n, 0, -1, dtype=x.dtype, device=x.device).log()
 
     def _call(self, x: gg.Tensor) -> gg.Tensor:
         share = inside((x - self._offset(x)).sigmoid())
@@ -129,7 +129,7 @@ class CorrCholeskyTransform(Transform):
         eps = gg.finfo(x.dtype).eps
         cosines = _to_tril(x.tanh().clamp(min=eps - 1, max=1 - eps))
         left = (1 - cosines**2).sqrt().cumprod(-1)
-        rows = cosines + gg.eye(cosines.shape[-1], dtype=x.dtype)
+        rows = cosines + gg.eye(cosines.shape[-1], dtype=x.dtype, device=x.device)
         return rows * pad(left[..., :-1], [1, 0], value=1.0)
 
     def _inverse(self, y: gg.Tensor) -> gg.Tensor:
@@ -171,6 +171,6 @@ def _to_tril(vector: gg.Tensor) -> gg.Tensor:
     """The matrix with the given entries below the diagonal, and zeros."""
     n = CorrCholeskyTransform().forward_shape(vector.shape)[-1]
     rows, columns = gg.tril_indices(n, n, -1)
-    flat = gg.zeros((*vector.shape[:-1], n * n), dtype=vector.dtype)
+    flat = gg.zeros((*vector.shape[:-1], n * n), dtype=vector.dtype, device=vector.device)
     at = (rows * n + columns).expand(vector.shape)
     return flat.scatter(-1, at, vector).reshape((*vector.shape[:-1], n, n))

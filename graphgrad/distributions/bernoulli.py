@@ -52,7 +52,9 @@ class Bernoulli(ProbsOrLogits, ExponentialFamily):
         return binary_cross_entropy_with_logits(self.logits, self.probs, reduction="none")
 
     def enumerate_support(self, expand: bool = True) -> gg.Tensor:
-        return self._listed(gg.arange(2, dtype=self._param.dtype), expand)
+        return self._listed(
+            gg.arange(2, dtype=self._param.dtype, device=self._param.device), expand
+        )
 
     @property
     def _natural_params(self) -> tuple[gg.Tensor, ...]:

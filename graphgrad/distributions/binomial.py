@@ -62,7 +62,7 @@ class Binomial(ProbsOrLogits, Distribution):
         seed = gg.randint(0, 2**62, (4,)).tolist()
         count, probs = (x.detach().numpy() for x in (self.total_count, self.probs))
         drawn = np.random.default_rng(seed).binomial(count.astype(np.int64), probs, shape)
-        return gg.tensor(np.asarray(drawn), dtype=self._param.dtype)
+        return gg.tensor(np.asarray(drawn), dtype=self._param.dtype, device=self._param.device)
 
     def log_prob(self, value: gg.Tensor) -> gg.Tensor:
         if self._validate_args:
@@ -87,4 +87,6 @@ class Binomial(ProbsOrLogits, Distribution):
             raise NotImplementedError(
                 "Inhomogeneous total count not supported by `enumerate_support`."
             )
-        return self._listed(gg.arange(count + 1, dtype=self._param.dtype), expand)
+        return self._listed(
+            gg.arange(count + 1, dtype=self._param.dtype, device=self._param.device), expand
+        )

@@ -40,7 +40,9 @@ class Categorical(ProbsOrLogits, Distribution):
 
     @property
     def mean(self) -> gg.Tensor:
-        return gg.full(self.batch_shape, float("nan"), dtype=self._param.dtype)
+        return gg.full(
+            self.batch_shape, float("nan"), dtype=self._param.dtype, device=self._param.device
+        )
 
     @property
     def mode(self) -> gg.Tensor:
@@ -48,7 +50,9 @@ class Categorical(ProbsOrLogits, Distribution):
 
     @property
     def variance(self) -> gg.Tensor:
-        return gg.full(self.batch_shape, float("nan"), dtype=self._param.dtype)
+        return gg.full(
+            self.batch_shape, float("nan"), dtype=self._param.dtype, device=self._param.device
+        )
 
     def sample(self, sample_shape: Iterable[int] = ()) -> gg.Tensor:
         shape = gg.Size(tuple(sample_shape))

@@ -36,7 +36,11 @@ class Cauchy(Distribution):
         return gg.full_like(self.loc, float("inf"))
 
     def rsample(self, sample_shape: Iterable[int] = ()) -> gg.Tensor:
-        return self.icdf(gg.rand(self._extended_shape(sample_shape), dtype=self.loc.dtype))
+        return self.icdf(
+            gg.rand(
+                self._extended_shape(sample_shape), dtype=self.loc.dtype, device=self.loc.device
+            )
+        )
 
     def log_prob(self, value: gg.Tensor) -> gg.Tensor:
         if self._validate_args:

@@ -63,7 +63,11 @@ class ContinuousBernoulli(ProbsOrLogits, ExponentialFamily):
         return gg.where(far, closed, 1 / 12 - (1 / 15 - 128 / 945 * x**2) * x**2)
 
     def rsample(self, sample_shape: Iterable[int] = ()) -> gg.Tensor:
-        return self.icdf(gg.rand(self._extended_shape(sample_shape), dtype=self.probs.dtype))
+        return self.icdf(
+            gg.rand(
+                self._extended_shape(sample_shape), dtype=self.probs.dtype, device=self.probs.device
+            )
+        )
 
     def log_prob(self, value: gg.Tensor) -> gg.Tensor:
         if self._validate_args:

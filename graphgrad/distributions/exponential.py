@@ -39,7 +39,9 @@ class Exponential(ExponentialFamily):
         return self.rate**-2
 
     def rsample(self, sample_shape: Iterable[int] = ()) -> gg.Tensor:
-        unit = gg.rand(self._extended_shape(sample_shape), dtype=self.rate.dtype)
+        unit = gg.rand(
+            self._extended_shape(sample_shape), dtype=self.rate.dtype, device=self.rate.device
+        )
         return -(-unit).log1p() / self.rate
 
     def log_prob(self, value: gg.Tensor) -> gg.Tensor:

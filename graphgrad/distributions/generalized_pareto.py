@@ -58,7 +58,11 @@ class GeneralizedPareto(Distribution):
         return gg.where(finite, self.scale**2 / ((1 - c) ** 2 * (1 - 2 * c)), float("inf"))
 
     def rsample(self, sample_shape: Iterable[int] = ()) -> gg.Tensor:
-        return self.icdf(gg.rand(self._extended_shape(sample_shape), dtype=self.loc.dtype))
+        return self.icdf(
+            gg.rand(
+                self._extended_shape(sample_shape), dtype=self.loc.dtype, device=self.loc.device
+            )
+        )
 
     def log_prob(self, value: gg.Tensor) -> gg.Tensor:
         if self._validate_args:

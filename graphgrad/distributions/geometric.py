@@ -47,7 +47,9 @@ class Geometric(ProbsOrLogits, Distribution):
 
     def sample(self, sample_shape: Iterable[int] = ()) -> gg.Tensor:
         with gg.no_grad():
-            unit = gg.rand(self._extended_shape(sample_shape), dtype=self.probs.dtype)
+            unit = gg.rand(
+                self._extended_shape(sample_shape), dtype=self.probs.dtype, device=self.probs.device
+            )
             return ((-unit).log1p() / (-self.probs).log1p()).floor()
 
     def log_prob(self, value: gg.Tensor) -> gg.Tensor:

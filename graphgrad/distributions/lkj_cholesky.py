@@ -40,12 +40,12 @@ class LKJCholesky(Distribution):
             shape = self._extended_shape(sample_shape)
             c, n = self.concentration.unsqueeze(-1), self.dim
             # Row i, from 1, has i entries before the diagonal; row 0 is (1, 0, …).
-            before = gg.arange(1, n, dtype=c.dtype)
+            before = gg.arange(1, n, dtype=c.dtype, device=c.device)
             lengths = Beta(before / 2, c + (n - 1 - before) / 2, validate_args=False)
             squares = lengths.sample(sample_shape).unsqueeze(-1)
-            below = gg.randn(shape, dtype=c.dtype).tril(-1)[..., 1:, :]
+            below = gg.randn(shape, dtype=c.dtype, device=c.device).tril(-1)[..., 1:, :]
             directions = below / (below * below).sum(-1, True).sqrt()
-            first = gg.zeros((*shape[:-2], 1, n), dtype=c.dtype)
+            first = gg.zeros((*shape[:-2], 1, n), dtype=c.dtype, device=c.device)
             rows = gg.cat([first, squares.sqrt() * directions], -2)
             tiny = gg.finfo(c.dtype).tiny
             return rows + gg.diag_embed((1 - (rows * rows).sum(-1)).clamp(min=tiny).sqrt())
@@ -54,7 +54,7 @@ class LKJCholesky(Distribution):
         if self._validate_args:
             self._validate_sample(value)
         n, c = self.dim, self.concentration
-        before = gg.arange(1, n, dtype=c.dtype)
+        before = gg.arange(1, n, dtype=c.dtype, device=c.device)
         # det(L Lᵀ)^(c − 1) times the volume change from L to L Lᵀ, a power of each diagonal entry.
         powers = 2 * c.unsqueeze(-1) + (n - 3 - before)
         shaped = (powers * value.diagonal(0, -2, -1)[..., 1:].log()).sum(-1)

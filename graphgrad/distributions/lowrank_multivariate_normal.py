@@ -51,7 +51,7 @@ class LowRankMultivariateNormal(Distribution):
         self.cov_factor = cov_factor.expand((*batch, *cov_factor.shape[-2:]))
         super().__init__(batch, (n,), validate_args=validate_args)
         small = self._weighted(self.cov_factor) @ self.cov_factor
-        identity = gg.eye(small.shape[-1], dtype=small.dtype)
+        identity = gg.eye(small.shape[-1], dtype=small.dtype, device=small.device)
         self._capacitance_tril = gg.linalg.cholesky(small + identity)
 
     def _weighted(self, factor: gg.Tensor) -> gg.Tensor:

@@ -77,7 +77,7 @@ class Multinomial(Distribution):
 
     def entropy(self) -> gg.Tensor:
         """n·H(class) − log n! + Σ over classes of E[log count!]."""
-        n = gg.tensor(float(self.total_count), dtype=self.probs.dtype)
+        n = gg.tensor(float(self.total_count), dtype=self.probs.dtype, device=self.probs.device)
         counts = Binomial(self.total_count, self.probs, validate_args=False)
         values = counts.enumerate_support(expand=False)[1:]
         surprise = counts.log_prob(values).exp() * (values + 1).lgamma()

@@ -38,7 +38,7 @@ def precision_to_scale_tril(precision: gg.Tensor) -> gg.Tensor:
     """The Cholesky factor of the inverse: P with both orders reversed is R Rᵀ, L = (flip R)⁻ᵀ."""
     reversed_factor = gg.linalg.cholesky(precision.flip((-2, -1)))
     inverse_tril = reversed_factor.flip((-2, -1)).mT
-    identity = gg.eye(precision.shape[-1], dtype=precision.dtype)
+    identity = gg.eye(precision.shape[-1], dtype=precision.dtype, device=precision.device)
     return solve_lower(inverse_tril, identity.expand(precision.shape))
 
 
@@ -113,7 +113,7 @@ class MultivariateNormal(Distribution):
     @lazy_property
     def precision_matrix(self) -> gg.Tensor:
         """The inverse of the covariance."""
-        identity = gg.eye(self._tril.shape[-1], dtype=self._tril.dtype)
+        identity = gg.eye(self._tril.shape[-1], dtype=self._tril.dtype, device=self._tril.device)
         inverse = solve_lower(self._tril, identity.expand(self._tril.shape))
         return inverse.mT @ inverse
 
@@ -130,7 +130,9 @@ class MultivariateNormal(Distribution):
         return (self._tril**2).sum(-1)
 
     def rsample(self, sample_shape: Iterable[int] = ()) -> gg.Tensor:
-        standard = gg.randn(self._extended_shape(sample_shape), dtype=self.loc.dtype)
+        standard = gg.randn(
+            self._extended_shape(sample_shape), dtype=self.loc.dtype, device=self.loc.device
+        )
         return self.loc + (self._tril @ standard.unsqueeze(-1)).squeeze(-1)
 
     def log_prob(self, value: gg.Tensor) -> gg.Tensor:

@@ -41,7 +41,7 @@ class Normal(ExponentialFamily):
 
     def rsample(self, sample_shape: Iterable[int] = ()) -> gg.Tensor:
         shape = self._extended_shape(sample_shape)
-        return self.loc + gg.randn(shape, dtype=self.loc.dtype) * self.scale
+        return self.loc + gg.randn(shape, dtype=self.loc.dtype, device=self.loc.device) * self.scale
 
     def log_prob(self, value: gg.Tensor) -> gg.Tensor:
         if self._validate_args:

@@ -70,7 +70,7 @@ class OneHotCategorical(Distribution):
 
     def enumerate_support(self, expand: bool = True) -> gg.Tensor:
         size = self.event_shape[0]
-        values = gg.eye(size, dtype=self.probs.dtype)
+        values = gg.eye(size, dtype=self.probs.dtype, device=self.probs.device)
         values = values.reshape((size, *(1 for _ in self.batch_shape), size))
         return values.expand((size, *self.batch_shape, size)) if expand else values
 

@@ -31,7 +31,13 @@ class LogitRelaxedBernoulli(ProbsOrLogits, Distribution):
         super().__init__(self._odds(probs, logits).shape, validate_args=validate_args)
 
     def rsample(self, sample_shape: Iterable[int] = ()) -> gg.Tensor:
-        unit = clamp_probs(gg.rand(self._extended_shape(sample_shape), dtype=self._param.dtype))
+        unit = clamp_probs(
+            gg.rand(
+                self._extended_shape(sample_shape),
+                dtype=self._param.dtype,
+                device=self._param.device,
+            )
+        )
         return (unit.log() - (-unit).log1p() + self.logits) / self.temperature
 
     def log_prob(self, value: gg.Tensor) -> gg.Tensor:

@@ -54,7 +54,13 @@ class ExpRelaxedCategorical(Distribution):
         return self._categorical.param_shape
 
     def rsample(self, sample_shape: Iterable[int] = ()) -> gg.Tensor:
-        unit = clamp_probs(gg.rand(self._extended_shape(sample_shape), dtype=self.logits.dtype))
+        unit = clamp_probs(
+            gg.rand(
+                self._extended_shape(sample_shape),
+                dtype=self.logits.dtype,
+                device=self.logits.device,
+            )
+        )
         scores = (self.logits - (-unit.log()).log()) / self.temperature
         return scores - scores.logsumexp(-1, keepdim=True)
 

@@ -47,7 +47,10 @@ class StudentT(Distribution):
     def rsample(self, sample_shape: Iterable[int] = ()) -> gg.Tensor:
         shape = self._extended_shape(sample_shape)
         squares = Chi2(self.df, validate_args=False).rsample(sample_shape)
-        standard = gg.randn(shape, dtype=self.df.dtype) * (squares / self.df).rsqrt()
+        standard = (
+            gg.randn(shape, dtype=self.df.dtype, device=self.df.device)
+            * (squares / self.df).rsqrt()
+        )
         return self.loc + self.scale * standard
 
     def log_prob(self, value: gg.Tensor) -> gg.Tensor:

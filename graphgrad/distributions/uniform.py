@@ -43,7 +43,9 @@ class Uniform(Distribution):
         return (self.high - self.low) ** 2 / 12
 
     def rsample(self, sample_shape: Iterable[int] = ()) -> gg.Tensor:
-        unit = gg.rand(self._extended_shape(sample_shape), dtype=self.low.dtype)
+        unit = gg.rand(
+            self._extended_shape(sample_shape), dtype=self.low.dtype, device=self.low.device
+        )
         return self.low + unit * (self.high - self.low)
 
     def log_prob(self, value: gg.Tensor) -> gg.Tensor:

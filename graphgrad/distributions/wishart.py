@@ -78,7 +78,7 @@ class Wishart(ExponentialFamily):
     @lazy_property
     def precision_matrix(self) -> gg.Tensor:
         """The inverse of the covariance."""
-        identity = gg.eye(self._tril.shape[-1], dtype=self._tril.dtype)
+        identity = gg.eye(self._tril.shape[-1], dtype=self._tril.dtype, device=self._tril.device)
         inverse = solve_lower(self._tril, identity.expand(self._tril.shape))
         return inverse.mT @ inverse
 
@@ -103,14 +103,14 @@ class Wishart(ExponentialFamily):
 
     def _halves(self) -> gg.Tensor:
         """(df − i) / 2 for every dimension i, along a new last dimension."""
-        steps = gg.arange(self.event_shape[0], dtype=self.df.dtype)
+        steps = gg.arange(self.event_shape[0], dtype=self.df.dtype, device=self.df.device)
         return (self.df.unsqueeze(-1) - steps) / 2
 
     def rsample(self, sample_shape: Iterable[int] = ()) -> gg.Tensor:
         """Bartlett's decomposition: L A Aᵀ Lᵀ, the squares on the diagonal of A chi-squared."""
         shape = self._extended_shape(sample_shape)
         squares = Chi2(2 * self._halves(), validate_args=False).rsample(sample_shape)
-        below = gg.randn(shape, dtype=self.df.dtype).tril(-1)
+        below = gg.randn(shape, dtype=self.df.dtype, device=self.df.device).tril(-1)
         factor = self._tril @ (below + gg.diag_embed(squares.sqrt()))
         return factor @ factor.mT
 

@@ -88,7 +88,7 @@ def _additive(mask: Tensor | None, like: Tensor) -> Tensor | None:
     """A mask to add: -∞ where a boolean one is True (PyTorch's multi-head convention)."""
     if mask is None or mask.dtype is not bool_:
         return mask
-    return gg.zeros(mask.shape, dtype=like.dtype).masked_fill(mask, -math.inf)
+    return gg.zeros(mask.shape, dtype=like.dtype, device=like.device).masked_fill(mask, -math.inf)
 
 
 def _merged_mask(
@@ -120,7 +120,7 @@ def _extended(x: Tensor, extra: Tensor | None, zero: bool) -> Tensor:
     """One more key (or value) each: a learned one, and one of zeros."""
     if extra is not None:
         x = gg.cat([x, extra.expand(1, x.shape[1], x.shape[2])])
-    return gg.cat([x, gg.zeros(1, *x.shape[1:], dtype=x.dtype)]) if zero else x
+    return gg.cat([x, gg.zeros(1, *x.shape[1:], dtype=x.dtype, device=x.device)]) if zero else x
 
 
 def multi_head_attention_forward(
@@ -173,7 +173,9 @@ def multi_head_attention_forward(
     extra = k.shape[0] - key.shape[0]
     mask = _merged_mask(attn_mask, key_padding_mask, q, num_heads)
     if mask is not None and extra:
-        mask = gg.cat([mask, gg.zeros(*mask.shape[:-1], extra, dtype=mask.dtype)], -1)
+        mask = gg.cat(
+            [mask, gg.zeros(*mask.shape[:-1], extra, dtype=mask.dtype, device=mask.device)], -1
+        )
     rate = dropout_p if training else 0.0
     out, attention = _by_heads((q, k, v), num_heads, mask, rate, need_weights)
     out = linear(out, out_proj_weight, out_proj_bias)

@@ -15,6 +15,7 @@ from graphgrad.dtypes import int32, int64
 from graphgrad.functional.dense import check_rows, renormalise, scaled_by_frequency
 from graphgrad.tensor import Tensor
 from graphgrad.tensor.composite import composite
+from graphgrad.tensor.place import at_hand
 
 _MODES = ("sum", "mean", "max")
 
@@ -38,7 +39,7 @@ def _largest(rows: Tensor, used: Tensor, bags: Tensor, count: int) -> Tensor:
     n, width = rows.shape
     index = lang.expand(bags.unsqueeze(1), (n, width))
     frozen = lang.where(used, rows.detach(), -math.inf)
-    lowest = gg.full((count, width), -math.inf, dtype=rows.dtype)
+    lowest = gg.full((count, width), -math.inf, dtype=rows.dtype, device=rows.device)
     top = lowest.scatter_reduce(0, index, frozen, "amax")
     place = lang.expand(gg.arange(n).unsqueeze(1), (n, width))
     hit = lang.eq(frozen, lang.apply("gather", top, index, axis=0)) & used
@@ -102,7 +103,7 @@ def embedding_bag(
                 f"of fixed length sequences. However, found offsets of type {type(offsets)}"
             )
         count = input.shape[0]
-        bags = gg.arange(count).unsqueeze(1).expand(*input.shape).reshape(-1)
+        bags = gg.arange(count, device=input.device).unsqueeze(1).expand(*input.shape).reshape(-1)
     elif input.dim() == 1:
         count, bags = _listed_bags(input, offsets, include_last_offset)
     else:
@@ -160,7 +161,7 @@ def _listed_bags(input: Tensor, offsets: Any, include_last: bool) -> tuple[int, 
     if not isinstance(offsets, Tensor) or offsets.dim() != 1:
         got = f"Tensor of dimension {offsets.dim()}" if isinstance(offsets, Tensor) else offsets
         raise ValueError(f"offsets has to be a 1D Tensor but got {got}")
-    n, values = input.shape[0], offsets._array
+    n, values = input.shape[0], at_hand(offsets)
     if values is not None and values.size:
         if values[0] != 0:
             raise RuntimeError(

@@ -15,6 +15,7 @@ from graphgrad.functional.activation import log_softmax, logsigmoid
 from graphgrad.functional.loss import Flag, chosen_reduction, reduced
 from graphgrad.tensor import Tensor
 from graphgrad.tensor.composite import composite
+from graphgrad.tensor.place import at_hand
 
 # ------------------------------------------------------------------------------------ likelihood
 
@@ -78,7 +79,7 @@ def _check_nll(x: Tensor, target: Tensor, weight: Tensor | None) -> None:
 
 def _check_labels(target: Tensor, classes: int, ignore_index: int) -> None:
     """Raise IndexError for a label that is no class; a traced label is checked when it is used."""
-    labels = target._array
+    labels = at_hand(target)
     if labels is None or not labels.size:
         return
     if labels.min() < 0 or labels.max() >= classes:
@@ -220,7 +221,7 @@ def binary_cross_entropy(
             f"Using a target size ({target.size()}) that is different to the input size "
             f"({input.size()}) is deprecated. Please ensure they have the same size."
         )
-    values = input._array
+    values = at_hand(input)
     if values is not None and values.size and not (values.min() >= 0 and values.max() <= 1):
         raise RuntimeError("all elements of input should be between 0 and 1")
     if weight is not None:

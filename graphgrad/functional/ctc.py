@@ -18,6 +18,7 @@ from graphgrad.functional._arguments import resolve_reduction, spelled
 from graphgrad.functional.loss import reduced
 from graphgrad.tensor import Tensor
 from graphgrad.tensor.composite import composite
+from graphgrad.tensor.place import at_hand
 
 
 def ctc_loss(
@@ -94,7 +95,7 @@ def _lengths(given: Tensor | Sequence[int], name: str, count: int) -> Tensor:
 
 def _check_range(name: str, lengths: Tensor, most: int) -> None:
     """Traced lengths cannot be checked: they have no values yet."""
-    values = lengths._array
+    values = at_hand(lengths)
     if values is None or not values.size:
         return
     for wrong, bound, word in ((values.max(), most, "most"), (values.min(), 0, "least")):
@@ -108,7 +109,7 @@ def _check_rows(rows: Tensor, labels: Tensor, count: int) -> None:
             f"Expected tensor to have size {count} at dimension 0, but got size {rows.shape[0]} "
             "for argument #2 'targets'"
         )
-    values = labels._array
+    values = at_hand(labels)
     if values is not None and values.size and values.max() > rows.shape[1]:
         raise RuntimeError(
             f"Expected tensor to have size at least {values.max()} at dimension 1, but got size "
@@ -126,9 +127,9 @@ def _padded_rows(joined: Tensor, labels: Tensor) -> Tensor:
             f"{joined.shape[0]} for argument #2 'targets'"
         )
     if total == 0:
-        return gg.zeros(len(lengths), 0, dtype=int64)
+        return joined.new_zeros(len(lengths), 0, dtype=int64)
     place = np.cumsum(lengths)[:, None] - lengths[:, None] + np.arange(width)
-    return joined[gg.tensor(np.minimum(place, total - 1))]
+    return joined[gg.tensor(np.minimum(place, total - 1), device=joined.device)]
 
 
 # -------------------------------------------------------------------------------------- the forward

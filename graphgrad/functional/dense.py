@@ -15,6 +15,7 @@ from graphgrad.functional._arguments import spelled
 from graphgrad.functional.sparse import sparse_embedding
 from graphgrad.tensor import Tensor
 from graphgrad.tensor.composite import composite
+from graphgrad.tensor.place import at_hand
 from graphgrad.tensor.state import is_grad_enabled
 
 
@@ -147,7 +148,7 @@ def embedding(
 
 def check_rows(index: Tensor, rows: int) -> None:
     """RuntimeError for a row the table has not; a traced index is checked when it is used."""
-    values = index._array
+    values = at_hand(index)
     if values is not None and values.size and (values.min() < 0 or values.max() >= rows):
         at = int(((values < 0) | (values >= rows)).argmax())
         raise RuntimeError(
@@ -187,4 +188,4 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         num_classes = int(tensor.max()) + 1
     elif tensor.numel() and int(tensor.max()) >= num_classes:
         raise RuntimeError("Class values must be smaller than num_classes.")
-    return (tensor.unsqueeze(-1) == gg.arange(num_classes)).to(int64)
+    return (tensor.unsqueeze(-1) == gg.arange(num_classes, device=tensor.device)).to(int64)

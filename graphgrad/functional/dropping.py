@@ -21,7 +21,7 @@ def _check(p: float) -> None:
 
 def _kept(shape: tuple[int, ...], like: Tensor, p: float) -> Tensor:
     """1 where an element stays, 0 where it is dropped."""
-    return gg.empty(shape, dtype=like.dtype).bernoulli_(1 - p)
+    return gg.empty(shape, dtype=like.dtype, device=like.device).bernoulli_(1 - p)
 
 
 def _apply(x: Tensor, shape: tuple[int, ...], p: float, training: bool, inplace: bool) -> Tensor:
@@ -29,7 +29,7 @@ def _apply(x: Tensor, shape: tuple[int, ...], p: float, training: bool, inplace:
     if not training or p == 0 or x.numel() == 0:
         return x
     if p == 1:
-        noise = gg.zeros(shape, dtype=x.dtype)
+        noise = gg.zeros(shape, dtype=x.dtype, device=x.device)
     else:
         noise = _kept(shape, x, p) / (1 - p)
     return x.mul_(noise) if inplace else x * noise

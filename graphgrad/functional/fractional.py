@@ -91,7 +91,7 @@ def _fractional(
                 f"{o} windows of {k} need {o + k - 1}"
             )
     if draws is None:
-        draws = gg.rand(x.shape[0], x.shape[1], d, dtype=x.dtype)
+        draws = gg.rand(x.shape[0], x.shape[1], d, dtype=x.dtype, device=x.device)
     # As in PyTorch, draws for more samples than there are may be given.
     draws = draws[: x.shape[0]]
     if tuple(draws.shape) != (x.shape[0], x.shape[1], d):

@@ -91,7 +91,7 @@ def native_dropout(input: Tensor, p: float, train: bool | None) -> tuple[Tensor,
     shape = tuple(input.shape)
     if train is False or p == 0:
         return input.clone(), gg.ones(shape, dtype=bool_)
-    kept = gg.empty(shape, dtype=input.dtype).bernoulli_(1 - p).bool()
+    kept = gg.empty(shape, dtype=input.dtype, device=input.device).bernoulli_(1 - p).bool()
     scale = 0.0 if p == 1 else 1 / (1 - p)
     return input * kept * scale, kept
 

@@ -193,7 +193,7 @@ def lu_unpack(
         m = LU_data.shape[-2]
         # Column j of P is the unit vector of the row that came to place j.
         order = row_order(LU_pivots, m).unsqueeze(-2)
-        P = (order == FUNCTIONS["arange"](m).unsqueeze(-1)).to(LU_data.dtype)
+        P = (order == FUNCTIONS["arange"](m, device=LU_data.device).unsqueeze(-1)).to(LU_data.dtype)
     if unpack_data:
         L, U = unpacked(LU_data)
     return _unpacked_kind(P, L, U)
@@ -206,7 +206,7 @@ def unpacked(LU: Tensor) -> tuple[Tensor, Tensor]:
     """L with its unit diagonal, and U."""
     m, n = LU.shape[-2:]
     k = min(m, n)
-    unit = FUNCTIONS["eye"](m, k, dtype=LU.dtype)
+    unit = FUNCTIONS["eye"](m, k, dtype=LU.dtype, device=LU.device)
     return LU[..., :k].tril(-1) + unit, LU[..., :k, :].triu()
 
 

@@ -41,7 +41,7 @@ def geqrf(input: Tensor) -> Any:
 
 
 def _vectors(A: Tensor, count: int) -> Tensor:
-    unit = FUNCTIONS["eye"](A.shape[-2], count, dtype=A.dtype)
+    unit = FUNCTIONS["eye"](A.shape[-2], count, dtype=A.dtype, device=A.device)
     return A[..., :count].tril(-1) + unit
 
 
@@ -73,7 +73,7 @@ def householder_product(input: Tensor, tau: Tensor) -> Tensor:
             f"{list(tau.shape[:-1])}"
         )
     expect_same_dtype(name, input, tau)
-    unit = FUNCTIONS["eye"](m, n, dtype=input.dtype).expand(input.shape)
+    unit = FUNCTIONS["eye"](m, n, dtype=input.dtype, device=input.device).expand(input.shape)
     return _reflected(_vectors(input, tau.shape[-1]), tau, tied(unit, input), True, False)
 
 

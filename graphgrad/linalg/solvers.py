@@ -159,7 +159,9 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
     if n < 0:
         return matrix_power(inv(A), -n)
     if n == 0:
-        return tied(FUNCTIONS["eye"](A.shape[-1], dtype=A.dtype).expand(A.shape), A)
+        return tied(
+            FUNCTIONS["eye"](A.shape[-1], dtype=A.dtype, device=A.device).expand(A.shape), A
+        )
     if n == 1:
         return A.clone()
     half = matrix_power(A, n // 2)

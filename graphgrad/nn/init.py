@@ -203,7 +203,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Ten
     if tensor.numel() == 0:
         return tensor
     rows = tensor.shape[0]
-    flat = gg.empty(rows, tensor.numel() // rows, dtype=tensor.dtype)
+    flat = gg.empty(rows, tensor.numel() // rows, dtype=tensor.dtype, device=tensor.device)
     flat.normal_(0, 1, generator=generator)
     matrix = flat.numpy()
     wide = rows < matrix.shape[1]

@@ -66,9 +66,9 @@ class ASGD(Optimizer):
 
     def start(self, group: Group, parameter: Tensor, name: str) -> Tensor:
         if name == "eta":
-            return gg.tensor(float(group["lr"]), dtype=float32)
+            return gg.tensor(float(group["lr"]), dtype=float32, device="cpu")
         if name == "mu":
-            return gg.tensor(1.0, dtype=float32)
+            return gg.tensor(1.0, dtype=float32, device="cpu")
         return super().start(group, parameter, name)
 
 

@@ -126,7 +126,7 @@ class NAdam(Adaptive):
 
     def start(self, group: Group, parameter: Tensor, name: str) -> Tensor:
         if name == "mu_product":
-            return gg.tensor(1.0, dtype=float32)
+            return gg.tensor(1.0, dtype=float32, device="cpu")
         return super().start(group, parameter, name)
 
 

@@ -139,7 +139,7 @@ class Optimizer:
     def start(self, group: Group, parameter: Tensor, name: str) -> Tensor:
         """A state tensor before the first step."""
         if name == "step":
-            return gg.tensor(0.0, dtype=float32)
+            return gg.tensor(0.0, dtype=float32, device="cpu")
         return parameter.detach().new_zeros(parameter.shape)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -292,7 +292,7 @@ class Optimizer:
                 state[name] = deepcopy(value)
                 continue
             if name != "step" and p.is_floating_point():
-                value = value.to(p.dtype)
+                value = value.to(p.device, p.dtype)
             old = state.get(name)
             # In place where possible: compiled steps hold on to the tensors they update.
             if isinstance(old, Tensor) and old.shape == value.shape and old.dtype is value.dtype:

@@ -1,27 +1,42 @@
 """One step over the parameters of a group, as one program.
 
 Eagerly the program is found by the rule and the types of what it updates, and writes into their
-memory; inside a trace the same rule is traced into the graph that is being built.
+memory; inside a trace the same rule is traced into the graph that is being built. Parameters on a
+device are updated there; counters of steps stay on the host, which computes their new values.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from graphgrad import ir
 from graphgrad.compile import Executable, compile_graph
+from graphgrad.device import CPU
 from graphgrad.dtypes import DType
 from graphgrad.errors import user_frame
 from graphgrad.tensor import FUNCTIONS, Tensor
 from graphgrad.tensor.inplace import assign
+from graphgrad.tensor.place import common_device, on_device
+from graphgrad.tensor.programs import Steps
 from graphgrad.tensor.state import state
 from graphgrad.trace import suspended
 
-# The program of a step, and the numbers it reads: (name, type of its parameters).
-_programs: dict[Any, tuple[Executable, list[tuple[str, DType]]]] = {}
+
+class _Step(NamedTuple):
+    """What a step runs: its program, and what the host computes beside a device."""
+
+    program: Executable
+    # The numbers it reads: (name, type of its parameters).
+    numbers: list[tuple[str, DType]]
+    # New values of what is on the host, from the same arrays; which of them it replaces.
+    counters: Steps | None
+    counted: list[int]
+
+
+_programs: dict[Any, _Step] = {}
 
 
 class _Numbers(dict[str, Any]):
@@ -51,7 +66,7 @@ class Update:
             name = type(self.optimizer).__name__
             raise RuntimeError(f"{name} does not support complex parameters")
         self._create_state()
-        for steps, parameters in self._by_steps().items():
+        for (steps, _), parameters in self._alike().items():
             if state.trace is None:
                 self._run(parameters, steps)
             else:
@@ -78,12 +93,13 @@ class Update:
                     fresh_state = self.optimizer.start(self.group, parts(p), name)
                     kept[name] = _whole(fresh_state, p)
 
-    def _by_steps(self) -> dict[float, list[Tensor]]:
-        if not self._is_counted():
-            return {0.0: list(self.parameters)}
-        groups: dict[float, list[Tensor]] = {}
+    def _alike(self) -> dict[tuple[float, Any], list[Tensor]]:
+        """The parameters by the steps they took, and by device."""
+        counted = self._is_counted()
+        groups: dict[tuple[float, Any], list[Tensor]] = {}
         for p in self.parameters:
-            groups.setdefault(self._steps(p), []).append(p)
+            place = CPU if p._array.__class__ is np.ndarray else p.device
+            groups.setdefault((self._steps(p) if counted else 0.0, place), []).append(p)
         return groups
 
     def _is_counted(self) -> bool:
@@ -107,14 +123,18 @@ class Update:
         found = _programs.get(key)
         if found is None:
             found = _programs[key] = _build(self.rule, rows)
-        program, names = found
         numbers, group = self.optimizer.numbers, self.group
+        names = found.numbers
         values = [np.array(numbers[name](group, steps), dtype.numpy) for name, dtype in names]
         packed = [a if a.flags.c_contiguous else a.copy() for a in arrays]
-        _call(program, [*values, *packed], [n for n, _ in names], rows)
+        _call(found.program, [*values, *packed], [n for n, _ in names], rows)
         for a, b in zip(arrays, packed, strict=True):
             if a is not b:
-                np.copyto(a, b)
+                a.copy_(b) if on_device(a) else np.copyto(a, b)
+        if found.counters is not None:
+            new = found.counters([*values, *packed])
+            for i, value in zip(found.counted, new, strict=True):
+                np.copyto(arrays[i], value)
         mark_written([x for row in rows for i, x in enumerate(row) if i != 1])
 
     # ----------------------------------------------------------------------------------- traced
@@ -157,10 +177,10 @@ def _whole(x: Tensor, p: Tensor) -> Tensor:
     return FUNCTIONS["view_as_complex"](x) if paired else x
 
 
-def _build(
-    rule: Callable[..., Any], rows: list[list[Tensor]]
-) -> tuple[Executable, list[tuple[str, DType]]]:
+def _build(rule: Callable[..., Any], rows: list[list[Tensor]]) -> _Step:
     """The program of a step: every output replaces the input it updates."""
+    arrays = [x._array for row in rows for x in row]
+    place = common_device("optimizer.step", arrays)
     names: list[tuple[str, DType]] = []
     scalars: list[ir.Node] = []
 
@@ -178,8 +198,14 @@ def _build(
         outputs += rule(*nodes, by_type[row[0].dtype])
         replaced += [len(inputs) + i for i in (0, *range(2, len(row)))]
         inputs += nodes
-    aliases = {i: len(scalars) + place for i, place in enumerate(replaced)}
-    return compile_graph(ir.Graph([*scalars, *inputs], outputs, "step"), aliases), names
+    hosted = [i for i, r in enumerate(replaced) if place is not CPU and not on_device(arrays[r])]
+    there = [i for i in range(len(replaced)) if i not in hosted]
+    aliases = {k: len(scalars) + replaced[i] for k, i in enumerate(there)}
+    every = [*scalars, *inputs]
+    graph = ir.Graph(every, [outputs[i] for i in there], "step")
+    counters = Steps(ir.Graph(every, [outputs[i] for i in hosted], "counters")) if hosted else None
+    program = compile_graph(graph, aliases, device=place)
+    return _Step(program, names, counters, [replaced[i] for i in hosted])
 
 
 def _call(

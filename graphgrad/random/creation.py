@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from graphgrad import device as devices
 from graphgrad import dtypes
 from graphgrad.dtypes import FLOAT, DType
 from graphgrad.ops import Shape
 from graphgrad.random.generator import Generator
 from graphgrad.random.laws import draw
-from graphgrad.tensor.core import FUNCTIONS, Tensor, both, function, wrap
+from graphgrad.tensor.core import FUNCTIONS, Tensor, both, function
+from graphgrad.tensor.creation import from_array
+from graphgrad.tensor.place import at_hand
 from graphgrad.tensor.shapes import broadcast_shapes, sizes_of
 from graphgrad.tensor.state import state
 
@@ -25,11 +26,14 @@ def _kind(dtype: Any, default: DType | None = None) -> DType:
     return default or dtypes.get_default_dtype()
 
 
-def _drawn(law: str, shape: Shape, dtype: DType, generator: Generator | None) -> Tensor:
+def _drawn(
+    law: str, shape: Shape, dtype: DType, generator: Generator | None, device: Any
+) -> Tensor:
     """Of complex numbers both parts are drawn; normal ones have a variance of 1 together."""
     if not dtype.is_complex:
-        return draw(law, shape, dtype, generator=generator)
-    pairs = draw(law, (*shape, 2), dtypes.real_of(dtype), generator=generator)
+        return draw(law, shape, dtype, generator=generator, device=device)
+    kind = dtypes.real_of(dtype)
+    pairs = draw(law, (*shape, 2), kind, generator=generator, device=device)
     return FUNCTIONS["view_as_complex"](pairs * math.sqrt(0.5) if law == "gauss" else pairs)
 
 
@@ -49,8 +53,7 @@ def _creator(name: str, law: str, what: str) -> None:
         shape = sizes_of((tuple(named.pop("size")),) if "size" in named else size)
         if named:
             raise TypeError(f"{name}() got an unexpected keyword argument {next(iter(named))!r}")
-        devices.only_cpu(device)
-        out = _drawn(law, shape, _kind(dtype), generator)
+        out = _drawn(law, shape, _kind(dtype), generator, device)
         return out.requires_grad_() if requires_grad else out
 
     def like(
@@ -67,7 +70,7 @@ def _creator(name: str, law: str, what: str) -> None:
         return make(
             tuple(input.shape),
             dtype=kind,
-            device=device,
+            device=input.device if device is None else device,
             requires_grad=requires_grad,
             generator=generator,
         )
@@ -83,7 +86,12 @@ _creator("randn", "gauss", "Standard normal numbers")
 
 
 def whole(
-    low: int, high: int, shape: Sequence[int], dtype: DType, generator: Generator | None = None
+    low: int,
+    high: int,
+    shape: Sequence[int],
+    dtype: DType,
+    generator: Generator | None = None,
+    device: Any = None,
 ) -> Tensor:
     """Whole numbers in [low, high), as ``dtype``."""
     if low >= high:
@@ -94,7 +102,8 @@ def whole(
     if count >= 2**63:
         raise NotImplementedError(f"whole numbers over a range of {count} >= 2**63")
     law = "whole" if count <= 2**31 else "wide_whole"
-    return draw(law, shape, dtypes.int64, low, count, generator=generator).to(dtype)
+    drawn = draw(law, shape, dtypes.int64, low, count, generator=generator, device=device)
+    return drawn.to(dtype)
 
 
 @function
@@ -116,7 +125,7 @@ def randint(
     elif high is None:
         low, high = 0, low
     out = whole(
-        int(low), int(high), sizes_of((tuple(size),)), _kind(dtype, dtypes.int64), generator
+        int(low), int(high), sizes_of((tuple(size),)), _kind(dtype, dtypes.int64), generator, device
     )
     return out.requires_grad_() if requires_grad else out
 
@@ -127,6 +136,7 @@ def randint_like(
 ) -> Tensor:
     """``randint`` of the shape and dtype of ``input``."""
     low, high = (0, low) if high is None else (low, high)
+    options.setdefault("device", input.device)
     return randint(low, high, input.shape, dtype=_kind(dtype, input.dtype), **options)
 
 
@@ -142,11 +152,12 @@ def randperm(
     pin_memory: bool = False,
 ) -> Tensor:
     """A random order of 0 … n - 1."""
-    keys = draw("long", (n,), dtypes.int64, generator=generator)
+    keys = draw("long", (n,), dtypes.int64, generator=generator, device=device)
     if keys._array is None:
         order = keys.argsort()
     else:
-        order = wrap(np.argsort(keys._array, kind="stable").astype(np.int64))
+        places = np.argsort(keys.concrete("randperm()"), kind="stable").astype(np.int64)
+        order = from_array(places, keys.device)
     out = order.to(_kind(dtype, dtypes.int64))
     return out.requires_grad_() if requires_grad else out
 
@@ -168,10 +179,11 @@ def normal(
     tensors = [v for v in (mean, std) if isinstance(v, Tensor)]
     if not tensors:
         kind, shape = _kind(dtype), () if size is None else sizes_of((tuple(size),))
-        out = draw("normal", shape, kind, mean, std, generator=generator)
+        out = draw("normal", shape, kind, mean, std, generator=generator, device=device)
         return out.requires_grad_() if requires_grad else out
     shape = broadcast_shapes(*(t.shape for t in tensors))
-    out = draw("gauss", shape, _kind(dtype, tensors[0].dtype), generator=generator)
+    kind, place = _kind(dtype, tensors[0].dtype), tensors[0].device
+    out = draw("gauss", shape, kind, generator=generator, device=place)
     mean, std = (v.detach() if isinstance(v, Tensor) else v for v in (mean, std))
     return out * std + mean
 
@@ -187,7 +199,7 @@ def bernoulli(input: Tensor, p: Any = None, *, generator: Generator | None = Non
 def events(chance: Tensor, shape: Shape, generator: Generator | None) -> Tensor:
     """True with the probabilities in ``chance``."""
     kind = chance.dtype if chance.dtype.category == FLOAT else dtypes.float32
-    return draw("unit", shape, kind, generator=generator) < chance
+    return draw("unit", shape, kind, generator=generator, device=chance.device) < chance
 
 
 @both
@@ -205,13 +217,21 @@ def multinomial(
     weights = input.detach()
     _check_weights(weights, num_samples, replacement)
     if not replacement:
-        waits = draw("exponential", weights.shape, weights.dtype, 1.0, generator=generator)
+        waits = draw(
+            "exponential",
+            weights.shape,
+            weights.dtype,
+            1.0,
+            generator=generator,
+            device=weights.device,
+        )
         rates = weights / waits.clamp(min=np.finfo(weights.dtype.numpy).tiny)
         return rates.topk(num_samples, -1).indices
     # In float64, u·total of a 24-bit u stays below the total: no empty class past the end is drawn.
     rising = weights.to(dtypes.float64).cumsum(-1)
     shape = (*weights.shape[:-1], num_samples)
-    unit = draw("unit", shape, dtypes.float32, generator=generator).to(dtypes.float64)
+    unit = draw("unit", shape, dtypes.float32, generator=generator, device=weights.device)
+    unit = unit.to(dtypes.float64)
     return FUNCTIONS["searchsorted"](rising, unit * rising[..., -1:], right=True)
 
 
@@ -228,12 +248,13 @@ def _check_weights(weights: Tensor, num_samples: int, replacement: bool) -> None
         raise RuntimeError(
             "cannot sample n_sample > prob_dist.size(-1) samples without replacement"
         )
-    if weights._array is None or state.trace is not None:
+    values = at_hand(weights)
+    if values is None or state.trace is not None:
         return
-    if not (np.isfinite(weights._array) & (weights._array >= 0)).all():
+    if not (np.isfinite(values) & (values >= 0)).all():
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
     enough = 1 if replacement else num_samples
-    if (np.count_nonzero(weights._array, -1) < enough).any():
+    if (np.count_nonzero(values, -1) < enough).any():
         raise RuntimeError(
             "invalid multinomial distribution (too few categories of positive probability)"
         )
@@ -243,5 +264,6 @@ def _check_weights(weights: Tensor, num_samples: int, replacement: bool) -> None
 def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     """Poisson counts with the rates in ``input`` (eagerly only: NumPy's, seeded from ours)."""
     rates = input.detach().concrete("poisson()")
-    words = draw("long", (4,), dtypes.int64, generator=generator)
-    return wrap(np.asarray(np.random.default_rng(words.tolist()).poisson(rates), rates.dtype))
+    words = draw("long", (4,), dtypes.int64, generator=generator, device=input.device)
+    counts = np.random.default_rng(words.tolist()).poisson(rates)
+    return from_array(np.asarray(counts, rates.dtype), input.device)

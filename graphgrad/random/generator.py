@@ -1,7 +1,8 @@
 """Generators of random numbers, and the default one: ``manual_seed(0)``, ``fork_rng()``.
 
 A generator is a seed and a counter of draws, held in an int64[2] tensor; inside a trace the counter
-is a tensor that the program reads and writes like any other.
+is a tensor that the program reads and writes like any other. Each device has a default generator,
+whose state is in its memory; the same seed draws the same numbers on every device.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from graphgrad import device as devices
 from graphgrad import lang
+from graphgrad.config import config
+from graphgrad.device import CPU, device, located
 from graphgrad.ir import Node
 from graphgrad.tensor.core import Tensor, function, wrap
+from graphgrad.tensor.place import on_device, to_device
 from graphgrad.tensor.state import state
+from graphgrad.trace import suspended
 
 _MASK = 0xFFFFFFFF
 _GOLDEN = 0x9E3779B9
@@ -28,9 +32,10 @@ class Generator:
     """A stream of random numbers: ``Generator().manual_seed(0)``."""
 
     def __init__(self, device: Any = "cpu") -> None:
-        self.device = devices.device(device)
-        devices.only_cpu(self.device)
-        self.state = wrap(np.zeros(2, np.int64))
+        self.device = located(device)
+        self.state = wrap(to_device(np.zeros(2, np.int64), self.device))
+        # What is in a device's memory, while only this object writes it: (version, values).
+        self._known: tuple[int, np.ndarray] = (-1, np.zeros(2, np.int64))
         self.manual_seed(67280421310721)
 
     def manual_seed(self, seed: int) -> Generator:
@@ -52,8 +57,8 @@ class Generator:
         return int(self.state.concrete("initial_seed()")[0]) & 0xFFFFFFFFFFFFFFFF
 
     def get_state(self) -> Tensor:
-        """Where in which stream this generator is."""
-        return self.state.clone()
+        """Where in which stream this generator is; on the CPU."""
+        return self.state.cpu() if on_device(self.state._array) else self.state.clone()
 
     def set_state(self, new_state: Tensor) -> None:
         """Continue where ``get_state`` was taken."""
@@ -66,8 +71,16 @@ class Generator:
         if state.trace is not None:
             state.trace.write(self.state, lang.constant(values))
         else:
-            self.state._array[:] = values
-            self.state._storage.version += 1
+            self._write(values)
+
+    def _write(self, values: np.ndarray) -> None:
+        array, storage = self.state._array, self.state._storage
+        storage.version += 1
+        if on_device(array):
+            array.copy_(values)
+            self._known = (storage.version, values)
+        else:
+            array[:] = values
 
     def advance(self) -> Node | np.ndarray:
         """The state of the next draw (a node inside a trace); the counter moves on by one."""
@@ -76,26 +89,59 @@ class Generator:
             now = trace.node(self.state)
             trace.write(self.state, lang.add(now, lang.constant(_STEP)))
             return now
-        now = self.state._array.copy()
-        self.state._array[1] += 1
-        self.state._storage.version += 1
+        now = self._values()
+        self._write(now + _STEP)
         return now
+
+    def _values(self) -> np.ndarray:
+        """The state as NumPy memory; a device is asked only after a program has written it."""
+        array = self.state._array
+        if not on_device(array):
+            return array.copy()
+        version, values = self._known
+        return values if version == self.state._storage.version else array.host()
 
 
 default_generator = Generator()
 default_generator.seed()
 
 
+# The default generators of devices that were drawn on: GPUs, and the emulator's.
+_elsewhere: dict[tuple[str, device], Generator] = {}
+
+
+def _others() -> list[Generator]:
+    """Those of the devices that can be used now."""
+    return [g for (kind, _), g in _elsewhere.items() if kind == config.cuda]
+
+
+def generator_of(place: device) -> Generator:
+    """The default generator of a device; a new one gets the seed that the CPU's had last."""
+    if place is CPU:
+        return default_generator
+    found = _elsewhere.get((config.cuda, place))
+    if found is None:
+        with suspended():
+            found = _elsewhere[config.cuda, place] = Generator(place)
+            found.manual_seed(default_generator.initial_seed())
+    return found
+
+
 @function
 def manual_seed(seed: int) -> Generator:
-    """Seed the default generator, so that runs repeat."""
+    """Seed the default generators of every device, so that runs repeat."""
+    for generator in _others():
+        generator.manual_seed(seed)
     return default_generator.manual_seed(seed)
 
 
 @function
 def seed() -> int:
-    """Seed the default generator arbitrarily; returns the seed."""
-    return default_generator.seed()
+    """Seed the default generators arbitrarily; returns the seed."""
+    value = default_generator.seed()
+    for generator in _others():
+        generator.manual_seed(value)
+    return value
 
 
 @function
@@ -118,10 +164,10 @@ def set_rng_state(new_state: Tensor) -> None:
 
 @contextlib.contextmanager
 def fork_rng(devices: Any = (), enabled: bool = True, **_: Any) -> Iterator[None]:
-    """Leave the default generator, after the block, as it was before."""
-    before = get_rng_state()
+    """Leave the default generators, after the block, as they were before."""
+    before = [(g, g.get_state()) for g in (default_generator, *_others())]
     try:
         yield
     finally:
-        if enabled:
-            set_rng_state(before)
+        for generator, kept in before if enabled else ():
+            generator.set_state(kept)

@@ -23,7 +23,7 @@ def _filled(self: Tensor, law: str, *numbers: Any, generator: Generator | None =
     """Overwrite with numbers of a law; those of integer tensors are drawn as floats."""
     check_writable(self)
     kind = self.dtype if self.dtype.category == FLOAT else dtypes.get_default_dtype()
-    drawn = draw(law, self.shape, kind, *numbers, generator=generator)
+    drawn = draw(law, self.shape, kind, *numbers, generator=generator, device=self.device)
     return assign(self, drawn.to(self.dtype))
 
 
@@ -118,7 +118,7 @@ def random_(
     if high is None:
         low, high = (0, low) if low else (0, _reach(self.dtype))
     check_writable(self)
-    return assign(self, whole(low, high, tuple(self.shape), self.dtype, generator))
+    return assign(self, whole(low, high, tuple(self.shape), self.dtype, generator, self.device))
 
 
 def _reach(dtype: DType) -> int:

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from graphgrad import dtypes, ir, lang
+from graphgrad.device import CPU, chosen, device
 from graphgrad.dtypes import FLOAT, DType
 from graphgrad.ir import Graph, Node
 from graphgrad.ops import Shape, size_of
-from graphgrad.random.generator import Generator, default_generator
+from graphgrad.random.generator import Generator, generator_of
 from graphgrad.tensor.core import Tensor, tracer, wrap
-from graphgrad.tensor.programs import Promoted, Steps
+from graphgrad.tensor.programs import Steps, program_of
 from graphgrad.tensor.state import state
 
 # Fewer elements are drawn before a kernel for them would be compiled.
@@ -133,25 +134,49 @@ def draw(
     dtype: DType,
     *numbers: Any,
     generator: Generator | None = None,
+    device: Any = None,
 ) -> Tensor:
-    """A tensor of independent numbers; ``numbers`` are the law's parameters, of type ``dtype``."""
+    """A tensor of independent numbers; ``numbers`` are the law's parameters, of type ``dtype``.
+
+    On ``device``: that of the generator, if there is one, or the thread's default.
+    """
     shape = tuple(shape)
     if any(n < 0 for n in shape):
         raise RuntimeError(f"Trying to create tensor with negative dimension {min(shape)}: {shape}")
     if dtype.category != FLOAT and law not in ("whole", "wide_whole", "long"):
         raise NotImplementedError(f"{law} numbers need a floating-point type, not {dtype}")
-    now = (generator or default_generator).advance()
+    place = _place(device, generator)
+    now = (generator or generator_of(place)).advance()
     if state.trace is not None:
         node = LAWS[law](now, shape, dtype, *(lang.scalar(v, dtype) for v in numbers))
         return tracer(node, state.trace)
     arrays = [np.asarray(v, dtype.numpy) for v in numbers]
-    return wrap(_program(law, shape, dtype, len(numbers))([now, *arrays])[0])
+    return wrap(_program(law, shape, dtype, len(numbers), place)([now, *arrays])[0])
+
+
+def _place(wanted: Any, generator: Generator | None) -> device:
+    """Where numbers are drawn. RuntimeError for a generator of another device."""
+    if state.trace is not None:
+        place = state.trace.device
+    elif wanted is None and generator is not None:
+        place = generator.device
+    else:
+        place = chosen(wanted)
+    if generator is not None and generator.device != place:
+        raise RuntimeError(
+            f"Expected a '{place}' device type for generator but found '{generator.device}'"
+        )
+    return place
 
 
 @functools.lru_cache(1024)
-def _program(law: str, shape: Shape, dtype: DType, numbers: int) -> Callable[..., Any]:
+def _program(
+    law: str, shape: Shape, dtype: DType, numbers: int, place: device
+) -> Callable[..., Any]:
     """The law as a program: interpreted where it is small, else compiled when it is used more."""
     inputs = [ir.input((2,), dtypes.int64, "generator")]
     inputs += [ir.input((), dtype) for _ in range(numbers)]
     graph = Graph(inputs, [LAWS[law](inputs[0], shape, dtype, *inputs[1:])], law)
-    return Promoted(graph).run if size_of(shape) >= _SMALL else Steps(graph)
+    if place is CPU and size_of(shape) < _SMALL:
+        return Steps(graph)
+    return program_of(graph, place).run

@@ -17,7 +17,6 @@ def _constant_property(name: str, value: Any) -> None:
 
 
 for _name in (
-    "is_cuda",
     "is_sparse",
     "is_quantized",
     "is_mkldnn",
@@ -26,7 +25,6 @@ for _name in (
     "is_nested",
 ):
     _constant_property(_name, False)
-_constant_property("is_cpu", True)
 _constant_property("layout", "torch.strided")
 _constant_property("names", ())
 
@@ -67,12 +65,6 @@ def positive(input: Tensor) -> Tensor:
     return input
 
 
-@method
-def get_device(self: Tensor) -> int:
-    """-1: the CPU's number."""
-    return -1
-
-
 def _itself(name: str) -> None:
     def operation(self: Tensor, *_: Any) -> Tensor:
         return self
@@ -82,8 +74,7 @@ def _itself(name: str) -> None:
     setattr(Tensor, name, operation)
 
 
-for _name in ("pin_memory", "share_memory_"):
-    _itself(_name)
+_itself("share_memory_")
 
 
 def _never(name: str) -> None:
@@ -95,7 +86,7 @@ def _never(name: str) -> None:
     setattr(Tensor, name, operation)
 
 
-for _name in ("is_pinned", "is_conj", "is_neg", "is_distributed", "is_shared"):
+for _name in ("is_conj", "is_neg", "is_distributed", "is_shared"):
     _never(_name)
 
 

@@ -17,6 +17,7 @@ from graphgrad.tensor.cuts import ALL, Item, found, key_of, view_at
 from graphgrad.tensor.indexing import (
     Layout,
     basic_view,
+    beside,
     check_mask,
     common_shape,
     is_direct,
@@ -73,7 +74,8 @@ def _write(self: Tensor, key: tuple[Any, ...], value: Any) -> None:
     array = self._array
     source = value._array if isinstance(value, Tensor) else value
     needs = self._needs or (source is not value and value._needs)
-    if array is None or source is None or state.trace is not None or (needs and state.grad):
+    direct = array.__class__ is np.ndarray and (source is value or source.__class__ is np.ndarray)
+    if not direct or state.trace is not None or (needs and state.grad):
         view = view_at(self, key)
         if isinstance(value, Tensor):
             view.copy_(_trimmed(value, view.ndim))
@@ -147,7 +149,8 @@ def put(view: Tensor, arrays: dict[int, Tensor], value: Tensor, accumulate: bool
     if is_direct(view, value, *arrays.values()) and not recorded:
         _put_directly(view, arrays, value, accumulate)
     else:
-        places = linear(arrays, layout.sizes, common)
+        places = beside(view, linear(arrays, layout.sizes, common))
+        value = beside(view, value) if value.ndim == 0 else value
         assign(view, _replaced(view, places, value, layout, accumulate))
 
 

@@ -6,11 +6,10 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from graphgrad.errors import TraceError, message
 from graphgrad.tensor import engine
 from graphgrad.tensor.core import Tensor, method, wrap
+from graphgrad.tensor.place import to_device
 from graphgrad.tensor.plan import edge_of
 from graphgrad.tensor.record import Hooks, RemovableHandle
 from graphgrad.tensor.sparse import SparseTensor, accumulated, gathered
@@ -94,7 +93,7 @@ def grad(
         if g is None:
             results.append(t.detach().new_zeros(t.shape) if materialize_grads else None)
         else:
-            g = wrap(g) if isinstance(g, np.ndarray) else g
+            g = g if isinstance(g, Tensor) else wrap(g)
             results.append(_leaf_hooks(t, g) if t._edge is None and t._hooks else g)
     return tuple(results)
 
@@ -146,13 +145,17 @@ def _cotangent(i: int, t: Tensor, gradient: Any) -> Tensor | None:
 
 def _accumulate(leaf: Tensor, g: Any, create_graph: bool) -> None:
     """Add to ``.grad``: in place, unless the sum itself is to be differentiated."""
-    if isinstance(g, np.ndarray):
+    if not isinstance(g, Tensor):
+        if g.__class__ is not leaf._array.__class__:
+            # A leaf of no dimension on the CPU that was used with tensors on a device.
+            g = to_device(g, leaf.device)
         if leaf._hooks is None and leaf._grad is None:
             leaf._grad = wrap(g)
             return
         g = wrap(g)
-    elif not create_graph:
-        g = _private(g)
+    else:
+        g = g if g.device == leaf.device else g.to(leaf.device)
+        g = g if create_graph else _private(g)
     if leaf._hooks is not None and leaf._edge is None:
         g = _leaf_hooks(leaf, g)
     before = leaf.grad

@@ -126,11 +126,12 @@ def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
     (x,) = at_least_1d(input)
     held = (x != 0).reshape(-1)
     n = held.shape[0]
-    arange = FUNCTIONS["arange"]
+    place = input.device
     # The number of a place among those found; all others share a row that is cut off.
     number = FUNCTIONS["where"](held, held.to(int64).cumsum(0) - 1, size)
     number = number.clamp(max=size)
-    places = FUNCTIONS["full"]((size + 1,), -1).scatter(0, number, arange(n))[:size]
+    places = FUNCTIONS["full"]((size + 1,), -1, device=place)
+    places = places.scatter(0, number, FUNCTIONS["arange"](n, device=place))[:size]
     columns = FUNCTIONS["unravel_index"](places.clamp(min=0), x.shape)
     rows = FUNCTIONS["stack"](columns, 1) if input.ndim else places.new_zeros((size, 0))
     return FUNCTIONS["where"](places.reshape(-1, 1) >= 0, rows, fill_value)
@@ -158,8 +159,8 @@ for _name in ("gcd_", "lcm_", "ldexp_", "i0_"):
 
 @function
 def get_device(input: Tensor) -> int:
-    """-1: the CPU's number."""
-    return -1
+    """The number of a tensor's device; -1 for the CPU."""
+    return input.get_device()
 
 
 def _says_no(name: str, attribute: bool = False) -> None:

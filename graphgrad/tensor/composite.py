@@ -18,12 +18,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphgrad import autodiff, ir, lang
+from graphgrad.device import CPU, device
 from graphgrad.errors import TraceError
 from graphgrad.ir import Graph, Node
 from graphgrad.tensor import engine, record
 from graphgrad.tensor.core import Tensor, tracer, wrap
+from graphgrad.tensor.place import common_device, to_device
 from graphgrad.tensor.plan import UNWRITTEN, Type, edge_of, literal, locate
-from graphgrad.tensor.programs import Promoted
+from graphgrad.tensor.programs import program_of
 from graphgrad.tensor.state import enable_grad, state
 from graphgrad.trace import Trace
 
@@ -91,7 +93,8 @@ class Composite:
         self, name: str, function: Any, args: Any, static: Any, tensors: Sequence[Tensor]
     ) -> None:
         needs = [x._needs and state.grad for x in tensors]
-        traced = _trace(name, function, args, static, needs)
+        place = common_device(name.removesuffix("Backward0"), [x._array for x in tensors])
+        traced = _trace(name, function, args, static, needs, place)
         self.several, self.captured = traced.several, traced.captured
         self.count = len(traced.outputs)
         graph = Graph(traced.inputs, traced.outputs, name.removesuffix("Backward0"))
@@ -101,9 +104,10 @@ class Composite:
             pairs = [(i, g) for i, g in zip(wanted, traced.grads, strict=True) if g is not None]
             cut = autodiff.split(graph, traced.cotangents, [g for _, g in pairs])
             reached = tuple(i for i, _ in pairs)
-            self.way = GraphWay(name, cut, reached, traced.tracked, _replay(function, args, static))
+            replay = _replay(function, args, static)
+            self.way = GraphWay(name, cut, reached, traced.tracked, replay, place)
             graph = cut.forward
-        self.program = Promoted(graph)
+        self.program = program_of(graph, place)
 
     def __call__(self, tensors: list[Tensor]) -> Any:
         tensors = [*tensors, *self.captured] if self.captured else tensors
@@ -148,9 +152,12 @@ class _Traced(NamedTuple):
     several: bool
 
 
-def _trace(name: str, function: Any, args: Any, static: Any, needs: list[bool]) -> _Traced:
+def _trace(
+    name: str, function: Any, args: Any, static: Any, needs: list[bool], place: device
+) -> _Traced:
     """Run the function on tracers; its gradient follows the records, so ``detach`` counts."""
     with Trace(name) as trace:
+        trace.device = place
         trace.composite = name.removesuffix("Backward0")
         operands: list[Any] = []
         for x in args:
@@ -213,13 +220,14 @@ class GraphWay:
         needs: tuple[int, ...],
         tracked: Sequence[bool],
         replay: Callable[[Sequence[Tensor]], Sequence[Tensor]],
+        place: device = CPU,
     ) -> None:
-        self.kind = record.kind(name)
+        self.kind, self.device = record.kind(name), place
         self.composite = name.removesuffix("Backward0")
         self.cut, self.needs, self.tracked, self.replay = cut, needs, tracked, replay
         self.inputs = [Type(x.shape, x.dtype) for x in cut.forward.inputs]
         self.outputs = cut.outputs
-        self.program = Promoted(cut.backward)
+        self.program = program_of(cut.backward, place)
         # Operations with several results (scan, sort) are differentiated only where they are
         # traced: what pulls through them again is a composite.
         self.again: Callable[..., Sequence[Any]] = self._pulled
@@ -269,7 +277,10 @@ class GraphWay:
         return lang.full(*self.results()[i][:1], 0, self.results()[i].dtype)
 
     def _pull_again(self, cotangents: Sequence[Any], inputs: Sequence[Tensor]) -> Sequence[Any]:
-        given = (wrap(literal(g)) if isinstance(g, Node) else g for g in cotangents)
+        given = (
+            wrap(to_device(literal(g), self.device)) if isinstance(g, Node) else g
+            for g in cotangents
+        )
         return self.again(*inputs, *given)
 
     def _pulled(self, *operands: Any) -> tuple[Any, ...]:

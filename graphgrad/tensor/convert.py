@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphgrad import dtypes
-from graphgrad.device import only_cpu
+from graphgrad.device import device, located
 from graphgrad.dtypes import DType
 from graphgrad.tensor.core import (
     Storage,
@@ -20,6 +20,8 @@ from graphgrad.tensor.core import (
     publish,
     wrap,
 )
+from graphgrad.tensor.moving import moved
+from graphgrad.tensor.place import on_device, to_device
 from graphgrad.tensor.plan import apply, layout
 from graphgrad.tensor.state import state
 from graphgrad.views import row_major
@@ -29,28 +31,34 @@ from graphgrad.views import row_major
 
 @method
 def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """Convert to a dtype, a device, both, or those of another tensor; itself if nothing changes."""
-    dtype, force = _to_arguments(args, dict(kwargs))
-    if dtype is None or self.dtype is dtype:
-        return self.clone() if force else self
-    return apply("cast", self, dtype=dtype)
+    """Convert to a dtype, a device, both, or those of another tensor; itself if nothing changes.
+
+    ``non_blocking``: from pinned memory the copy may still run when this returns.
+    """
+    dtype, place, force = _to_arguments(args, dict(kwargs))
+    there = self if place is None else moved(self, place, not kwargs.get("non_blocking", False))
+    if dtype is None or there.dtype is dtype:
+        return there.clone() if force and there is self else there
+    return apply("cast", there, dtype=dtype)
 
 
-def _to_arguments(args: tuple[Any, ...], options: dict[str, Any]) -> tuple[DType | None, bool]:
+def _to_arguments(
+    args: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[DType | None, device | None, bool]:
     dtype = options.pop("dtype", None)
     place = options.pop("device", None)
     force = options.pop("copy", False)
     for arg in args:
         if isinstance(arg, Tensor):
-            dtype = arg.dtype
+            dtype, place = arg.dtype, arg.device
         elif isinstance(arg, bool):
             continue
         elif isinstance(arg, (DType, dtypes.Unsupported)) or arg in (int, float, bool):
             dtype = arg
         elif arg is not None:
             place = arg
-    only_cpu(place)
-    return (None if dtype is None else dtypes.as_dtype(dtype)), force
+    kind = None if dtype is None else dtypes.as_dtype(dtype)
+    return kind, None if place is None else located(place), force
 
 
 def _conversion(name: str, dtype: DType) -> None:
@@ -104,19 +112,6 @@ def type(self: Tensor, dtype: Any = None) -> Any:
 def type_as(self: Tensor, other: Tensor) -> Tensor:
     """This tensor with the dtype of ``other``."""
     return to(self, other.dtype)
-
-
-@method
-def cpu(self: Tensor) -> Tensor:
-    """Itself: every tensor is on the CPU."""
-    return self
-
-
-@method
-def cuda(self: Tensor, device: Any = None, **_: Any) -> Tensor:
-    """Not available: raises NotImplementedError that says so."""
-    only_cpu("cuda")
-    return self
 
 
 # ----------------------------------------------------------------------------------------- metadata
@@ -187,13 +182,16 @@ def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
 @method
 def data_ptr(self: Tensor) -> int:
     """The address of the first element."""
-    return self.concrete("data_ptr()").__array_interface__["data"][0]
+    array = self.memory("data_ptr()")
+    return array.pointer if on_device(array) else array.__array_interface__["data"][0]
 
 
 @method
 def storage_offset(self: Tensor) -> int:
     """How many elements lie before the first one in the memory this tensor views."""
-    array = self.concrete("storage_offset()")
+    array = self.memory("storage_offset()")
+    if on_device(array):
+        return (array.pointer - array.owner.pointer) // array.itemsize
     base = array if array.base is None else array.base
     if not isinstance(base, np.ndarray):
         return 0
@@ -262,7 +260,7 @@ def __deepcopy__(self: Tensor, memo: dict[int, Any]) -> Tensor:
         )
     if id(self) in memo:
         return memo[id(self)]
-    new = _like(self, self.concrete("deepcopy()").copy())
+    new = _like(self, self.memory("deepcopy()").copy())
     memo[id(self)] = new
     new._grad = copy.deepcopy(self._grad, memo)
     new.__dict__.update(copy.deepcopy(self.__dict__, memo))
@@ -276,10 +274,12 @@ def _like(self: Tensor, array: np.ndarray) -> Tensor:
     return _init(object.__new__(self.__class__), array, self._needs)
 
 
-def _unpickled(cls: Any, array: np.ndarray, needs: bool, extra: dict[str, Any]) -> Tensor:
+def _unpickled(
+    cls: Any, array: np.ndarray, needs: bool, extra: dict[str, Any], place: str = "cpu"
+) -> Tensor:
     from graphgrad.tensor.core import _init
 
-    new = _init(object.__new__(cls), array, needs)
+    new = _init(object.__new__(cls), to_device(array, located(place)), needs)
     new.__dict__.update(extra)
     return new
 
@@ -287,7 +287,7 @@ def _unpickled(cls: Any, array: np.ndarray, needs: bool, extra: dict[str, Any]) 
 @method
 def __reduce_ex__(self: Tensor, protocol: int) -> Any:
     array = np.ascontiguousarray(self.concrete("pickling")).reshape(self.shape)
-    return _unpickled, (self.__class__, array, self._needs, self.__dict__)
+    return _unpickled, (self.__class__, array, self._needs, self.__dict__, str(self.device))
 
 
 # ------------------------------------------------------------------------------ to NumPy and Python
@@ -299,6 +299,11 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
     if self._needs and not force:
         raise RuntimeError(
             "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+        )
+    if on_device(self._array) and not force:
+        raise TypeError(
+            f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy "
+            "the tensor to host memory first."
         )
     array = self.concrete("numpy()")
     self._storage.shared = True

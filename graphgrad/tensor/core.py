@@ -21,6 +21,7 @@ from graphgrad.device import CPU
 from graphgrad.device import device as Device
 from graphgrad.dtypes import DType
 from graphgrad.errors import TraceError, message
+from graphgrad.tensor.place import device_of, to_host
 from graphgrad.tensor.state import state
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -174,7 +175,7 @@ class Tensor:
         array = self._array
         if array.__class__ is Array:
             return CPU
-        return self._trace.device if array is None else array.device
+        return self._trace.device if array is None else device_of(array)
 
     @property
     def is_leaf(self) -> bool:
@@ -243,7 +244,14 @@ class Tensor:
     __hash__ = object.__hash__
 
     def concrete(self, asked: str) -> Array:
-        """The NumPy memory; inside a trace there is none, and the error says what to do."""
+        """The elements as NumPy memory: the tensor's own, or a copy of a device's.
+
+        Inside a trace there is neither, and the error says what to do.
+        """
+        return to_host(self.memory(asked))
+
+    def memory(self, asked: str) -> Any:
+        """The array that holds the elements, on the host or a device; none inside a trace."""
         if state.trace is not None:
             raise TraceError(
                 message(

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from graphgrad import dtypes, lang
-from graphgrad.device import only_cpu
+from graphgrad.device import CPU, chosen
 from graphgrad.dtypes import DType
 from graphgrad.ir import Node
 from graphgrad.tensor.core import FUNCTIONS, Tensor, both, function, method, tracer, wrap
+from graphgrad.tensor.place import to_device
 from graphgrad.tensor.plan import apply
 from graphgrad.tensor.shapes import sizes_of
 from graphgrad.tensor.state import state
@@ -25,25 +26,31 @@ def _finished(t: Tensor, requires_grad: bool) -> Tensor:
     return t.requires_grad_() if requires_grad else t
 
 
-def from_node(node: Node) -> Tensor:
+def put(array: np.ndarray, device: Any = None) -> Tensor:
+    """Fresh memory as a tensor on ``device``, or where this thread makes its tensors."""
+    place = chosen(device)
+    return wrap(array if place is CPU else to_device(array, place))
+
+
+def from_node(node: Node, device: Any = None) -> Tensor:
     """A value that needs no operands: a node inside a trace, memory outside."""
     if state.trace is not None:
         return tracer(node, state.trace)
     from graphgrad import interpret
     from graphgrad.ir import Graph
 
-    return wrap(np.array(interpret.run(Graph((), (node,)), [])[0], order="C"))
+    return put(np.array(interpret.run(Graph((), (node,)), [])[0], order="C"), device)
 
 
-def full_of(shape: tuple[int, ...], value: Any, dtype: DType) -> Tensor:
+def full_of(shape: tuple[int, ...], value: Any, dtype: DType, device: Any = None) -> Tensor:
     """``value`` everywhere."""
     if any(n < 0 for n in shape):
         raise RuntimeError(f"Trying to create tensor with negative dimension {min(shape)}: {shape}")
     if state.trace is not None:
         return tracer(lang.full(shape, value, dtype), state.trace)
     if type(value) is int and value == 0:  # no page is touched before it is used
-        return wrap(np.zeros(shape, dtype.numpy))
-    return wrap(np.full(shape, value, dtype.numpy))
+        return put(np.zeros(shape, dtype.numpy), device)
+    return put(np.full(shape, value, dtype.numpy), device)
 
 
 # ---------------------------------------------------------------------------------------- from data
@@ -54,15 +61,9 @@ def tensor(
     data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **_: Any
 ) -> Tensor:
     """Copy numbers, nested sequences, arrays or tensors; Python floats get the default type."""
-    _check_device(device)
-    array = _copied(data, dtype)
-    if state.trace is not None:
-        return _finished(tracer(lang.constant(array), state.trace), requires_grad)
-    return _finished(wrap(array), requires_grad)
-
-
-def _check_device(device: Any) -> None:
-    only_cpu(device)
+    if device is None and isinstance(data, Tensor):
+        device = data.device
+    return _finished(from_array(_copied(data, dtype), device), requires_grad)
 
 
 def _copied(data: Any, dtype: Any) -> np.ndarray:
@@ -86,7 +87,7 @@ def _copied(data: Any, dtype: Any) -> np.ndarray:
 def _plain(data: Any) -> Any:
     """Nested sequences with tensors inside become nested lists."""
     if isinstance(data, Tensor):
-        return data.detach().numpy() if data.ndim else data.item()
+        return data.detach().numpy(force=True) if data.ndim else data.item()
     if isinstance(data, (list, tuple)):
         return [_plain(x) for x in data]
     return data
@@ -102,13 +103,11 @@ def _has_numpy(data: Any) -> bool:
 @function
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """``data`` as a tensor, sharing memory where it can."""
-    _check_device(device)
     if isinstance(data, Tensor):
-        return data if dtype is None else data.to(dtype)
+        return data.to(dtype=dtype, device=device)
     if isinstance(data, np.ndarray):
-        t = from_numpy(data)
-        return t if dtype is None else t.to(dtype)
-    return tensor(data, dtype=dtype)
+        return from_numpy(data).to(dtype=dtype, device=chosen(device))
+    return tensor(data, dtype=dtype, device=device)
 
 
 @function
@@ -132,13 +131,13 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
 @function
 def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Tensor:
     """``as_tensor``, or ``tensor`` where a copy is asked for."""
-    return tensor(obj, dtype=dtype) if copy else as_tensor(obj, dtype, device)
+    return tensor(obj, dtype=dtype, device=device) if copy else as_tensor(obj, dtype, device)
 
 
 @function
-def scalar_tensor(s: Any, *, dtype: Any = None, **_: Any) -> Tensor:
+def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, **_: Any) -> Tensor:
     """A 0-d tensor of the default float type."""
-    return full_of((), s, dtypes.as_dtype(dtype or dtypes.get_default_dtype()))
+    return full_of((), s, dtypes.as_dtype(dtype or dtypes.get_default_dtype()), device)
 
 
 @function
@@ -161,10 +160,9 @@ def _filler(name: str, value: float) -> None:
         out: Any = None,
         **_: Any,
     ) -> Tensor:
-        _check_device(device)
         shape = sizes_of(tuple(_["size"]) if "size" in _ else size)
         kind = dtypes.as_dtype(dtype) if dtype is not None else dtypes.get_default_dtype()
-        return _finished(full_of(shape, value, kind), requires_grad)
+        return _finished(full_of(shape, value, kind, device), requires_grad)
 
     def like(
         input: Tensor,
@@ -175,14 +173,21 @@ def _filler(name: str, value: float) -> None:
         **_: Any,
     ) -> Tensor:
         kind = input.dtype if dtype is None else dtypes.as_dtype(dtype)
-        return _finished(full_of(tuple(input.shape), value, kind), requires_grad)
+        place = input.device if device is None else device
+        return _finished(full_of(tuple(input.shape), value, kind, place), requires_grad)
 
     def new(
-        self: Tensor, *size: Any, dtype: Any = None, requires_grad: bool = False, **_: Any
+        self: Tensor,
+        *size: Any,
+        dtype: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        **_: Any,
     ) -> Tensor:
         shape = sizes_of(tuple(_["size"]) if "size" in _ else size)
         kind = self.dtype if dtype is None else dtypes.as_dtype(dtype)
-        return _finished(full_of(shape, value, kind), requires_grad)
+        place = self.device if device is None else device
+        return _finished(full_of(shape, value, kind, place), requires_grad)
 
     for f, suffix in ((make, name), (like, f"{name}_like"), (new, f"new_{name}")):
         f.__name__ = suffix
@@ -208,10 +213,9 @@ def full(
     **_: Any,
 ) -> Tensor:
     """``fill_value`` everywhere; its Python type decides the dtype unless given."""
-    _check_device(device)
     kind = dtypes.of_scalar(_number(fill_value)) if dtype is None else dtypes.as_dtype(dtype)
     shape = (size,) if isinstance(size, int) else sizes_of((tuple(size),))
-    return _finished(full_of(shape, _number(fill_value), kind), requires_grad)
+    return _finished(full_of(shape, _number(fill_value), kind, device), requires_grad)
 
 
 def _number(value: Any) -> Any:
@@ -219,25 +223,36 @@ def _number(value: Any) -> Any:
 
 
 @function
-def full_like(input: Tensor, fill_value: Any, *, dtype: Any = None, **options: Any) -> Tensor:
-    """``full`` with the shape and dtype of ``input``."""
-    return full(input.shape, fill_value, dtype=dtype or input.dtype, **options)
+def full_like(
+    input: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None, **options: Any
+) -> Tensor:
+    """``full`` with the shape, dtype and device of ``input``."""
+    place = input.device if device is None else device
+    return full(input.shape, fill_value, dtype=dtype or input.dtype, device=place, **options)
 
 
 @method
 def new_full(
-    self: Tensor, size: Any, fill_value: Any, *, dtype: Any = None, **options: Any
+    self: Tensor,
+    size: Any,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    **options: Any,
 ) -> Tensor:
-    """``full`` with the dtype of this tensor."""
-    return full(size, fill_value, dtype=dtype or self.dtype, **options)
+    """``full`` with the dtype and device of this tensor."""
+    place = self.device if device is None else device
+    return full(size, fill_value, dtype=dtype or self.dtype, device=place, **options)
 
 
 @method
 def new_tensor(
-    self: Tensor, data: Any, *, dtype: Any = None, requires_grad: bool = False
+    self: Tensor, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """``tensor`` with the dtype of this tensor."""
-    return tensor(data, dtype=dtype or self.dtype, requires_grad=requires_grad)
+    """``tensor`` with the dtype and device of this tensor."""
+    place = self.device if device is None else device
+    return tensor(data, dtype=dtype or self.dtype, device=place, requires_grad=requires_grad)
 
 
 @method
@@ -245,7 +260,7 @@ def new(self: Tensor, *args: Any) -> Tensor:
     """The old constructor: sizes or data, in this tensor's dtype."""
     if args and not isinstance(args[0], int):
         return new_tensor(self, args[0])
-    return full_of(sizes_of(args) or (0,), 0, self.dtype)
+    return full_of(sizes_of(args) or (0,), 0, self.dtype, self.device)
 
 
 # ------------------------------------------------------------------------------------------ counted
@@ -260,7 +275,6 @@ def arange(
     **named: Any,
 ) -> Tensor:
     """``start``, ``start + step``, … below ``end``; whole bounds give int64."""
-    _check_device(device)
     start, end, step = _bounds(bounds, named)
     whole = all(isinstance(b, (int, np.integer)) for b in (start, end, step))
     kind = (
@@ -274,7 +288,8 @@ def arange(
     if state.trace is not None:
         count = tracer(lang.iota((n,), 0, kind), state.trace)
         return count if (start, step) == (0, 1) else count * step + start
-    return _finished(wrap((start + np.arange(n) * step).astype(kind.numpy)), requires_grad)
+    values = (start + np.arange(n) * step).astype(kind.numpy)
+    return _finished(put(values, device), requires_grad)
 
 
 def _bounds(bounds: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Any, Any]:
@@ -305,9 +320,9 @@ def linspace(
     **_: Any,
 ) -> Tensor:
     """``steps`` values from ``start`` to ``end``, both included, evenly apart."""
-    _check_device(device)
     kind = dtypes.as_dtype(dtype) if dtype is not None else dtypes.get_default_dtype()
-    return _finished(from_array(_evenly(_number(start), _number(end), steps, kind)), requires_grad)
+    values = _evenly(_number(start), _number(end), steps, kind)
+    return _finished(from_array(values, device), requires_grad)
 
 
 def _evenly(start: Any, end: Any, steps: int, kind: DType) -> np.ndarray:
@@ -324,11 +339,11 @@ def _evenly(start: Any, end: Any, steps: int, kind: DType) -> np.ndarray:
     return np.where(i < steps / 2, up, down).astype(kind.numpy)
 
 
-def from_array(array: np.ndarray) -> Tensor:
+def from_array(array: np.ndarray, device: Any = None) -> Tensor:
     """Fresh memory as a tensor; a literal inside a trace."""
     if state.trace is not None:
         return tracer(lang.constant(array), state.trace)
-    return wrap(array)
+    return put(array, device)
 
 
 @function
@@ -336,17 +351,23 @@ def logspace(start: Any, end: Any, steps: int, base: float = 10.0, **options: An
     """``base`` to the powers of ``linspace(start, end, steps)``."""
     dtype = options.pop("dtype", None) or dtypes.get_default_dtype()
     powers = np.power(float(base), np.linspace(_number(start), _number(end), steps))
-    made = from_array(powers.astype(dtypes.as_dtype(dtype).numpy))
+    made = from_array(powers.astype(dtypes.as_dtype(dtype).numpy), options.get("device"))
     return _finished(made, options.get("requires_grad", False))
 
 
 @function
 def eye(
-    n: int, m: int | None = None, *, dtype: Any = None, requires_grad: bool = False, **_: Any
+    n: int,
+    m: int | None = None,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **_: Any,
 ) -> Tensor:
     """Ones on the diagonal of an n × m matrix."""
     kind = dtypes.as_dtype(dtype) if dtype is not None else dtypes.get_default_dtype()
-    return _finished(from_array(np.eye(n, m, dtype=kind.numpy)), requires_grad)
+    return _finished(from_array(np.eye(n, m, dtype=kind.numpy), device), requires_grad)
 
 
 # ----------------------------------------------------------------------------------------- patterns
@@ -357,8 +378,8 @@ def _triangle(input: Tensor, diagonal: int, keep_lower: bool) -> Tensor:
         name = "tril" if keep_lower else "triu"
         raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
     rows, columns = input.shape[-2:]
-    i = from_node(lang.iota((rows, 1), 0, dtypes.int64))
-    j = from_node(lang.iota((1, columns), 1, dtypes.int64))
+    i = from_node(lang.iota((rows, 1), 0, dtypes.int64), input.device)
+    j = from_node(lang.iota((1, columns), 1, dtypes.int64), input.device)
     inside = (j - i <= diagonal) if keep_lower else (j - i >= diagonal)
     return apply("where", inside, input, 0)
 
@@ -375,20 +396,20 @@ def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     return _triangle(input, diagonal, False)
 
 
-def _triangle_indices(mask: np.ndarray) -> Tensor:
-    return from_array(np.stack(np.nonzero(mask)).astype(np.int64))
+def _triangle_indices(mask: np.ndarray, device: Any) -> Tensor:
+    return from_array(np.stack(np.nonzero(mask)).astype(np.int64), device)
 
 
 @function
-def tril_indices(row: int, col: int, offset: int = 0, **_: Any) -> Tensor:
+def tril_indices(row: int, col: int, offset: int = 0, *, device: Any = None, **_: Any) -> Tensor:
     """Row and column numbers of a lower triangle."""
-    return _triangle_indices(np.tri(row, col, offset, dtype=bool))
+    return _triangle_indices(np.tri(row, col, offset, dtype=bool), device)
 
 
 @function
-def triu_indices(row: int, col: int, offset: int = 0, **_: Any) -> Tensor:
+def triu_indices(row: int, col: int, offset: int = 0, *, device: Any = None, **_: Any) -> Tensor:
     """Row and column numbers of an upper triangle."""
-    return _triangle_indices(~np.tri(row, col, offset - 1, dtype=bool))
+    return _triangle_indices(~np.tri(row, col, offset - 1, dtype=bool), device)
 
 
 @function
@@ -409,33 +430,44 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
 def _window(name: str, coefficients: tuple[float, ...]) -> None:
     """Cosine windows: a0 - a1 cos(2πk/N) + a2 cos(4πk/N), N = length when periodic."""
 
-    def window(length: int, periodic: bool = True, *, dtype: Any = None, **_: Any) -> Tensor:
+    def window(
+        length: int, periodic: bool = True, *, dtype: Any = None, device: Any = None, **_: Any
+    ) -> Tensor:
         n = length if periodic else max(length - 1, 1)
         angle = 2 * math.pi * np.arange(length) / n
         total = sum((-1) ** k * a * np.cos(k * angle) for k, a in enumerate(coefficients))
         kind = dtypes.as_dtype(dtype) if dtype is not None else dtypes.get_default_dtype()
-        return from_array(np.asarray(total, kind.numpy))
+        return from_array(np.asarray(total, kind.numpy), device)
 
     window.__name__ = name
     FUNCTIONS[name] = window
 
 
 @function
-def bartlett_window(length: int, periodic: bool = True, *, dtype: Any = None, **_: Any) -> Tensor:
+def bartlett_window(
+    length: int, periodic: bool = True, *, dtype: Any = None, device: Any = None, **_: Any
+) -> Tensor:
     """A triangle from 0 over 1 to 0."""
     kind = dtypes.as_dtype(dtype) if dtype is not None else dtypes.get_default_dtype()
     n = length if periodic else max(length - 1, 1)
-    return from_array((1 - np.abs(2 * np.arange(length) / n - 1)).astype(kind.numpy))
+    values = (1 - np.abs(2 * np.arange(length) / n - 1)).astype(kind.numpy)
+    return from_array(values, device)
 
 
 @function
 def kaiser_window(
-    length: int, periodic: bool = True, beta: float = 12.0, *, dtype: Any = None, **_: Any
+    length: int,
+    periodic: bool = True,
+    beta: float = 12.0,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    **_: Any,
 ) -> Tensor:
     """Kaiser's window, I0(β sqrt(1 - (2k/N - 1)²)) / I0(β)."""
     kind = dtypes.as_dtype(dtype) if dtype is not None else dtypes.get_default_dtype()
     whole = np.kaiser(length + 1 if periodic else length, beta)
-    return from_array(whole[:length].astype(kind.numpy))
+    return from_array(whole[:length].astype(kind.numpy), device)
 
 
 _window("hann_window", (0.5, 0.5))

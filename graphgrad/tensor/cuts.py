@@ -8,15 +8,20 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from graphgrad import dtypes
+from graphgrad.device import CPU, device, placed
 from graphgrad.dtypes import BOOL
 from graphgrad.ops import Shape
 from graphgrad.tensor import record
 from graphgrad.tensor.core import Tensor, wrap
-from graphgrad.tensor.plan import Plan, Type, apply, attach
+from graphgrad.tensor.place import on_device
+from graphgrad.tensor.plan import Plan, Type, apply, attach, viewed
 from graphgrad.tensor.state import state
 
 Item = Any
+ndarray = np.ndarray
 ALL = slice(None)
 
 
@@ -63,8 +68,8 @@ def view_at(self: Tensor, key: tuple[Any, ...]) -> Tensor:
         return out
     cut = _CUTS.get((array.shape, array.dtype, key))
     if cut is None:
-        cut = found(array.shape, self.dtype, key)
-    out = wrap(array[cut.places])
+        cut = found(array.shape, self.dtype, key, self.device)
+    out = wrap(array[cut.places] if array.__class__ is ndarray else _seen(array, cut))
     _share(out, self, cut.links)
     if self._needs and state.grad:
         current = self
@@ -87,17 +92,27 @@ def _share(out: Tensor, source: Tensor, links: tuple[Plan, ...]) -> None:
     storage.add_alias(out)
 
 
-def found(shape: Shape, dtype: dtypes.DType, key: tuple[Any, ...]) -> Cut:
+def _seen(array: Any, cut: Cut) -> Any:
+    """The part of an array that is not NumPy's own."""
+    if not on_device(array):
+        return array[cut.places]
+    for link in cut.links:
+        array = viewed(link, array)
+    return array
+
+
+def found(shape: Shape, dtype: dtypes.DType, key: tuple[Any, ...], place: device = CPU) -> Cut:
     """What a basic index amounts to for this tensor type."""
-    cut = _CUTS.get((shape, dtype.numpy, key))
+    kind = dtype.numpy if place is CPU else placed(dtype.numpy, place)
+    cut = _CUTS.get((shape, kind, key))
     if cut is None:
         if len(_CUTS) > _LIMIT:
             _CUTS.clear()
-        cut = _CUTS[shape, dtype.numpy, key] = _cut(shape, dtype, key)
+        cut = _CUTS[shape, kind, key] = _cut(shape, dtype, key, place)
     return cut
 
 
-def _cut(shape: Shape, dtype: dtypes.DType, key: tuple[Any, ...]) -> Cut:
+def _cut(shape: Shape, dtype: dtypes.DType, key: tuple[Any, ...], place: device) -> Cut:
     """Slice every dimension, then drop those that numbers picked and add the new ones."""
     items = [slice(*item) if isinstance(item, tuple) else item for item in key]
     start, stop, step, sizes = [], [], [], []
@@ -118,16 +133,16 @@ def _cut(shape: Shape, dtype: dtypes.DType, key: tuple[Any, ...]) -> Cut:
     links, size = [], tuple(-(-(b - a) // s) for a, b, s in zip(start, stop, step, strict=True))
     if size != shape:
         attrs = {"start": tuple(start), "stop": tuple(stop), "step": tuple(step)}
-        links.append(_link("slice", attrs, Type(shape, dtype), "SliceBackward0"))
+        links.append(_link("slice", attrs, Type(shape, dtype), "SliceBackward0", place))
     if size != tuple(sizes) or not links:
-        links.append(_link("reshape", {"shape": tuple(sizes)}, Type(size, dtype), name))
+        links.append(_link("reshape", {"shape": tuple(sizes)}, Type(size, dtype), name, place))
     places = tuple(items) if Ellipsis in items else (*items, Ellipsis)
     return Cut(places, tuple(links))
 
 
-def _link(name: str, attrs: dict[str, Any], operand: Type, kind: str) -> Plan:
+def _link(name: str, attrs: dict[str, Any], operand: Type, kind: str, place: device) -> Plan:
     """A view operation whose record carries the name PyTorch gives to such an index."""
-    link = Plan(name, attrs, (operand,))
+    link = Plan(name, attrs, (operand,), place)
     way = link.way((0,))
     if way.needs:
         way.kind = record.kind(kind)

@@ -32,11 +32,11 @@ def _angles() -> np.ndarray:
 
 
 def _mean(wave: Tensor, weights: np.ndarray) -> Tensor:
-    return (wave * from_array(weights)).sum(-1) / _ANGLES
+    return (wave * from_array(weights, wave.device)).sum(-1) / _ANGLES
 
 
 def _phases(x: Tensor) -> Tensor:
-    return x.unsqueeze(-1) * from_array(np.sin(_angles()))
+    return x.unsqueeze(-1) * from_array(np.sin(_angles()), x.device)
 
 
 def _series(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -133,12 +133,12 @@ def _scaled(order: int, x: Tensor) -> Tensor:
     weights = np.full(s.shape, s[1])
     weights[0] *= 0.5
     root = x.rsqrt().unsqueeze(-1)
-    t = root * from_array(s)
+    t = root * from_array(s, x.device)
     # cosh t - 1 without cancellation
     half = (t * 0.5).sinh()
     wave = (half * half * x.unsqueeze(-1) * -2.0).exp()
     wave = wave * t.cosh() if order else wave
-    return (wave * root * from_array(weights)).sum(-1)
+    return (wave * root * from_array(weights, x.device)).sum(-1)
 
 
 def _near_zero(order: int, x: Tensor) -> Tensor:

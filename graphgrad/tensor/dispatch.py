@@ -18,11 +18,12 @@ from graphgrad.errors import is_ours
 from graphgrad.tensor import plan as plans
 from graphgrad.tensor import record
 from graphgrad.tensor.core import FUNCTIONS, Storage, Tensor, wrap
+from graphgrad.tensor.place import common_device, device_of, settled
 from graphgrad.tensor.plan import UNWRITTEN, Plan, Type, apply
 from graphgrad.tensor.promotion import is_number, joined
 from graphgrad.tensor.state import state
 
-ndarray, asarray = np.ndarray, np.asarray
+ndarray = np.ndarray
 _frame = sys._getframe
 _make = record.make
 _LIMIT = 4096
@@ -53,7 +54,7 @@ def binary(name: str, result: Callable[[DType], DType] = lambda d: d) -> Callabl
             needs = 1 if input._needs else 0
             stamp = UNWRITTEN
         values = plan.run(x, y)
-        out = wrap(values if values.__class__ is ndarray else asarray(values))
+        out = wrap(values if values.__class__ is ndarray else settled(values))
         if needs and plan.tracks and state.grad:
             way = plan.fast[needs]
             if way is not None:
@@ -112,7 +113,8 @@ def _first_time(name: str, result: Any, table: dict[Any, Any], self: Tensor, oth
     straight = self.dtype is wanted and (not is_tensor or other.dtype is wanted)
     if straight and type(other) is not complex and not isinstance(other, np.generic):
         inputs = (Type(x.shape, wanted), Type(other._array.shape if is_tensor else (), wanted))
-        plan = plans.find(name, {}, inputs)
+        place = common_device(name, (x, other._array) if is_tensor else (x,))
+        plan = plans.find(name, {}, inputs, place)
         plan.fast = (None, *(_way_or_none(plan, n) for n in ((0,), (1,), (0, 1))))
         if len(table) > _LIMIT:
             table.clear()
@@ -160,12 +162,12 @@ def unary(name: str, result: Callable[[DType], DType]) -> Callable[..., Any]:
         plan = table.get((x.shape, x.dtype))
         if plan is None:
             if input.dtype is result(input.dtype):
-                plan = plans.find(name, {}, (Type(x.shape, input.dtype),))
+                plan = plans.find(name, {}, (Type(x.shape, input.dtype),), device_of(x))
                 plan.fast = (_way_or_none(plan, (0,)),)
                 table[x.shape, x.dtype] = plan
             return _converted_unary(name, result, input)
         values = plan.run(x)
-        out = wrap(values if values.__class__ is ndarray else asarray(values))
+        out = wrap(values if values.__class__ is ndarray else settled(values))
         if input._needs and plan.tracks and state.grad:
             way = plan.fast[0]
             if way is not None:
@@ -212,11 +214,12 @@ def integer_power() -> Callable[..., Any]:
             return apply("int_pow", input, exponent=exponent)
         plan = table.get((x.shape, x.dtype, exponent))
         if plan is None:
-            plan = plans.find("int_pow", {"exponent": exponent}, (Type(x.shape, input.dtype),))
+            types = (Type(x.shape, input.dtype),)
+            plan = plans.find("int_pow", {"exponent": exponent}, types, device_of(x))
             plan.fast = (_way_or_none(plan, (0,)),)
             table[x.shape, x.dtype, exponent] = plan
         values = plan.run(x)
-        out = wrap(values if values.__class__ is ndarray else asarray(values))
+        out = wrap(values if values.__class__ is ndarray else settled(values))
         if input._needs and plan.tracks and state.grad:
             _record_unary(plan.fast[0], input, x, out)
         return out

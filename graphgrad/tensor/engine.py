@@ -18,12 +18,14 @@ from typing import Any
 import numpy as np
 
 from graphgrad import ir, lang
+from graphgrad.device import CPU, device
 from graphgrad.errors import SUM, Origin, TraceError
 from graphgrad.ir import Graph, Node
 from graphgrad.tensor.core import Tensor, tracer, wrap
 from graphgrad.tensor.hooks import after_hooks, before_hooks, tensor_hooks
+from graphgrad.tensor.place import settled, to_device
 from graphgrad.tensor.plan import literal
-from graphgrad.tensor.programs import Promoted
+from graphgrad.tensor.programs import program_of
 from graphgrad.tensor.record import Record, place
 from graphgrad.tensor.sparse import SparseTensor, gathered
 from graphgrad.tensor.state import enable_grad, no_grad, state
@@ -103,11 +105,16 @@ def _type_of(edge: Edge) -> tuple[Any, Any]:
     return tuple(target.shape), target.dtype
 
 
+def _device_of(edge: Edge) -> device:
+    target, _ = edge
+    return target.way.device if isinstance(target, Record) else target.device
+
+
 def _ones(edge: Edge) -> Tensor:
     shape, dtype = _type_of(edge)
     if state.trace is not None:
         return tracer(lang.full(shape, 1, dtype), state.trace)
-    return wrap(np.ones(shape, dtype.numpy))
+    return wrap(to_device(np.ones(shape, dtype.numpy), _device_of(edge)))
 
 
 def _is_plain(order: Sequence[Record]) -> bool:
@@ -161,7 +168,7 @@ class _Walk:
             pull = rec.way.pull if self.watch is None else partial(self.watch.pull, rec)
             pulled = pull(cotangents, self.values.saved(rec))
             if isinstance(self.values, _Revived):
-                pulled = [self.values.tensor(g) for g in pulled]
+                pulled = [self.values.tensor(g, rec.way.device) for g in pulled]
             if rec._hooks:
                 pulled = after_hooks(rec, pulled, cotangents)
             if not retain:
@@ -252,11 +259,13 @@ class _Revived:
             t._needs, t._edge = True, edge if isinstance(edge[0], Record) else None  # type: ignore
         return t
 
-    def tensor(self, g: Any) -> Any:
+    def tensor(self, g: Any, place: device) -> Any:
         """A gradient that depends on nothing, a floor's say, comes as the literal it is."""
         if not isinstance(g, Node):
             return g
-        return wrap(literal(g).copy()) if state.trace is None else tracer(g, state.trace)
+        if state.trace is not None:
+            return tracer(g, state.trace)
+        return wrap(to_device(literal(g).copy(), place))
 
 
 def _holds(leaf: Tensor, value: Any) -> bool:
@@ -289,7 +298,9 @@ class _Backward:
         self.outputs = [(position[target], number) for target, number in found]
         self.types = [x.dtype.numpy for x in self.inputs]
         graph = Graph(self.inputs, [_settled(g) for g in found.values()], "backward")
-        self.program = Promoted(graph)
+        places = {_device_of(edge) for edge, _ in roots} | {rec.way.device for rec in order}
+        # Results of no dimension may be on the CPU among others on a device.
+        self.program = program_of(graph, next((d for d in places if d is not CPU), CPU))
         del self.nodes
 
     def saved(self, rec: Record) -> list[Node]:
@@ -332,7 +343,7 @@ def _run_program(
             key.append(place + 65536 * number)
     for (target, number), g in roots:
         # What a leaf is, no record says.
-        kind = None if isinstance(target, Record) else _type_of((target, number))
+        kind = None if isinstance(target, Record) else (target.shape, target.dtype, target.device)
         key.append((position.setdefault(target, len(position)), number, g is None, kind))
     if targets is not None:
         key.extend((position.setdefault(target, len(position)), n) for target, n in targets)
@@ -347,7 +358,7 @@ def _run_program(
         for rec in order:
             rec.free()
     arrays = [
-        a if a.__class__ is ndarray else np.asarray(a, kind)
+        a if a.__class__ is ndarray else settled(a, kind)
         for a, kind in zip(arrays, backward.types, strict=True)
     ]
     results = backward.program.run(arrays)

@@ -9,6 +9,8 @@ class Inverse(HostCall):
 
 (x,) = call(Inverse(), a)
 
+On a device the operands are copied to the host, and the results back.
+
 A call is a value: equal calls are one structure, so programs that hold one are found again. Its
 rule is written in ``graphgrad.lang``, over Nodes or Tensors alike, so gradients of any order come
 from the one rule, as written and compiled.
@@ -21,6 +23,7 @@ from functools import lru_cache
 from typing import Any
 
 from graphgrad import lang
+from graphgrad.device import CPU, device
 from graphgrad.tensor import record
 from graphgrad.tensor.core import Tensor
 from graphgrad.tensor.creation import from_node
@@ -78,7 +81,8 @@ def call(function: HostCall, *operands: Tensor) -> tuple[Tensor, ...]:
     needs = tuple(i for i, x in enumerate(operands) if needing(x) and x.dtype.is_differentiable)
     if needs and state.grad:
         inputs = tuple(Type(tuple(x.shape), x.dtype) for x in operands)
-        _record(_way(function, inputs, needs), operands, results)
+        place = CPU if state.trace is not None else operands[0].device
+        _record(_way(function, inputs, needs, place), operands, results)
     return results
 
 
@@ -104,15 +108,15 @@ def _value(x: Tensor) -> Any:
 class HostWay:
     """How a host call is differentiated when the operands ``needs`` want a gradient."""
 
-    __slots__ = ("function", "inputs", "kind", "needs", "outputs", "saves", "types")
+    __slots__ = ("device", "function", "inputs", "kind", "needs", "outputs", "saves", "types")
     composite = ""
     graphable = True
     own_lines = False
 
     def __init__(
-        self, function: HostCall, inputs: tuple[Type, ...], needs: tuple[int, ...]
+        self, function: HostCall, inputs: tuple[Type, ...], needs: tuple[int, ...], place: device
     ) -> None:
-        self.function, self.inputs, self.needs = function, inputs, needs
+        self.function, self.inputs, self.needs, self.device = function, inputs, needs, place
         self.types = [Type(*t) for t in function.types(*inputs)]
         self.outputs = len(self.types)
         self.kind = record.kind(function.kind)
@@ -149,6 +153,8 @@ class HostWay:
 
 
 @lru_cache(4096)
-def _way(function: HostCall, inputs: tuple[Type, ...], needs: tuple[int, ...]) -> HostWay:
+def _way(
+    function: HostCall, inputs: tuple[Type, ...], needs: tuple[int, ...], place: device
+) -> HostWay:
     """Interned: backward programs are found by the identity of their records' ways."""
-    return HostWay(function, inputs, needs)
+    return HostWay(function, inputs, needs, place)

@@ -16,10 +16,12 @@ import numpy as np
 
 from graphgrad import dtypes
 from graphgrad.dtypes import BOOL
+from graphgrad.errors import message
 from graphgrad.ops import Shape, size_of
 from graphgrad.tensor.composite import composite
 from graphgrad.tensor.core import FUNCTIONS, Tensor, method, wrap
 from graphgrad.tensor.cuts import ALL, Item, dimensions, filled, key_of, view_at
+from graphgrad.tensor.place import DeviceError, to_device
 from graphgrad.tensor.plan import apply
 from graphgrad.tensor.state import state
 
@@ -115,7 +117,8 @@ def _places_of(mask: Tensor, place: int, shape: Shape) -> tuple[Tensor, ...]:
     """Where a mask holds, one index tensor a dimension (at least one)."""
     check_mask(mask, place, shape)
     values = mask.detach().concrete("indexing with a boolean mask")
-    return tuple(wrap(p.astype(np.int64)) for p in np.nonzero(np.atleast_1d(values)))
+    found = np.nonzero(np.atleast_1d(values))
+    return tuple(wrap(to_device(p.astype(np.int64), mask.device)) for p in found)
 
 
 def check_mask(mask: Tensor, place: int, shape: Shape) -> None:
@@ -181,7 +184,21 @@ def gathered(view: Tensor, arrays: dict[int, Tensor]) -> Tensor:
     if is_direct(view, *arrays.values()) and not (state.grad and view._needs):
         return _direct(view, arrays)
     layout = layout_of(tuple(view.shape), tuple(arrays), common)
-    return _picked(view, linear(arrays, layout.sizes, common), layout)
+    return _picked(view, beside(view, linear(arrays, layout.sizes, common)), layout)
+
+
+def beside(view: Tensor, index: Tensor) -> Tensor:
+    """An index where the tensor is: those on the CPU fit everywhere."""
+    if index._array.__class__ is view._array.__class__:
+        return index
+    if view.device != index.device and index.device.type != "cpu":
+        raise DeviceError(
+            message(
+                "indices should be either on cpu or on the same device as the indexed tensor "
+                f"({view.device}), found one on {index.device}"
+            )
+        )
+    return index.to(view.device)
 
 
 @composite("IndexBackward0")
@@ -192,7 +209,7 @@ def _picked(view: Tensor, places: Tensor, layout: Layout) -> Tensor:
 
 def is_direct(*tensors: Tensor) -> bool:
     """Whether NumPy may read (or write) the memory: nothing is traced."""
-    return state.trace is None and all(t._array is not None for t in tensors)
+    return state.trace is None and all(t._array.__class__ is np.ndarray for t in tensors)
 
 
 def numpy_places(view: Tensor, arrays: dict[int, Tensor]) -> tuple[Any, ...]:

@@ -17,6 +17,7 @@ import numpy as np
 from graphgrad.errors import TraceError, is_ours, message
 from graphgrad.tensor import plan as plans
 from graphgrad.tensor.core import FUNCTIONS, Tensor, both, method, publish, wrap
+from graphgrad.tensor.place import common_device, device_of, on_device, to_device
 from graphgrad.tensor.plan import Plan, Type, attach
 from graphgrad.tensor.state import no_grad, state
 
@@ -83,8 +84,10 @@ def _store(t: Tensor, new: Tensor) -> None:
     """Overwrite the memory; a record that read its own target keeps the old values."""
     storage = t._storage
     rec = new._edge[0] if new._edge is not None else None
+    if t._array.__class__ is not np.ndarray or new._array.__class__ is not np.ndarray:
+        common_device("an in-place operation", (t._array, new._array), (t, new))
     if rec is not None and any(s is storage for s in rec.stamps):
-        if not storage.shared and not new._storage.shared and new._array.flags.owndata:
+        if not storage.shared and not new._storage.shared and _owns(new._array):
             # Nobody else can see the old memory, so it need not be copied.
             wrote(t)
             t._array = new._array
@@ -92,14 +95,27 @@ def _store(t: Tensor, new: Tensor) -> None:
             return
         rec.keep_own(storage)
     wrote(t)
-    np.copyto(writable(t), new._array)
+    target = writable(t)
+    if on_device(target):
+        target.copy_(new._array)
+    else:
+        np.copyto(target, new._array)
 
 
-def writable(t: Tensor) -> np.ndarray:
+def _owns(array: Any) -> bool:
+    return array.base is None if on_device(array) else array.flags.owndata
+
+
+def writable(t: Tensor) -> Any:
     """The memory of ``t``, or PyTorch's error where several elements share one place."""
-    if not t._array.flags.writeable:
+    array = t._array
+    if on_device(array):
+        repeated = any(n > 1 and s == 0 for n, s in zip(array.shape, array.strides, strict=True))
+    else:
+        repeated = not array.flags.writeable
+    if repeated:
         raise RuntimeError(_OVERLAP)
-    return t._array
+    return array
 
 
 _OVERLAP = (
@@ -159,7 +175,7 @@ def _overwriting(t: Tensor, new: Tensor) -> Tensor:
     """``new`` as a result of ``t`` that does not depend on it: ``t`` still requires a gradient."""
     whole = Type(tuple(t.shape), t.dtype)
     attrs = {"start": (0,) * t.ndim, "step": (1,) * t.ndim}
-    plan = plans.find("slice_update", attrs, (whole, whole))
+    plan = plans.find("slice_update", attrs, (whole, whole), device_of(t._array))
     return _linked("slice_update", attrs, [_shadow(t), new], plan)
 
 
@@ -213,7 +229,7 @@ def _linked_update(parent: Tensor, link: Plan, new: Tensor) -> Tensor:
     name, attrs, reads_parent = undo(link)
     operands = [parent, new] if reads_parent else [new]
     types = tuple(Type(tuple(x.shape), x.dtype) for x in operands)
-    return _linked(name, attrs, operands, plans.find(name, attrs, types))
+    return _linked(name, attrs, operands, plans.find(name, attrs, types, link.device))
 
 
 def undo(link: Plan) -> tuple[str, dict[str, Any], bool]:
@@ -247,7 +263,7 @@ def _arithmetic(name: str, ufunc: Any) -> Callable[..., Tensor]:
 
     def operation(self: Tensor, other: Any, **options: Any) -> Tensor:
         x = self._array
-        if x is None or not state.plain or options:
+        if x.__class__ is not np.ndarray or not state.plain or options:
             return assign(self, FUNCTIONS[name](self, other, **options))
         if isinstance(other, Tensor):
             y = other._array
@@ -328,7 +344,14 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     """Overwrite with the elements of ``src``, converted and broadcast."""
     check_writable(self)
     src = src if isinstance(src, Tensor) else FUNCTIONS["as_tensor"](src)
-    return assign(self, _arriving(src.to(self.dtype)))
+    return assign(self, _arriving(_matching(src, self)))
+
+
+def _matching(source: Tensor, target: Tensor) -> Tensor:
+    """``source`` in the type, and on the device, of ``target``."""
+    if source._array.__class__ is not target._array.__class__:
+        source = source.to(target.device)
+    return source.to(target.dtype)
 
 
 def _arriving(source: Tensor) -> Tensor:
@@ -341,7 +364,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
     """Set every element to ``value``."""
     check_writable(self)
     value = value if isinstance(value, Tensor) else self.new_full((), value)
-    return assign(self, _arriving(value.to(self.dtype)))
+    return assign(self, _arriving(_matching(value, self)))
 
 
 @both
@@ -367,8 +390,10 @@ def detach_(self: Tensor) -> Tensor:
 @method
 def apply_(self: Tensor, callable: Callable[[Any], Any]) -> Tensor:
     """Replace every element by what a Python function makes of it (eagerly only; slow)."""
-    flat = [callable(v) for v in self.concrete("apply_()").ravel().tolist()]
-    return assign(self, wrap(np.array(flat, self._array.dtype).reshape(self._array.shape)))
+    values = self.concrete("apply_()")
+    flat = [callable(v) for v in values.ravel().tolist()]
+    new = np.array(flat, values.dtype).reshape(values.shape)
+    return assign(self, wrap(to_device(new, self.device)))
 
 
 @method
@@ -411,10 +436,11 @@ def resize_(self: Tensor, *sizes: Any) -> Tensor:
 
     shape = sizes_of(sizes)
     with no_grad():
-        grown = np.zeros(shape, self._array.dtype)
-        n = min(grown.size, self._array.size)
-        grown.reshape(-1)[:n] = self._array.reshape(-1)[:n]
-    return become(self, wrap(grown))
+        old = self.concrete("resize_()")
+        grown = np.zeros(shape, old.dtype)
+        n = min(grown.size, old.size)
+        grown.reshape(-1)[:n] = old.reshape(-1)[:n]
+    return become(self, wrap(to_device(grown, self.device)))
 
 
 def become(self: Tensor, other: Tensor) -> Tensor:

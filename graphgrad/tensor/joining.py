@@ -175,8 +175,8 @@ def repeat_interleave(input: Tensor, repeats: Any, dim: int | None = None, **_: 
         wide = unsqueeze(x, axis + 1).expand((*shape[: axis + 1], repeats, *shape[axis + 1 :]))
         shape[axis] *= repeats
         return wide.reshape(shape)
-    places = np.repeat(np.arange(x.shape[axis]), repeats.numpy())
-    return x.index_select(axis, from_array(places.astype(np.int64)))
+    places = np.repeat(np.arange(x.shape[axis]), repeats.concrete("repeat_interleave()"))
+    return x.index_select(axis, from_array(places.astype(np.int64), x.device))
 
 
 @both
@@ -249,7 +249,7 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
     """Every choice of ``r`` elements of a vector, as rows in order."""
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     rows = np.array(list(choose(range(input.shape[0]), r)), np.int64).reshape(-1, r)
-    return input.index_select(0, from_array(rows.reshape(-1))).reshape(rows.shape)
+    return input.index_select(0, from_array(rows.reshape(-1), input.device)).reshape(rows.shape)
 
 
 @function

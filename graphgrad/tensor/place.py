@@ -55,6 +55,22 @@ def to_host(x: Array) -> np.ndarray:
     return x.host() if on_device(x) else x
 
 
+def pinned(nbytes: int) -> np.ndarray:
+    """Page-locked host memory, as bytes, which devices read and write while the host goes on."""
+    from graphgrad.kernels.cuda import driver
+
+    return driver.driver().pinned(nbytes)
+
+
+def at_hand(t: Any) -> np.ndarray | None:
+    """The memory of a tensor where NumPy can look at it at once: for checks of values.
+
+    None in a trace, which has no values, and on a device, which would be waited for.
+    """
+    array = t._array
+    return array if isinstance(array, np.ndarray) else None
+
+
 def settled(x: Any, dtype: Any = None) -> Array:
     """An array of what a rule returned or a record saved: NumPy scalars and numbers get 0 dims."""
     return x if on_device(x) else np.asarray(x, dtype)

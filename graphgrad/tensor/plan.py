@@ -15,14 +15,16 @@ import numpy as np
 
 from graphgrad import autodiff, dtypes, interpret, ir, lang, vjp
 from graphgrad.config import config
+from graphgrad.device import CPU, device, placed
 from graphgrad.dtypes import DType
 from graphgrad.errors import user_frame
 from graphgrad.ops import PRIMITIVES, Shape, size_of
 from graphgrad.tensor import record
 from graphgrad.tensor.core import Storage, Tensor, tracer, wrap
-from graphgrad.tensor.programs import Promoted
+from graphgrad.tensor.place import common_device, on_device, settled
+from graphgrad.tensor.programs import Promoted, program_of
 from graphgrad.tensor.state import state
-from graphgrad.views import View, resolve, row_major
+from graphgrad.views import View, apply_view, resolve, row_major
 
 VIEWS = frozenset({"reshape", "permute", "expand", "slice", "window"})
 VIEWS |= {"view_as_real", "view_as_complex"}
@@ -69,6 +71,11 @@ class Way:
     def inputs(self) -> tuple[Type, ...]:
         return self.plan.inputs
 
+    @property
+    def device(self) -> device:
+        """Where the operation ran, and its gradient will."""
+        return self.plan.device
+
     def results(self) -> tuple[Type, ...]:
         """The types of the operation's results."""
         return (Type(self.plan.shape, self.plan.dtype),)
@@ -103,6 +110,7 @@ class Plan:
 
     __slots__ = (
         "attrs",
+        "device",
         "dtype",
         "fast",
         "inputs",
@@ -114,8 +122,10 @@ class Plan:
         "ways",
     )
 
-    def __init__(self, name: str, attrs: dict[str, Any], inputs: tuple[Type, ...]) -> None:
-        self.name, self.attrs, self.inputs = name, attrs, inputs
+    def __init__(
+        self, name: str, attrs: dict[str, Any], inputs: tuple[Type, ...], place: device = CPU
+    ) -> None:
+        self.name, self.attrs, self.inputs, self.device = name, attrs, inputs, place
         self.shape, self.dtype = PRIMITIVES[name].infer(inputs, attrs)
         self.view = name in VIEWS
         # The ways that the written-out paths of `dispatch` use, by which operands need a gradient.
@@ -139,7 +149,12 @@ class Plan:
 
 
 def _runner(plan: Plan) -> Callable[..., Any]:
-    """The NumPy rule for small operands, a one-node program for large ones and contractions."""
+    """The NumPy rule for small operands, a one-node program for large ones and contractions.
+
+    On a device a view is a view of its memory, and everything else a program.
+    """
+    if plan.device is not CPU:
+        return partial(viewed, plan) if plan.view else program_of(_one_node(plan), plan.device)
     rule = interpret.RULES[plan.name]
     rule = partial(rule, **plan.attrs) if plan.attrs else rule
     size = max(size_of(plan.shape), *(size_of(x.shape) for x in plan.inputs), 0)
@@ -162,15 +177,41 @@ _EAGER: dict[Any, Plan] = {}
 _LIMIT = 20_000
 
 
-def find(name: str, attrs: dict[str, Any], inputs: tuple[Type, ...]) -> Plan:
+def find(name: str, attrs: dict[str, Any], inputs: tuple[Type, ...], place: device = CPU) -> Plan:
     """The plan for these types; the table is emptied when it grows past what a program needs."""
-    key = (name, *attrs.values(), *inputs)
+    key = (name, *attrs.values(), *inputs, place)
     plan = PLANS.get(key)
     if plan is None:
         if len(PLANS) > _LIMIT:
             PLANS.clear()
-        plan = PLANS[key] = Plan(name, attrs, inputs)
+        plan = PLANS[key] = Plan(name, attrs, inputs, place)
     return plan
+
+
+def viewed(plan: Plan, x: Any) -> Any:
+    """The view of a device's array that ``plan`` makes (a reshape may have to copy first)."""
+    if plan.name in ("view_as_real", "view_as_complex"):
+        return _paired(plan, x)
+    size = x.itemsize
+    seen = View(None, 0, x.shape, tuple(s // size for s in x.strides))  # type: ignore[arg-type]
+    found = apply_view(plan.name, seen, plan)
+    if found is None:
+        x = x.copy()
+        found = View(None, 0, plan.shape, row_major(plan.shape))  # type: ignore[arg-type]
+    return x.view(found.shape, tuple(s * size for s in found.strides), found.offset * size)
+
+
+def _paired(plan: Plan, x: Any) -> Any:
+    """Complex numbers as pairs, or back, over the same memory where parts lie side by side."""
+    size = plan.dtype.itemsize
+    if plan.name == "view_as_real":
+        strides = (*x.strides, size)
+    else:
+        x = x if x.strides[-1] == x.itemsize else x.copy()
+        strides = x.strides[:-1]
+    kind = placed(plan.dtype.numpy, x.device)
+    base = x if x.base is None else x.base
+    return x.__class__(x.pointer, plan.shape, strides, kind, x.owner, base)
 
 
 # -------------------------------------------------------------------------------------- application
@@ -192,16 +233,19 @@ def _apply(cls: Any, name: str, inputs: Sequence[Any], attrs: dict[str, Any]) ->
     for x in inputs:
         if isinstance(x, Tensor):
             array = x._array if x._array is not None else x.concrete(name)
+        elif isinstance(x, ir.Node):
+            array = literal(x)
+            key.append(None)
         else:
-            array = literal(x) if isinstance(x, ir.Node) else _number(x, inputs)
+            array = _number(x, inputs)
         arrays.append(array)
         key += (array.shape, array.dtype)
     eager = tuple(key)
     plan = _EAGER.get(eager)
     if plan is None:
-        plan = _eager_plan(eager, name, attrs, arrays)
+        plan = _eager_plan(eager, name, attrs, inputs, arrays)
     result = plan.run(*arrays)
-    out = wrap(result if result.__class__ is np.ndarray else np.asarray(result))
+    out = wrap(result if result.__class__ is np.ndarray else settled(result))
     if watch is not None:
         watch.operation(name, arrays, out._array)
     if plan.view:
@@ -211,11 +255,15 @@ def _apply(cls: Any, name: str, inputs: Sequence[Any], attrs: dict[str, Any]) ->
     return out
 
 
-def _eager_plan(key: Any, name: str, attrs: dict[str, Any], arrays: Sequence[Any]) -> Plan:
+def _eager_plan(
+    key: Any, name: str, attrs: dict[str, Any], inputs: Sequence[Any], arrays: Sequence[Any]
+) -> Plan:
     if len(_EAGER) > _LIMIT:
         _EAGER.clear()
     types = tuple(Type(a.shape, dtypes.from_numpy(a.dtype)) for a in arrays)
-    plan = _EAGER[key] = find(name, attrs, types)
+    # Literals belong nowhere: they are brought to where the tensors are.
+    told = [a for x, a in zip(inputs, arrays, strict=True) if isinstance(x, Tensor)]
+    plan = _EAGER[key] = find(name, attrs, types, common_device(name, told))
     return plan
 
 
@@ -306,6 +354,8 @@ def _same_memory(source: Tensor, out: Tensor, plan: Plan) -> bool:
     x = source._array
     if x is None:
         return layout(source, plan) is not None
+    if on_device(x):
+        return x.owner is out._array.owner
     return x.flags.c_contiguous or np.may_share_memory(x, out._array)
 
 
@@ -358,6 +408,8 @@ class JointWay:
     composite = ""
     graphable = True
     own_lines = False
+    # Its gradient is traced, so that the trace's device is what counts.
+    device = CPU
 
     def __init__(self, node: ir.Node, needs: tuple[int, ...]) -> None:
         self.node, self.needs = node, needs

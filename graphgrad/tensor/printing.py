@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from graphgrad import dtypes
+from graphgrad.device import CPU
 from graphgrad.tensor.core import Tensor, function, method
 
 
@@ -43,7 +44,7 @@ def set_printoptions(profile: str | None = None, **changes: Any) -> None:
 @method
 def __repr__(self: Tensor, *, tensor_contents: Any = None) -> str:
     array = self.detach().concrete("printing")
-    suffixes = []
+    suffixes = [] if self.device is CPU else [f"device='{self.device}'"]
     if array.size == 0:
         if array.ndim != 1:
             suffixes.append(f"size={tuple(array.shape)}")

@@ -159,7 +159,7 @@ def __matmul__(self: Tensor, other: Any) -> Any:
 
 @method
 def __rmatmul__(self: Tensor, other: Any) -> Any:
-    return FUNCTIONS["as_tensor"](other) @ self
+    return FUNCTIONS["as_tensor"](other, device=self.device) @ self
 
 
 def _plus_product(name: str, product: Any) -> Any:

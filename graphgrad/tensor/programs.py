@@ -1,4 +1,8 @@
-"""Graphs that eager code runs again and again: interpreted the first times, then compiled."""
+"""Graphs that eager code runs again and again: interpreted the first times, then compiled.
+
+``program_of(graph, place)`` is what runs a graph on a device: on the CPU a ``Promoted``, elsewhere
+a ``DeviceProgram``, which never waits for a kernel to be worth its while.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,9 @@ import numpy as np
 
 from graphgrad import interpret
 from graphgrad.config import config
+from graphgrad.device import CPU, device
 from graphgrad.ir import Graph
+from graphgrad.tensor.place import on_device, to_device, to_host
 
 
 class Promoted:
@@ -59,6 +65,50 @@ class Promoted:
             self.executable = compile_graph(self.graph, eager_compile=True)
         self.program = self.executable.ready() or self.executable
         return self.program
+
+
+class DeviceProgram:
+    """A graph that runs on a device: called as ``Promoted``, with arrays there or numbers.
+
+    Complex numbers have no kernels: a graph with some runs on the host, between two copies.
+    """
+
+    __slots__ = ("device", "executable", "graph", "hosted", "kinds")
+
+    def __init__(self, graph: Graph, place: device) -> None:
+        self.graph, self.device = graph, place
+        self.kinds = [x.dtype.numpy for x in graph.inputs]
+        self.hosted = Promoted(graph) if _is_complex(graph) else None
+        self.executable: Any = None
+
+    def __call__(self, *arrays: Any) -> Any:
+        return self.run(arrays)[0]
+
+    def run(self, arrays: Sequence[Any]) -> Sequence[Any]:
+        if self.hosted is not None:
+            pairs = zip(arrays, self.kinds, strict=True)
+            given = [to_host(x) if on_device(x) else np.asarray(x, kind) for x, kind in pairs]
+            return [to_device(y, self.device) for y in self.hosted.run(given)]
+        if self.executable is None:
+            from graphgrad.compile import compile_graph
+
+            self.executable = compile_graph(self.graph, eager_compile=True, device=self.device)
+        return self.executable(list(map(self._given, arrays, self.kinds)))
+
+    def _given(self, x: Any, kind: Any) -> Any:
+        if on_device(x):
+            return x if x.flags.c_contiguous else x.copy()
+        x = np.asarray(x, kind)
+        return to_device(x, self.device) if x.ndim else x
+
+
+def _is_complex(graph: Graph) -> bool:
+    return any(x.dtype.is_complex for x in graph if not x.op.results)
+
+
+def program_of(graph: Graph, place: device) -> Promoted | DeviceProgram:
+    """What runs ``graph`` on ``place`` again and again."""
+    return Promoted(graph) if place is CPU else DeviceProgram(graph, place)
 
 
 class Steps:

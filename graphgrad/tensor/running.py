@@ -38,7 +38,9 @@ def _running_extremum(name: str) -> Callable[..., Any]:
             return result(input.clone(), input.new_zeros((), dtype=dtypes.int64))
         x = input.detach()
         high = apply(name, x, axis=axis)
-        places = FUNCTIONS["arange"](x.shape[axis]).view(-1, *[1] * (x.ndim - axis - 1))
+        places = FUNCTIONS["arange"](x.shape[axis], device=x.device).view(
+            -1, *[1] * (x.ndim - axis - 1)
+        )
         # A NaN is its own extremum, though it equals nothing.
         here = where((x == high) | (x != x), places.expand(x.shape), 0)
         index = apply("cummax", here, axis=axis)

@@ -12,6 +12,7 @@ from graphgrad.tensor.core import FUNCTIONS, Tensor, both, function
 from graphgrad.tensor.indexing import spread
 from graphgrad.tensor.inplace import assign, check_writable
 from graphgrad.tensor.operators import where
+from graphgrad.tensor.place import at_hand
 from graphgrad.tensor.scattering import at_least_1d, scatter_reduce
 from graphgrad.tensor.shapes import axis_of, reshape_view
 
@@ -102,9 +103,9 @@ def _segment_reduce(
 
 def _expect_cover(offsets: Tensor, n: int, unsafe: bool) -> None:
     """The error for runs that do not make up the whole axis; a trace cannot look."""
-    if unsafe or offsets._array is None:
+    places = at_hand(offsets)
+    if unsafe or places is None:
         return
-    places = offsets._array
     if (np.diff(places, axis=-1) < 0).any():
         raise RuntimeError("segment_reduce(): lengths contains negative value!")
     if (places[..., -1] != n).any() or (places[..., 0] != 0).any():

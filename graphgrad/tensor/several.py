@@ -9,6 +9,7 @@ import numpy as np
 from graphgrad import interpret
 from graphgrad.ops import PRIMITIVES
 from graphgrad.tensor.core import Tensor, wrap
+from graphgrad.tensor.place import common_device, to_device
 from graphgrad.tensor.plan import apply
 from graphgrad.tensor.state import state
 
@@ -20,9 +21,10 @@ def several(name: str, *inputs: Tensor, **attrs: Any) -> tuple[Tensor, ...]:
         types = PRIMITIVES[name].infer(inputs, attrs)
         return tuple(apply("result", whole, index=i) for i in range(len(types)))
     arrays = [x.concrete(name) for x in inputs]
+    place = common_device(name, [x._array for x in inputs])
     results = interpret.RULES[name](*arrays, **attrs)
     results = [np.asarray(r) for r in results]
     if not state.plain:
         for r in results:
             state.watch.operation(name, arrays, r)
-    return tuple(map(wrap, results))
+    return tuple(wrap(to_device(r, place)) for r in results)

@@ -32,7 +32,7 @@ def _sort(x: Tensor, axis: int, descending: bool) -> tuple[Tensor, Tensor]:
 def sort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False) -> Any:
     """(values, indices) in order along ``dim``; always stable."""
     if input.ndim == 0:
-        return _sort_result(input.clone(), from_array(np.zeros((), np.int64)))
+        return _sort_result(input.clone(), from_array(np.zeros((), np.int64), input.device))
     return _sort_result(*_sort(input, axis_of(dim, input.ndim), bool(descending)))
 
 
@@ -114,9 +114,9 @@ def unique(
         axis=dim,
     )
     if not isinstance(found, tuple):
-        return from_array(found)
+        return from_array(found, input.device)
     parts = [found[0], *(p.astype(np.int64) for p in found[1:])]
-    return tuple(from_array(p) for p in parts)
+    return tuple(from_array(p, input.device) for p in parts)
 
 
 @both
@@ -132,7 +132,7 @@ def unique_consecutive(
     if return_counts:
         edges = np.append(np.nonzero(starts)[0], flat.size)
         results.append(np.diff(edges).astype(np.int64))
-    tensors = tuple(from_array(r) for r in results)
+    tensors = tuple(from_array(r, input.device) for r in results)
     return tensors if len(tensors) > 1 else tensors[0]
 
 
@@ -141,9 +141,9 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """Where elements are not 0 (eagerly only): rows of a matrix, or one tensor a dimension."""
     found = np.nonzero(np.atleast_1d(input.detach().concrete("nonzero()")))
     if as_tuple:
-        return tuple(from_array(p.astype(np.int64)) for p in found)
+        return tuple(from_array(p.astype(np.int64), input.device) for p in found)
     rows = np.stack(found, -1).astype(np.int64)
-    return from_array(rows if input.ndim else rows[:, :0])
+    return from_array(rows if input.ndim else rows[:, :0], input.device)
 
 
 @both
@@ -155,9 +155,9 @@ def argwhere(input: Tensor) -> Tensor:
 @both
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """How often each whole number occurs (eagerly only)."""
-    w = None if weights is None else weights.numpy()
+    w = None if weights is None else weights.concrete("bincount()")
     counts = np.bincount(input.concrete("bincount()"), w, minlength)
-    return from_array(counts if w is None else counts.astype(w.dtype))
+    return from_array(counts if w is None else counts.astype(w.dtype), input.device)
 
 
 @both
@@ -166,12 +166,13 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     array = input.detach().concrete("histc()")
     low, high = (array.min(), array.max()) if min == max == 0 else (min, max)
     counts, _ = np.histogram(array, bins, (low, high if high > low else low + 1))
-    return from_array(counts.astype(array.dtype))
+    return from_array(counts.astype(array.dtype), input.device)
 
 
 def _whole(name: str, ufunc: Any) -> None:
     def operation(input: Tensor, other: Tensor) -> Tensor:
-        return from_array(np.asarray(ufunc(input.concrete(name), other.concrete(name))))
+        values = np.asarray(ufunc(input.concrete(name), other.concrete(name)))
+        return from_array(values, input.device)
 
     operation.__name__ = name
     operation.__doc__ = f"The {name} of whole numbers (eagerly only)."
@@ -221,8 +222,8 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
 def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """Matrices with the vectors of the last dimension on their diagonals."""
     n = input.shape[-1] + abs(offset)
-    i = from_array(np.arange(n).reshape(-1, 1))
-    on = (from_array(np.arange(n)) - i) == offset
+    i = from_array(np.arange(n).reshape(-1, 1), input.device)
+    on = (from_array(np.arange(n), input.device) - i) == offset
     lead = (0,) * (input.ndim - 1)
     from graphgrad.tensor.joining import padded
 

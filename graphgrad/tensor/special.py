@@ -104,7 +104,7 @@ def _float(x: Tensor) -> dtypes.DType:
 def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     """Powers of a vector as columns, the highest first."""
     n = x.shape[0] if N is None else N
-    powers = from_array(_counting(n, increasing)).to(x.dtype)
+    powers = from_array(_counting(n, increasing), x.device).to(x.dtype)
     return reshape(x, (-1, 1)) ** powers
 
 

@@ -11,6 +11,7 @@ from graphgrad import dtypes
 from graphgrad.dtypes import FLOAT, INTEGER
 from graphgrad.tensor.core import FUNCTIONS, Tensor, both
 from graphgrad.tensor.operators import where
+from graphgrad.tensor.place import at_hand
 from graphgrad.tensor.plan import apply
 from graphgrad.tensor.reduce import returned
 from graphgrad.tensor.shapes import axis_of
@@ -136,7 +137,11 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
         return _mode_result(input.clone(), input.new_zeros((), dtype=dtypes.int64))
     ordered, places = sort(input.detach(), axis)
     n = ordered.shape[axis]
-    here = FUNCTIONS["arange"](n).reshape(-1, *[1] * (input.ndim - axis - 1)).expand(input.shape)
+    here = (
+        FUNCTIONS["arange"](n, device=input.device)
+        .reshape(-1, *[1] * (input.ndim - axis - 1))
+        .expand(input.shape)
+    )
     changed = ordered.narrow(axis, 1, n - 1) != ordered.narrow(axis, 0, n - 1)
     first = changed.new_ones((*changed.shape[:axis], 1, *changed.shape[axis + 1 :]))
     start = where(FUNCTIONS["cat"]((first, changed), axis), here, 0)
@@ -207,7 +212,8 @@ def _expect_weights(name: str, weights: Tensor | None, n: int, category: int, ki
             f"cov(): expected {name} to have the same numel as there are observations in the input "
             f"but got {weights.numel()} != {n}"
         )
-    if weights._array is not None and (weights._array < 0).any():
+    values = at_hand(weights)
+    if values is not None and (values < 0).any():
         raise RuntimeError(f"cov(): {name} cannot be negative")
 
 

@@ -67,7 +67,7 @@ def as_strided_scatter(
     for axis, (n, step) in enumerate(zip(sizes, steps, strict=True)):
         places += (np.arange(n) * step).reshape(-1, *[1] * (len(sizes) - axis - 1))
     moved = _in_memory_order(input)
-    index = from_array(places.reshape(-1))
+    index = from_array(places.reshape(-1), input.device)
     out = apply("scatter", moved.reshape(-1), index, src.reshape(-1), axis=0)
     axes = _memory_order(input)
     return permute(out.reshape(moved.shape), [axes.index(a) for a in range(len(axes))])

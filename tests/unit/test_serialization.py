@@ -154,8 +154,23 @@ def test_open_files_and_locations(tmp_path):
     for place in (None, "cpu", gg.device("cpu"), {"cuda:0": "cpu"}, lambda storage, where: storage):
         buffer.seek(0)
         same(gg.load(buffer, map_location=place), {"a": gg.ones(2), "b": 1})
-    with pytest.raises(NotImplementedError, match="CUDA tensors are not supported"):
-        gg.load(buffer, map_location="cuda")
+
+
+def test_tensors_go_back_to_their_device_or_where_they_are_sent(tmp_path):
+    path = tmp_path / "x.pt"
+    with gg.config.scope(cuda="emulate", tier="interpret"):
+        there = gg.arange(4.0, device="cuda:0")
+        gg.save({"a": there, "p": gg.nn.Parameter(there), "b": gg.ones(2)}, path)
+        found = gg.load(path)
+        assert [str(x.device) for x in found.values()] == ["cuda:0", "cuda:0", "cpu"]
+        assert found["a"].tolist() == [0, 1, 2, 3] and found["p"].requires_grad
+        for place in ("cpu", {"cuda:0": "cpu"}, lambda storage, where: storage):
+            assert gg.load(path, map_location=place)["a"].device.type == "cpu"
+        assert gg.load(path, map_location="cuda")["b"].device == gg.device("cuda:0")
+    if not gg.cuda.is_available():
+        with pytest.raises(RuntimeError, match=r"of device 'cuda:0'.*\n.*map_location='cpu'"):
+            gg.load(path)
+    same(gg.load(path, map_location="cpu")["a"], gg.arange(4.0))
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path):

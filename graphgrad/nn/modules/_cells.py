@@ -58,7 +58,7 @@ class RNNCellBase(Module):
                 )
 
     def _zero(self, input: Tensor) -> Tensor:
-        return gg.zeros(*input.shape[:-1], self.hidden_size, dtype=input.dtype)
+        return gg.zeros(*input.shape[:-1], self.hidden_size, dtype=input.dtype, device=input.device)
 
     def _shares(self, input: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """What input and hidden state each contribute to the gates."""

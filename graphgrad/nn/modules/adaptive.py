@@ -15,6 +15,7 @@ from graphgrad.nn.modules.container import ModuleList, Sequential
 from graphgrad.nn.modules.linear import Linear
 from graphgrad.nn.modules.module import Module
 from graphgrad.tensor import Tensor
+from graphgrad.tensor.place import at_hand
 
 
 class _Result(NamedTuple):
@@ -97,7 +98,7 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         return _Result(output if batched else output.squeeze(0), loss)
 
     def _check_target(self, target: Tensor) -> None:
-        labels = target._array
+        labels = at_hand(target)
         if labels is None or not labels.size:
             return
         if labels.min() < 0 or labels.max() >= self.n_classes:

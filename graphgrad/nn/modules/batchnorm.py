@@ -45,9 +45,9 @@ class _NormBase(Module):
             value = gg.empty(num_features, device=device, dtype=dtype) if wanted else None
             self.register_parameter(name, None if value is None else Parameter(value))
         if track_running_stats:
-            self.register_buffer("running_mean", gg.zeros(num_features, dtype=dtype))
-            self.register_buffer("running_var", gg.ones(num_features, dtype=dtype))
-            self.register_buffer("num_batches_tracked", gg.tensor(0, dtype=int64))
+            self.register_buffer("running_mean", gg.zeros(num_features, device=device, dtype=dtype))
+            self.register_buffer("running_var", gg.ones(num_features, device=device, dtype=dtype))
+            self.register_buffer("num_batches_tracked", gg.tensor(0, device=device, dtype=int64))
         else:
             for name in _STATISTICS:
                 self.register_buffer(name, None)

@@ -159,7 +159,7 @@ class RNNBase(Module):
         rows, n = self.num_layers * self._directions, x.shape[1]
         widths = (self._width, self.hidden_size) if self.has_cell else (self._width,)
         if hx is None:
-            return [gg.zeros(rows, n, width, dtype=x.dtype) for width in widths]
+            return [gg.zeros(rows, n, width, dtype=x.dtype, device=x.device) for width in widths]
         given = list(hx) if self.has_cell else [hx]
         dims = tuple(s.dim() for s in given)
         if any(d != (3 if batched else 2) for d in dims):

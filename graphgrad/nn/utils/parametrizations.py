@@ -122,7 +122,7 @@ class _Orthogonal(Module):
     def _rotation(self, skew: Tensor) -> Tensor:
         if self.orthogonal_map == "matrix_exp":
             return gg.linalg.matrix_exp(skew)
-        eye = gg.eye(skew.shape[-1], dtype=skew.dtype)
+        eye = gg.eye(skew.shape[-1], dtype=skew.dtype, device=skew.device)
         return gg.linalg.solve(eye - skew / 2, eye + skew / 2)
 
     @no_grad()
@@ -131,7 +131,7 @@ class _Orthogonal(Module):
         q = Q.mT if wide else Q
         n, k = q.shape[-2:]
         if k < n:
-            q = gg.cat([q, gg.randn(*q.shape[:-2], n, n - k, dtype=q.dtype)], -1)
+            q = gg.cat([q, gg.randn(*q.shape[:-2], n, n - k, dtype=q.dtype, device=q.device)], -1)
         self.base = _orthogonalised(q)
         # Minus the identity: the signs of the diagonal are the householder map's.
         start = gg.zeros_like(Q)

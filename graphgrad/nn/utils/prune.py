@@ -148,7 +148,7 @@ class _Slices(BasePruningMethod):
         left = stands.any(1)
         number = _count(self.amount, int(left.sum()))
         ranked = self.scores(rows).masked_fill(~left, float("inf"))
-        keep = gg.ones(rows.shape[0], dtype=default_mask.dtype)
+        keep = gg.ones(rows.shape[0], dtype=default_mask.dtype, device=default_mask.device)
         keep[ranked.argsort()[:number]] = 0
         shape = [1] * t.dim()
         shape[axis] = -1
