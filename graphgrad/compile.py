@@ -309,8 +309,7 @@ def compile_graph(
     if record:
         return kind(graph, aliases, donated, eager_compile, record, device)
     pairs = tuple(sorted((aliases or {}).items()))
-    emulated = device.type != "cpu" and config.cuda == "emulate"
-    key = (graph.key(), pairs, donated, eager_compile, device, emulated)
+    key = (graph.key(), pairs, donated, eager_compile, device, config.of_kernels(device.type))
     with _memo_lock:
         found = _memo.get(key)
         if found is None:

@@ -61,6 +61,12 @@ class Config:
             raise ValueError(f"cuda_blas must be one of {', '.join(CUDA_BLAS)}, not {value!r}")
         object.__setattr__(self, name, value)
 
+    def of_kernels(self, device_type: str) -> tuple[Any, ...]:
+        """The settings that decide what a program on a kind of device is made of."""
+        if device_type == "cpu":
+            return ()
+        return self.cuda, self.cuda_blas, self.cuda_tf32, self.cuda_tensor_cores
+
     @contextlib.contextmanager
     def scope(self, **settings: Any) -> Iterator[Config]:
         """Change some settings inside a ``with`` block and restore them after it."""

@@ -131,7 +131,7 @@ def interpreting() -> bool:
 
 
 def _make(recipe: Recipe) -> Kernel:
-    path = _source_path(recipe)
+    path = source_path(recipe)
     if interpreting():
         return _interpreted(recipe, path)
     object_code = read(_object_path(recipe.name, recipe.key))
@@ -167,7 +167,7 @@ def _object_path(name: str, key: str) -> pathlib.Path:
     return pathlib.Path(config.cache_dir) / f"{name}_{key}.o"
 
 
-def _source_path(recipe: Recipe) -> str:
+def source_path(recipe: Recipe) -> str:
     """Where the source of a recipe lies; a generated one is put there."""
     if recipe.path is not None:
         return recipe.path

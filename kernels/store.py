@@ -57,7 +57,7 @@ def key_of(
         return None
     # How many cores there are decides into how many parts a product is cut.
     pairs = tuple(sorted(aliases.items()))
-    structure = (_rows(graph), pairs, tuple(donated), cores(), target.name)
+    structure = (_rows(graph), pairs, tuple(donated), cores(), target.name, *target.settings)
     try:
         # Version 2: equal values give equal bytes, whether or not they are the same objects.
         text = marshal.dumps(structure, 2)

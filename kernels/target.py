@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from graphgrad.config import config
 from graphgrad.device import device as Device
 from graphgrad.ir import Node
 from graphgrad.regions import CONTRACT, Region
@@ -39,6 +40,11 @@ class Target:
     portable: bool = True
     # What the target's programs take in place of a NumPy array.
     placed: Callable[[Any], Any] = np.ascontiguousarray
+
+    @property
+    def settings(self) -> tuple[Any, ...]:
+        """What decides, beside a graph, which kernels a program is made of."""
+        return config.of_kernels(self.name)
 
     def prepare(self) -> None:
         """Begin to compile what every program needs, on a machine that runs its first one."""

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..cache import Kernel
-from ..recipes import Recipe
+from ..cache import Kernel, source_path
+from ..recipes import Recipe, from_source
 from .compiler import cubin_of
+from .contract.library import LibraryCall
 
 _numbers = itertools.count(1)
 
@@ -42,7 +43,9 @@ class DeviceCall:
 
 
 def device_call(call: Any) -> DeviceCall:
-    """The row of a GridCall."""
+    """The row of a GridCall, or of a LibraryCall."""
+    if isinstance(call, LibraryCall):
+        return DeviceCall(call.key, call.slots, 1, 1, call.scratch_bytes, call.ns)
     kernel = call.kernel
     decides = kernel.name, kernel.source, kernel.block, kernel.resident, kernel.parameters
     key = GridKey(*decides, kernel)
@@ -66,13 +69,31 @@ class Module:
         gpu.launch(handle, gpu.config(grid, self.block), arguments, queue)
 
 
-def compile_modules(keys: Iterable[GridKey], arch: str) -> dict[GridKey, Kernel]:
+class Library:
+    """A product that a library of NVIDIA's computes, planned at the first call on a device."""
+
+    def __init__(self, key: Any) -> None:
+        self.key, self.parameters = key, key.parameters
+        self._launchers: dict[int, Any] = {}
+
+    def put(self, gpu: Any, queue: Any, index: int, grid: int, arguments: Sequence[Any]) -> None:
+        """Put the call into a queue, or into a graph that is being captured."""
+        launcher = self._launchers.get(index)
+        if launcher is None:
+            launcher = self._launchers[index] = self.key.launcher()
+        _, stream = queue.__cuda_stream__()
+        launcher(stream, *arguments)
+
+
+def compile_modules(keys: Iterable[Any], arch: str) -> dict[Any, Kernel]:
     """The kernel of each key for an architecture, from the cache folder or compiled now."""
     return {key: _kernel(key, arch) for key in keys}
 
 
-def _kernel(key: GridKey, arch: str) -> Kernel:
+def _kernel(key: Any, arch: str) -> Kernel:
+    if not isinstance(key, GridKey):
+        return Kernel(next(_numbers), key.name, "", False, Library(key), Recipe(key.name, "", ""))
     cubin = cubin_of(key.kernel, arch)
-    recipe = Recipe(key.name, "", key.source)
-    path = getattr(cubin, "path", "")
-    return Kernel(next(_numbers), key.name, str(path), False, Module(cubin, key.block), recipe)
+    recipe = from_source(key.name, key.source)
+    path = source_path(recipe)
+    return Kernel(next(_numbers), key.name, path, False, Module(cubin, key.block), recipe)

@@ -30,6 +30,7 @@ from graphgrad.kernels.layout import KERNEL_TYPE
 from graphgrad.kernels.memory import array_at, new_block
 
 from graphgrad.compile import _memo
+from graphgrad.config import config
 
 log: list[tuple[Any, ...]] = []
 BYTES = np.dtype(np.uint8)
@@ -391,7 +392,8 @@ def installed(gpu: GpuDriver) -> Iterator[GpuDriver]:
     modules.cubin_of = cubin_of
     _forget()
     try:
-        yield gpu
+        with config.scope(cuda="auto", cuda_blas="own"):
+            yield gpu
     finally:
         _forget()
         drivers._found, modules.cubin_of = found, compiler

@@ -31,7 +31,7 @@ F = dtypes.float32
 
 @pytest.fixture(autouse=True)
 def gpu():
-    with config.scope(cuda="auto"), fake_cuda.installed(fake_cuda.fake_driver()) as made:
+    with fake_cuda.installed(fake_cuda.fake_driver()) as made:
         yield made
 
 
