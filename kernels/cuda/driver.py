@@ -44,6 +44,15 @@ class Driver(Protocol):
 
     emulated: bool
 
+    # Of real GPUs alone: what runs programs there.
+    arch: Any
+    load: Any
+    config: Any
+    launch: Any
+    queue: Any
+    capture: Any
+    recapture: Any
+
     def count(self) -> int: ...
     def properties(self, index: int) -> Properties: ...
     def memory_info(self, index: int) -> tuple[int, int]:

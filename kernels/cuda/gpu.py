@@ -175,6 +175,11 @@ class GpuDriver:
             has.l2_cache_size,
         )
 
+    def arch(self, index: int) -> str:
+        """The architecture that kernels are compiled for."""
+        capability = self._use(index).compute_capability
+        return f"sm_{capability.major}{capability.minor}"
+
     def memory_info(self, index: int) -> tuple[int, int]:
         self._use(index)
         result, free, total = self.calls.cuMemGetInfo()

@@ -33,8 +33,7 @@ def _gpu(device: Device) -> Target:
     from .modules import compile_modules
     from .program import DeviceProgram
 
-    has = driver().properties(device.index or 0)
-    arch = f"sm_{has.major}{has.minor}"
+    arch = driver().arch(device.index or 0)
     return Target(
         f"cuda-{arch}",
         lower_for_gpu,

@@ -347,3 +347,43 @@ def test_cuda_core_takes_our_arguments():
     assert ParamHolder(arguments).ptr
     for name in ("launch", "Device", "ObjectCode", "Stream", "LegacyPinnedMemoryResource"):
         assert hasattr(core, name)
+
+
+# ---- strided copies ------------------------------------------------------------------------------
+
+SHAPES = [(5, 6, 7), (1, 8), (3, 1, 4, 2), (12,)]
+TAKES = [
+    lambda x: x.T,
+    lambda x: x[::-1],
+    lambda x: x[..., ::2],
+    lambda x: x[..., None, :].swapaxes(-1, 0),
+    lambda x: np.broadcast_to(x, (3, *x.shape)),
+]
+
+
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "float16", "float32", "int64", "complex64", "complex128"]
+)
+@pytest.mark.parametrize("take", TAKES)
+def test_strided_copies(take, dtype: str):
+    for shape in SHAPES:
+        x = np.arange(np.prod(shape)).astype(dtype).reshape(shape)
+        seen = take(x)
+        whole = from_host(x, CUDA)
+        offset = seen.__array_interface__["data"][0] - x.__array_interface__["data"][0]
+        view = whole.view(seen.shape, seen.strides, offset)
+        np.testing.assert_array_equal(view.copy().host(), seen)
+        if 0 in seen.strides:
+            continue
+        view.copy_(from_host(np.ascontiguousarray(seen + seen), CUDA))
+        expected = x.copy()
+        take(expected)[...] = seen + seen
+        np.testing.assert_array_equal(whole.host(), expected)
+
+
+def test_a_strided_copy_of_something_huge_counts_in_64_bits():
+    from graphgrad.kernels.cuda.strided import copy_kernel, joined
+
+    assert copy_kernel(2, 4, True).parameters[2:] == ("i64",) * 7
+    assert copy_kernel(2, 4, False).parameters[2:] == ("i32",) * 7
+    assert joined([(4, 30, 15), (1, 9, 9), (3, 10, 5), (2, 5, 1)]) == ((12, 10, 5), (2, 5, 1))
