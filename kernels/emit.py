@@ -144,6 +144,8 @@ class SourceWriter:
     def operand(self, e: Expr, op: str = "") -> str:
         text = self.expr(e)
         loose = isinstance(e, Arith) and e.op != "min" and not (op in ("", "+") and e.op == "*")
+        loose |= isinstance(e, Call) and (e.op == "where" or e.dtype is dtypes.bool_)
+        loose |= isinstance(e, Call) and _infix(e.op, e.source) is not None
         return f"({text})" if loose or (isinstance(e, Get) and e.dtype is dtypes.bool_) else text
 
     def number(self, value: float | int, dtype: DType) -> str:
