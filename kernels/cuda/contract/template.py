@@ -29,7 +29,7 @@ from graphgrad.dtypes import DType
 from ...loopir import Call, For, Get, Int, Let, Number, Pointer, Put, Slot, Var
 from ..gridir import Barrier, Block, GetVector, GridKernel, Local, PutVector, Shared, Thread, When
 from .index import Index, Names
-from .maps import ALONG_STEPS, Access
+from .maps import ALONG_OUTER, ALONG_STEPS, Access
 from .tiles import Tile
 
 POINTERS = "a b c a_batch b_batch c_batch a_rows b_columns a_steps b_steps c_rows c_columns".split()
@@ -85,6 +85,8 @@ def product_kernel(form: Form) -> GridKernel:
         body += side.start(place)
     size = tile.thread_rows * tile.thread_columns
     body.append(Local("sums", form.sums, size))
+    body += [Local("own_a", form.sums, tile.thread_rows)]
+    body += [Local("own_b", form.sums, tile.thread_columns)]
     zero = Number(0.0, form.sums)
     body.append(For("i", Int(0), Int(size), (Put(Var("sums"), Var("i"), zero, form.sums),)))
     for side in sides:
@@ -123,16 +125,19 @@ def _multiply(form: Form, place: _Place, sides: list[_Side], now: Index) -> For:
     k = Index(Var("k"))
     for side, own in zip(sides, (place.thread_row, place.thread_column), strict=True):
         row = now * side.buffer + k * side.pitch + own
+        source = Var(f"shared_{side.name}")
         for first, offset in enumerate(side.groups):
-            names = tuple(f"{side.name}{first * form.lanes + q}" for q in range(form.lanes))
-            source = Var(f"shared_{side.name}")
+            names = tuple(f"{side.name}{first}_{q}" for q in range(form.lanes))
             body.append(GetVector(names, source, (row + offset).expr, dtype))
-    for i in range(tile.thread_rows):
-        for j in range(tile.thread_columns):
-            at = Int(i * tile.thread_columns + j)
-            product = Call("mul", dtype, dtype, (Var(f"a{i}"), Var(f"b{j}")))
-            old = Get(Var("sums"), at, dtype)
-            body.append(Put(Var("sums"), at, Call("add", dtype, dtype, (old, product)), dtype))
+            for q, name in enumerate(names):
+                at = Int(first * form.lanes + q)
+                body.append(Put(Var(f"own_{side.name}"), at, Var(name), dtype))
+    at = (Index(Var("i")) * tile.thread_columns + Index(Var("j"))).expr
+    left, right = Get(Var("own_a"), Var("i"), dtype), Get(Var("own_b"), Var("j"), dtype)
+    product = Call("mul", dtype, dtype, (left, right))
+    add = Call("add", dtype, dtype, (Get(Var("sums"), at, dtype), product))
+    inner = For("j", Int(0), Int(tile.thread_columns), (Put(Var("sums"), at, add, dtype),))
+    body.append(For("i", Int(0), Int(tile.thread_rows), (inner,)))
     return For("k", Int(0), Int(tile.steps), tuple(body))
 
 
@@ -184,6 +189,7 @@ class _Side:
         self.stride = tile.threads // self.line
         self.lines = (outer if access.along == ALONG_STEPS else tile.steps) // self.stride
         self.table = {"a": "a_rows", "b": "b_columns"}[name]
+        self.number = Index(Var(f"{name}_line"))
 
     def shared(self) -> Shared:
         """Two k-tiles, k by k; rows are padded."""
@@ -196,17 +202,22 @@ class _Side:
         self.along = names.let(f"{n}_along", place.thread % self.line)
         self.across = names.let(f"{n}_across", place.thread // self.line)
         first = place.row if n == "a" else place.column
-        table = Var(f"{n}_outer")
-        self.offsets = []
-        if self.access.along == ALONG_STEPS:
-            for i in range(self.lines):
-                entry = first + self.across + i * self.stride
-                self.offsets.append(names.let(f"{n}_offset{i}", base + _entry(table, entry)))
-        else:
+        table, staged = Var(f"{n}_outer"), self.lines * self.access.vector
+        arrays = [Local(f"{n}_staged", self.form.sums, staged)]
+        if self.access.along == ALONG_OUTER:
             entry = first // self.access.vector + self.along
-            self.offsets = [names.let(f"{n}_offset", base + _entry(table, entry))] * self.lines
-        staged = Local(f"{n}_staged", self.form.sums, self.lines * self.access.vector)
-        return [*self._pointers(), *names.body, staged]
+            self.offset = names.let(f"{n}_offset", base + _entry(table, entry))
+            return [*self._pointers(), *names.body, *arrays]
+        arrays.append(Local(f"{n}_offsets", dtypes.int32, self.lines))
+        entry = first + self.across + self.number * self.stride
+        offset = (base + _entry(table, entry)).expr
+        put = Put(Var(f"{n}_offsets"), self.number.expr, offset, dtypes.int32)
+        self.offset = _entry(Var(f"{n}_offsets"), self.number)
+        return [*self._pointers(), *names.body, *arrays, self._each((put,))]
+
+    def _each(self, body: tuple[Any, ...]) -> For:
+        """For every line of a thread."""
+        return For(self.number.expr.name, Int(0), Int(self.lines), body)
 
     def _pointers(self) -> list[Any]:
         n = self.name
@@ -220,23 +231,21 @@ class _Side:
     def fetch(self, first_step: Index) -> list[Any]:
         """Read this thread's numbers of a k-tile into registers; zeros past the end of k."""
         n, vector = self.name, self.access.vector
-        steps, names = Var(f"{n}_steps"), Names()
-        body: list[Any] = []
-        for i in range(self.lines):
-            if self.access.along == ALONG_STEPS:
-                k = first_step + self.along * vector
-                if i == 0:
-                    at = names.let(f"{n}_step", _entry(steps, first_step // vector + self.along))
-            else:
-                k = first_step + self.across + i * self.stride
-                at = names.let(f"{n}_step{i}", _entry(steps, k))
-            body += self._read(i, self.offsets[i] + at, k)
-        return [*names.body, *body]
+        steps, names, inside = Var(f"{n}_steps"), Names(), Names()
+        if self.access.along == ALONG_STEPS:
+            k = names.let(f"{n}_k", first_step + self.along * vector)
+            step = names.let(f"{n}_step", _entry(steps, first_step // vector + self.along))
+        else:
+            k = inside.let(f"{n}_k", first_step + self.across + self.number * self.stride)
+            step = inside.let(f"{n}_step", _entry(steps, k))
+        body = (*inside.body, *self._read(self.offset + step, k))
+        return [*names.body, self._each(body)]
 
-    def _read(self, i: int, at: Index, k: Index) -> list[Any]:
+    def _read(self, at: Index, k: Index) -> list[Any]:
+        """Read a line's numbers; zeros past the end of k."""
         n, vector, source, dtype = self.name, self.access.vector, self.form.operands, self.form.sums
         values, staged = Var(f"{n}_values"), Var(f"{n}_staged")
-        fresh = tuple(f"{n}_read{i}_{q}" for q in range(vector))
+        fresh = tuple(f"{n}_read{q}" for q in range(vector))
         if vector == 1:
             # Bound first: what is read is chosen from, not whether it is read.
             read: list[Any] = [Let(fresh[0], Get(values, at.expr, source))]
@@ -246,30 +255,25 @@ class _Side:
         for q, name in enumerate(fresh):
             number = _cast(Var(name), source, dtype)
             number = Call("where", dtype, dtype, (inside, number, zero))
-            read.append(Put(staged, Int(i * vector + q), number, dtype))
+            read.append(Put(staged, (self.number * vector + q).expr, number, dtype))
         return read
 
     def keep(self, buffer: Index) -> list[Any]:
         """Write what was read to a buffer of shared memory."""
-        vector, sums = self.access.vector, self.form.sums
-        shared = Var(f"shared_{self.name}")
-        body: list[Any] = []
-        for i in range(self.lines):
-            line = self.across + i * self.stride
-            staged = Var(f"{self.name}_staged")
-            numbers = [Get(staged, Int(i * vector + q), sums) for q in range(vector)]
-            if self.access.along == ALONG_STEPS:
-                at = buffer * self.buffer + self.along * (vector * self.pitch) + line
-                body += [
-                    Put(shared, (at + q * self.pitch).expr, x, sums) for q, x in enumerate(numbers)
-                ]
-            else:
-                at = buffer * self.buffer + line * self.pitch + self.along * vector
-                if vector == 1:
-                    body.append(Put(shared, at.expr, numbers[0], sums))
-                else:
-                    body.append(PutVector(shared, at.expr, tuple(numbers), sums))
-        return body
+        vector, sums, names = self.access.vector, self.form.sums, Names()
+        shared, staged = Var(f"shared_{self.name}"), Var(f"{self.name}_staged")
+        numbers = [Get(staged, (self.number * vector + q).expr, sums) for q in range(vector)]
+        line = self.across + self.number * self.stride
+        if self.access.along == ALONG_STEPS:
+            at = buffer * self.buffer + self.along * (vector * self.pitch) + line
+            at = names.let(f"{self.name}_at", at)
+            puts = [Put(shared, (at + q * self.pitch).expr, x, sums) for q, x in enumerate(numbers)]
+        else:
+            at = buffer * self.buffer + line * self.pitch + self.along * vector
+            whole = vector > 1
+            puts = [PutVector(shared, at.expr, tuple(numbers), sums) if whole
+                    else Put(shared, at.expr, numbers[0], sums)]  # fmt: skip
+        return [self._each((*names.body, *puts))]
 
 
 def _entry(table: Var, index: Index) -> Index:
@@ -283,42 +287,47 @@ def _cast(number: Any, source: DType, dtype: DType) -> Any:
 def _store(form: Form, place: _Place) -> list[Any]:
     """Write the thread's numbers of the result, where there are such rows and columns."""
     tile, vector = form.tile, form.store
-    names = Names()
-    body: list[Any] = [
+    names, inner, outer = Names(), Names(), Names()
+    pointers: list[Any] = [
         Let("c_batches", Pointer(SLOT["c_batch"], dtypes.int32)),
         Let("c_rows", Pointer(SLOT["c_rows"], dtypes.int32)),
         Let("c_columns", Pointer(SLOT["c_columns"], dtypes.int32)),
         Let("c_values", Pointer(SLOT["c"], form.result)),
     ]
-    first = _entry(Var("c_batches"), place.batch) + place.part * slot("part")
-    base = names.let("c_base", first)
-    columns = []
-    for j in range(0, tile.thread_columns, vector):
-        column = (
-            place.column + place.thread_column + _spread(j, tile.columns, tile.thread_columns, form)
-        )
-        entry = _entry(Var("c_columns"), column // vector)
-        columns.append((j, column, names.let(f"c_column{j}", base + entry)))
-    body += names.body
-    for i in range(tile.thread_rows):
-        row = place.row + place.thread_row + _spread(i, tile.rows, tile.thread_rows, form)
-        inner: list[Any] = [Let(f"c_row{i}", _entry(Var("c_rows"), row).expr)]
-        for j, column, at in columns:
-            first = i * tile.thread_columns + j
-            put = _put(form, Index(Var(f"c_row{i}")) + at, first)
-            inner.append(When((column < slot("columns")).expr, (put,)))
-        body.append(When((row < slot("rows")).expr, tuple(inner)))
-    return body
+    base = _entry(Var("c_batches"), place.batch) + place.part * slot("part")
+    base = names.let("c_base", base)
+    i, j = Index(Var("i")), Index(Var("j"))
+    # All offsets first: the writes might change the tables, for all that the compiler knows.
+    spread = _spread(j * vector, tile.columns, tile.thread_columns, form.lanes)
+    column = inner.let("c_column", place.column + place.thread_column + spread)
+    offset = (base + _entry(Var("c_columns"), column // vector)).expr
+    parts = tile.thread_columns // vector
+    columns = (*inner.body, Put(Var("c_offsets"), j.expr, offset, dtypes.int32))
+    spread = _spread(i, tile.rows, tile.thread_rows, form.lanes)
+    row = outer.let("c_row", place.row + place.thread_row + spread)
+    start = outer.let("c_start", _entry(Var("c_rows"), row))
+    at = start + _entry(Var("c_offsets"), j)
+    put = _put(form, at, i * tile.thread_columns + j * vector)
+    write = When((column < slot("columns")).expr, (put,))
+    writes = For("j", Int(0), Int(parts), (*inner.body, write))
+    rows = When((row < slot("rows")).expr, (outer.body[1], writes))
+    return [
+        *pointers,
+        *names.body,
+        Local("c_offsets", dtypes.int32, parts),
+        For("j", Int(0), Int(parts), columns),
+        For("i", Int(0), Int(tile.thread_rows), (outer.body[0], rows)),
+    ]
 
 
-def _spread(i: int, extent: int, own: int, form: Form) -> int:
+def _spread(i: Index, extent: int, own: int, lanes: int) -> Index:
     """Where number ``i`` of a thread lies: vectors of them are spread evenly over the tile."""
-    return i // form.lanes * (extent * form.lanes // own) + i % form.lanes
+    return i // lanes * (extent * lanes // own) + i % lanes
 
 
-def _put(form: Form, at: Index, first: int) -> Any:
+def _put(form: Form, at: Index, first: Index) -> Any:
     numbers = [
-        _cast(Get(Var("sums"), Int(first + q), form.sums), form.sums, form.result)
+        _cast(Get(Var("sums"), (first + q).expr, form.sums), form.sums, form.result)
         for q in range(form.store)
     ]
     if form.store == 1:
