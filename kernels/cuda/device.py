@@ -79,13 +79,17 @@ def _intrinsic(emit: Callable, result: str, *operands: str) -> Any:
 
 def _of_arity(count: int, typed: Callable) -> Any:
     """numba reads the number of operands off the function."""
-    if count == 1:
-        return intrinsic(lambda context, a: typed(a))
-    if count == 2:
-        return intrinsic(lambda context, a, b: typed(a, b))
-    if count == 3:
-        return intrinsic(lambda context, a, b, c: typed(a, b, c))
-    return intrinsic(lambda context, a, b, c, d, e, f: typed(a, b, c, d, e, f))
+    return intrinsic(_ARITIES[count](typed))
+
+
+_ARITIES: dict[int, Callable] = {
+    1: lambda f: lambda context, a: f(a),
+    2: lambda f: lambda context, a, b: f(a, b),
+    3: lambda f: lambda context, a, b, c: f(a, b, c),
+    4: lambda f: lambda context, a, b, c, d: f(a, b, c, d),
+    6: lambda f: lambda context, a, b, c, d, e, g: f(a, b, c, d, e, g),
+    10: lambda f: lambda context, a, b, c, d, e, g, h, i, j, k: f(a, b, c, d, e, g, h, i, j, k),
+}
 
 
 # ---- elementwise functions -----------------------------------------------------------------------
@@ -324,7 +328,7 @@ _COMBINE: dict[str, Callable] = {
 _MAKERS: dict[str, Callable] = {
     "(quotient|rest)": _divide,
     r"load(\d+)_(\w+)": _load,
-    r"store(4)_(\w+)": _store,
+    r"store([248])_(\w+)": _store,
     r"(shared|local)_([a-z]+\d+)_(\d+)": _array,
     r"(from|to)_(bf16|f16)": _halves,
     r"fold_(\w+?)_([a-z]+\d+)_(\d+)": _fold,
