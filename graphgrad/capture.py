@@ -74,7 +74,8 @@ class _Tracing:
 
     def _label(self) -> None:
         """Inputs that are parameters or buffers of a module are called by their names."""
-        for module in self.watch.modules:
+        # The outermost last, whose names say most: "net.0.weight" rather than "weight".
+        for module in reversed(self.watch.modules):
             for role in ("parameter", "buffer"):
                 for path, t in getattr(module, f"named_{role}s")():
                     if isinstance(t, Tensor):

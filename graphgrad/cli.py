@@ -2,7 +2,7 @@
 
 graphgrad demo --epochs 1 --svg lenet.svg
 graphgrad run train.py --epochs 3
-graphgrad draw package.module:function -o graph.svg
+graphgrad draw package.module:step -o step.svg --stage traced --depth 2
 graphgrad export package.module:function -o function.py
 graphgrad bench --only lenet --json numbers.json
 graphgrad cache --path
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
-    except (CommandError, GraphError, NotImplementedError, ValueError, OSError) as error:
+    except (CommandError, GraphError, NotImplementedError, TypeError, ValueError, OSError) as error:
         print(f"graphgrad {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -79,10 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(run=_run)
 
     draw = commands.add_parser("draw", help="draw what a function returns")
-    draw.add_argument("target", metavar="module:function", help="called without arguments")
-    draw.add_argument("--stage", default="kernels", help="of a compiled one: traced, simplified")
-    draw.add_argument("-o", "--output", metavar="FILE", default="graph.svg", help=".svg or .dot")
-    draw.set_defaults(run=_draw)
+    _add_draw(draw)
 
     export = commands.add_parser("export", help="write a function as a file of its own")
     export.add_argument("target", metavar="module:function", help="compiled or not, or a Module")
@@ -101,6 +98,33 @@ def _parser() -> argparse.ArgumentParser:
     action.add_argument("--clear", action="store_true", help="delete every cached kernel")
     cache.set_defaults(run=_cache)
     return parser
+
+
+def _add_draw(draw: argparse.ArgumentParser) -> None:
+    draw.add_argument(
+        "target", metavar="module:function", help="called without arguments; or a Module, a tensor"
+    )
+    draw.add_argument(
+        "--example",
+        metavar="module:name",
+        help="arguments to trace it with instead: a tuple, or a function that makes one",
+    )
+    draw.add_argument("--stage", default="", help="of a compiled one: traced, simplified, kernels")
+    draw.add_argument("--depth", type=int, help="modules of this depth are one box")
+    draw.add_argument(
+        "--fold", metavar="PATTERN", nargs="+", default=(), help="modules that are one box"
+    )
+    draw.add_argument(
+        "--unfold", metavar="PATTERN", nargs="+", default=(), help="modules that stay open"
+    )
+    draw.add_argument(
+        "--dims", metavar="NAME=SIZE", nargs="+", default=(), help="sizes by name: N=64"
+    )
+    draw.add_argument("--theme", default="auto", help="auto, light or dark")
+    draw.add_argument(
+        "-o", "--output", metavar="FILE", default="graph.svg", help=".svg, .html, .png, .pdf, .dot"
+    )
+    draw.set_defaults(run=_draw)
 
 
 def _add_bench(commands: Any) -> None:
@@ -166,19 +190,47 @@ def _demo(options: argparse.Namespace) -> None:
 
 def _draw(options: argparse.Namespace) -> None:
     target = _load(options.target)
-    result = target() if callable(target) else target
+    inputs = _examples(options.example)
     # A compiled function is drawn itself, once it has run; any other one is a way to get something.
-    shown = target if hasattr(target, "entries") else result
-    print(f"{draw(shown, options.output, stage=options.stage)!r} written to {options.output}")
+    if not inputs and callable(target) and not hasattr(type(target), "named_parameters"):
+        result = target()
+        target = target if hasattr(target, "entries") else result
+    picture = draw(
+        target,
+        options.output,
+        inputs=inputs,
+        stage=options.stage,
+        depth=options.depth,
+        fold=options.fold,
+        unfold=options.unfold,
+        dims=_dims(options.dims),
+        theme=options.theme,
+    )
+    print(f"{picture!r} written to {options.output}")
+
+
+def _examples(spec: str | None) -> tuple[Any, ...]:
+    """What ``--example`` names: a tuple, a single argument, or a function that makes one."""
+    found = () if spec is None else _load(spec)
+    found = found() if callable(found) else found
+    return found if isinstance(found, tuple) else (found,)
+
+
+def _dims(texts: Sequence[str]) -> dict[str, int]:
+    dims = {}
+    for text in texts:
+        name, _, size = text.partition("=")
+        if not (name and size.isdecimal()):
+            raise CommandError(f"{text!r} is not of the form NAME=SIZE")
+        dims[name] = int(size)
+    return dims
 
 
 def _export(options: argparse.Namespace) -> None:
     from graphgrad.exporting import export
 
     target = _load(options.target)
-    example = () if options.example is None else _load(options.example)
-    arguments = example() if callable(example) else example
-    path = export(target, options.output, *arguments)
+    path = export(target, options.output, *_examples(options.example))
     size = sum(p.stat().st_size for p in (path, path.with_suffix(".npz")) if p.exists())
     print(f"{options.target} written to {path}, {size / 1000:,.0f} kB with its arrays")
 

@@ -148,6 +148,13 @@ class Executable:
             self.trace = record or []
         return self._optimised
 
+    def passes(self) -> list[tuple[str, Graph]]:
+        """The graph as traced, then after each pass; run again where nothing recorded them."""
+        record: list[tuple[str, Graph]] = []
+        if not self.trace:
+            optimise(self.graph, record)
+        return self.trace or record
+
     @property
     def plan(self) -> Plan:
         """The optimised graph cut into kernels, in the order they run."""

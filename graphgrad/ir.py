@@ -363,16 +363,30 @@ def listing(graph: Graph) -> str:
     name = names(graph)
     head = ", ".join(f"{name[x]}: {type_text(x)}" for x in graph.inputs)
     lines = [f"graph {graph.name or ''}({head})"]
-    for x in graph.nodes:
-        if x.op.name == "input":
-            continue
-        attrs = "".join(
-            f", {k}={f'<graph of {len(v)}>' if isinstance(v, Graph) else v}"
-            for k, v in x.attrs.items()
-        )
-        operands = ", ".join(name[i] for i in x.inputs)
-        text = f"  {name[x]}: {type_text(x)} = {x.op.name}({operands}{attrs})"
-        where = f"  # {x.origin}" if x.origin.code else ""
-        lines.append(text.replace("(, ", "(") + where)
+    lines += (f"  {line_of(x, name)}" for x in graph.nodes if x.op.name != "input")
     lines.append(f"  return {', '.join(name[y] for y in graph.outputs)}")
     return "\n".join(lines)
+
+
+# Where provenance starts, where a line leaves room for it.
+_COLUMN = 76
+
+
+def line_of(x: Node, name: dict[Node, str]) -> str:
+    """``%3: float32[8, 3] = add(%1, b)   # train.py:12 in net.fc``, as listings have it."""
+    if x.op.name == "input":
+        return f"{name[x]}: {type_text(x)} = {x.attrs['role']}"
+    parts = [name[i] for i in x.inputs]
+    for key, value in x.attrs.items():
+        parts.append(f"{key}={f'<graph of {len(value)}>' if isinstance(value, Graph) else value}")
+    text = f"{name[x]}: {type_text(x)} = {x.op.name}({', '.join(parts)})"
+    return f"{text.ljust(_COLUMN)}  # {provenance(x)}" if x.origin.code else text
+
+
+def provenance(x: Node) -> str:
+    """``train.py:12 backward of net.conv1 (ConvolutionBackward0)``: line, module, composite."""
+    origin = x.origin
+    by = origin.record or origin.composite
+    where = " ".join(filter(None, (origin.module, f"({by})" if by else "")))
+    link = "backward of " if origin.phase else "in "
+    return f"{origin} {link}{where}" if where else str(origin)

@@ -20,7 +20,7 @@ from .scene import Box, Path, Scene, called
 from .updates import fold_updates
 
 # Boxes in a picture, and in one that shows single operations.
-LIMIT, OPERATIONS = 200, 90
+LIMIT, OPERATIONS = 200, 40
 # Fewer folded boxes than this say nothing.
 _FEWEST = 4
 

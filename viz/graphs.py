@@ -17,6 +17,7 @@ from graphgrad.regions import Plan, Region
 
 from .compiled import NONE, Labels
 from .costs import bytes_text, flops, flops_text, nbytes
+from .dims import Sizes, plain
 from .frames import adopted, beside
 from .scene import Box, Edge, Group, Path, Scene, called, size_text
 from .units import Unit, units
@@ -60,9 +61,9 @@ _KERNEL_WIDTH = 30
 _ALONE = Unit("", "")
 
 
-def graph_scene(graph: Graph, known: Labels = NONE) -> Scene:
-    """A graph with its modules as frames; ``known`` names its inputs and outputs."""
-    draft = _Draft(_title(graph.name, "graph", graph), known)
+def graph_scene(graph: Graph, known: Labels = NONE, sizes: Sizes = plain) -> Scene:
+    """A graph with its modules as frames; ``known`` names inputs and outputs, ``sizes`` shapes."""
+    draft = _Draft(_title(graph.name, "graph", graph), known, sizes)
     draft.phases = _phases(graph, known)
     draft.columns = bool(draft.phases)
     draft.units = units(graph, draft.phases)
@@ -70,10 +71,10 @@ def graph_scene(graph: Graph, known: Labels = NONE) -> Scene:
     return draft.scene()
 
 
-def plan_scene(plan: Plan, known: Labels = NONE) -> Scene:
+def plan_scene(plan: Plan, known: Labels = NONE, sizes: Sizes = plain) -> Scene:
     """A fused graph with its kernels as frames; modules are named in the hover texts."""
     title = f"{_title(plan.graph.name, 'plan', plan.graph)} in {_count(plan.regions, 'kernel')}"
-    draft = _Draft(title, known)
+    draft = _Draft(title, known, sizes)
     draft.phases = _phases(plan.graph, known)
     phases = [_phase_of(region, draft.phases) for region in plan.regions]
     # Where one kernel does everything there are no sides.
@@ -137,8 +138,8 @@ def _count(things: Sequence[Any], what: str) -> str:
 class _Draft:
     """A scene being assembled; boxes are numbered in the order they are met."""
 
-    def __init__(self, title: str, known: Labels) -> None:
-        self.title, self.known = title, known
+    def __init__(self, title: str, known: Labels, sizes: Sizes) -> None:
+        self.title, self.known, self.sizes = title, known, sizes
         self.boxes: list[Box] = []
         self.edges: list[Edge] = []
         self.groups: dict[Path, Group] = {}
@@ -206,7 +207,7 @@ class _Draft:
                 else:
                     self._reads(x, ids, group)
         if operand:
-            self.edges += (Edge(operand, ids[x][0], shape_text(x)) for x in graph.inputs)
+            self.edges += (Edge(operand, ids[x][0], self._shape(x)) for x in graph.inputs)
         elif not prefix:
             self._outputs(graph, ids)
         return ids
@@ -233,7 +234,7 @@ class _Draft:
         id_ = f"n{len(self.boxes)}"
         is_input = x.op.name == "input"
         title = self._input_title(x) if is_input else x.op.name
-        detail = shape_text(x) if is_input else _detail(x)
+        detail = self._shape(x) if is_input else _detail(x)
         place = str(x.origin) if x.origin.code else ""
         tip = _tooltip(x, name)
         kind = _kind(x)
@@ -247,7 +248,7 @@ class _Draft:
             Box(
                 id_, kind, title, detail, tip, group, place, phase,
                 unit.path, unit.key, unit.name, unit.pair,
-                shape_text(x), nbytes(x), 0 if is_input else flops(x), unit.order,
+                self._shape(x), nbytes(x), 0 if is_input else flops(x), unit.order,
             )
         )  # fmt: skip
         return id_
@@ -265,13 +266,19 @@ class _Draft:
             for tail in near or ids[source][-1:]:
                 self._edge(tail, ids[x][-1], x if source.op.results else source)
 
+    def _shape(self, x: Node) -> str:
+        """What flows out of a node: ``N×28×28``."""
+        if x.op.results:
+            return f"{len(x.results)} results"
+        return size_text(self.sizes(x.shape, x), x.dtype.name)
+
     def _edge(self, tail: str, head: str, value: Node) -> None:
         down = [self._box_of(i).phase not in ("backward", "update") for i in (tail, head)]
         kind = {(True, True): "", (True, False): "kept"}.get((down[0], down[1]), "up")
         carries: tuple[tuple[str, int, str], ...] = ()
         if kind == "kept" and value.op.name != "input":
-            carries = ((tail, nbytes(value), f"{value.op.name} {shape_text(value)}"),)
-        self.edges.append(Edge(tail, head, shape_text(value), kind, carries))
+            carries = ((tail, nbytes(value), f"{value.op.name} {self._shape(value)}"),)
+        self.edges.append(Edge(tail, head, self._shape(value), kind, carries))
 
     def _box_of(self, id_: str) -> Box:
         return self.boxes[int(id_[1:])]
@@ -298,8 +305,8 @@ class _Draft:
             # Beside what computes it, outside the kernel.
             group = source.group[: 1 if self.kernels else None] if source.phase else ()
             box = Box(
-                id_, "output", title, shape_text(y), type_text(y), group, "", source.phase,
-                source.path if source.phase else (), shape=shape_text(y), nbytes=nbytes(y),
+                id_, "output", title, self._shape(y), type_text(y), group, "", source.phase,
+                source.path if source.phase else (), shape=self._shape(y), nbytes=nbytes(y),
             )  # fmt: skip
             self.boxes.append(box)
             self._edge(ids[y][-1], id_, y)
@@ -345,11 +352,6 @@ def _kind(x: Node) -> str:
     if x.op.name == "input":
         return BOX_OF_ROLE.get(x.attrs["role"], "input")
     return "op" if x.op.name in _COPIES else BOX_OF_KIND[x.op.kind]
-
-
-def shape_text(x: Node) -> str:
-    """What flows out of a node: ``64×28×28``."""
-    return f"{len(x.results)} results" if x.op.results else size_text(x.shape, x.dtype.name)
 
 
 def _detail(x: Node) -> str:

@@ -110,6 +110,10 @@ def _made(key: Hashable, boxes: list[Box], leaving: set[str], views: dict[str, s
 
 def _call(boxes: list[Box], leaving: set[str]) -> Box:
     first, last = boxes[0], main_result(boxes, leaving)
+    if not first.nbytes and len(boxes) == 1:
+        # A record, which says itself what it is.
+        detail = " · ".join(filter(None, (first.shape, first.detail)))
+        return replace(first, detail=detail, group=first.path)
     work = sum(b.flops for b in boxes)
     tally = Counter(b.title for b in boxes).most_common()
     places = dict.fromkeys(b.tooltip.rpartition("\n")[2] for b in boxes if b.place)
@@ -131,7 +135,7 @@ def _call(boxes: list[Box], leaving: set[str]) -> Box:
 
 def main_result(boxes: list[Box], leaving: set[str]) -> Box:
     """What matters of several boxes: the largest value that others read, the last of equals."""
-    shown = [b for b in boxes if b.id in leaving] or boxes[-1:]
+    shown = [b for b in boxes if b.id in leaving] or boxes
     return max(reversed(shown), key=lambda b: b.nbytes)
 
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import linecache
 from collections.abc import Mapping
+from dataclasses import replace
 from types import FrameType
 from typing import Any
 
+from .costs import bytes_text
+from .dims import Sizes, plain
 from .frames import adopted
 from .scene import Box, Edge, Path, Scene, size_text
 from .units import instances
 
 
-def record_scene(target: Any, names: Mapping[int, str]) -> Scene:
+def record_scene(target: Any, names: Mapping[int, str], sizes: Sizes = plain) -> Scene:
     """The scene of a tensor with a history, or of a record; ``names`` is by ``id`` of the leaf."""
     root = target.grad_fn if hasattr(target, "grad_fn") else target
     if root is None:
@@ -25,16 +28,25 @@ def record_scene(target: Any, names: Mapping[int, str]) -> Scene:
     ids = {record: f"r{i}" for i, record in enumerate(order)}
     calls = sorted((r for r in order if hasattr(r, "sequence")), key=lambda r: r.sequence)
     homes = instances((r, getattr(r, "module", "")) for r in calls)
-    boxes = [_box(record, ids[record], names, homes.get(record, ())) for record in order]
+    turn = {record: float(i) for i, record in enumerate(calls)}
+    boxes = [
+        replace(
+            _box(record, ids[record], names, homes.get(record, ()), sizes),
+            shape=_size(record, 0, sizes),
+            order=turn.get(record, -1.0),
+        )
+        for record in order
+    ]
     edges = [
-        Edge(ids[source], ids[record], _size(source, number))
+        Edge(ids[source], ids[record], _size(source, number, sizes))
         for record in order
         for source, number in record.next_functions
         if source is not None
     ]
     if root is not target:
-        boxes.append(Box("result", "output", names.get(id(target), "result"), _type(target)))
-        edges.append(Edge(ids[root], "result", _type(target)))
+        shape = _type(target, sizes)
+        boxes.append(Box("result", "output", names.get(id(target), "result"), shape))
+        edges.append(Edge(ids[root], "result", shape))
     leaves = sum(hasattr(record, "variable") for record in order)
     title = f"{_name(root)} · {len(order) - leaves} operations from {leaves} leaves"
     return adopted(Scene(title, tuple(boxes), tuple(edges)))
@@ -84,16 +96,29 @@ def _reachable(root: Any) -> list[Any]:
     return order
 
 
-def _box(record: Any, id_: str, names: Mapping[int, str], home: Path) -> Box:
+def _box(record: Any, id_: str, names: Mapping[int, str], home: Path, sizes: Sizes) -> Box:
     if not hasattr(record, "variable"):
         kind = "contract" if _contracts(record) else "record"
         where, code = _place(record)
-        tip = f"{_name(record)}\n{where}  {code}".rstrip()
-        return Box(id_, kind, _name(record), where, tip, home, where, path=home)
+        kept, words = _kept(record, sizes)
+        tip = "\n".join([_name(record), f"{where}  {code}".strip(), *words]).strip()
+        memory = f"keeps {bytes_text(kept)}" if kept else ""
+        detail = " · ".join(filter(None, (where, memory)))
+        name = _name(record)
+        return Box(id_, kind, name, detail, tip, home, where, "", home, id_, name, id_)
     leaf = record.variable
     name = names.get(id(leaf), "leaf")
     tip = f"{name}: {_type(leaf)}, requires_grad=True\nAccumulateGrad"
-    return Box(id_, "parameter", name, _type(leaf), tip)
+    return Box(id_, "parameter", name, _type(leaf), tip, nbytes=leaf.nbytes)
+
+
+def _kept(record: Any, sizes: Sizes) -> tuple[int, list[str]]:
+    """Bytes that a record keeps for backward, and a line for each value."""
+    values = [v for v in getattr(record, "saved", None) or () if hasattr(v, "nbytes")]
+    if not values:
+        return 0, []
+    lines = [f"keeps {_type(v, sizes)}, {bytes_text(v.nbytes)}" for v in values]
+    return sum(v.nbytes for v in values), lines
 
 
 def _contracts(record: Any) -> bool:
@@ -112,7 +137,7 @@ def _place(record: Any) -> tuple[str, str]:
     return str(origin), linecache.getline(origin.file, origin.line).strip()
 
 
-def _size(source: Any, number: int) -> str:
+def _size(source: Any, number: int, sizes: Sizes) -> str:
     """The shape of one of a record's results, where it knows them."""
     if hasattr(source, "variable"):
         return _type(source.variable)
@@ -120,8 +145,8 @@ def _size(source: Any, number: int) -> str:
     if number >= len(results) or results[number] is None:
         return ""
     shape, dtype = results[number]
-    return size_text(shape, dtype.name)
+    return size_text(sizes(shape, None), dtype.name)
 
 
-def _type(x: Any) -> str:
-    return size_text(tuple(x.shape), getattr(x.dtype, "name", str(x.dtype)))
+def _type(x: Any, sizes: Sizes = plain) -> str:
+    return size_text(sizes(tuple(x.shape), None), getattr(x.dtype, "name", str(x.dtype)))

@@ -135,7 +135,7 @@ def called(name: str) -> str:
     return name.partition("#")[0]
 
 
-def size_text(shape: tuple[int, ...], dtype: str) -> str:
+def size_text(shape: tuple[int | str, ...], dtype: str) -> str:
     """``64×28×28``; the dtype is written unless it is float32, ``scalar`` for no dimensions."""
     size = "×".join(map(str, shape)) or "scalar"
     return size if dtype == "float32" else f"{dtype} {size}"

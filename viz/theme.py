@@ -86,8 +86,16 @@ DARK_PAGE, DARK_INK, DARK_MUTED, DARK_EDGE = "#14171d", "#e6e9ef", "#9aa4b5", "#
 _OUTLINES = ":not(text):not(g):not(a)"
 
 
-def css(scope: str) -> str:
-    """The style sheet of an SVG whose root has class ``scope``."""
+# What a dark page looks like: always, never, or where the reader prefers it.
+THEMES = {
+    "auto": "@media (prefers-color-scheme: dark) {{\n{rules}\n}}",
+    "dark": "{rules}",
+    "light": "",
+}
+
+
+def css(scope: str, theme: str = "auto") -> str:
+    """The style sheet of an SVG whose root has class ``scope``; ``theme`` is a row of THEMES."""
     dark = [
         f".page{{fill:{DARK_PAGE}}}",
         f"text{{fill:{DARK_INK}}}",
@@ -98,6 +106,6 @@ def css(scope: str) -> str:
         *(f".{name} {_OUTLINES}{{{row.dark()}}}" for name, row in FRAMES.items()),
     ]
     base = f".{scope} text{{font-family:{_FAMILY}}}\n.{scope} .page{{fill:{PAGE}}}\n"
-    hover = f".{scope} .node:hover {_OUTLINES},.{scope} .edge:hover path{{stroke-width:2.2}}"
+    hover = f".{scope} .node:hover {_OUTLINES},.{scope} .edge:hover path{{stroke-width:2.2}}\n"
     rules = "\n".join(f"  .{scope} {rule}" for rule in dark)
-    return f"{base}{hover}\n@media (prefers-color-scheme: dark) {{\n{rules}\n}}"
+    return base + hover + THEMES[theme].format(rules=rules)

@@ -314,6 +314,7 @@ def _listing(region: Region, pointers: Mapping[Node, str]) -> tuple[str, ...]:
         head, _, rest = line.strip().partition(":")
         if head not in read:
             rest = re.sub(r"%?\b\w+\b", lambda m: read.get(m[0], m[0]), rest)
+            rest = re.sub(r" +# ", "  # ", rest)
             lines.append(f"{written.get(head, head)}:{rest}")
     more = [f"… and {len(lines) - LISTED} more"] if len(lines) > LISTED else []
     return tuple(f"{line[:93]}…" if len(line) > 94 else line for line in lines[:LISTED] + more)

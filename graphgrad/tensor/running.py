@@ -71,12 +71,19 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
 @both
 def diff(
     input: Tensor,
-    n: int = 1,
+    n: Any = 1,
     dim: int = -1,
     prepend: Tensor | None = None,
     append: Tensor | None = None,
 ) -> Tensor:
-    """Differences of neighbours along ``dim``, ``n`` times, with others put before and after."""
+    """Differences of neighbours along ``dim``, ``n`` times, with others put before and after.
+
+    Of two Graphs, ``diff(before, after)``, or of a compiled function: ``viz.diff`` of them.
+    """
+    if not isinstance(input, Tensor):
+        from graphgrad import viz
+
+        return viz.diff(input, n if n != 1 else None)
     if n < 0:
         raise RuntimeError(f"order must be non-negative but got {n}")
     if input.ndim == 0:

@@ -81,8 +81,8 @@ def add_le_where_loop(x0, x1, x2):
     """An iteration is a row.
 
     %2: float32[4, 8] = add(x0, x1)  # exportable.py:11
-    %4: bool[4, 8] = le(%2, 0)  # exportable.py:11
-    x2 = %6: float32[4, 8] = where(%4, 0.0, %2)  # exportable.py:11
+    %4: bool[4, 8] = le(%2, 0)  # exportable.py:11 in (Relu)
+    x2 = %6: float32[4, 8] = where(%4, 0.0, %2)  # exportable.py:11 in (Relu)
     """
     scalar_0 = np.float32(0.0)
     scalar_1 = np.float32(0.0)

@@ -187,7 +187,7 @@ def test_saving_says_what_is_wrong(tmp_path: pathlib.Path):
     graph, _ = mlp()
     with pytest.raises(GraphError, match=r"cannot write .*No such file or directory"):
         viz.draw(graph, tmp_path / "missing" / "g.svg")
-    with pytest.raises(GraphError, match=r"\.svg, \.html, \.dot or \.gv"):
+    with pytest.raises(GraphError, match=r"one of \.svg, \.dot, \.gv, \.png, \.pdf, \.html"):
         viz.draw(graph, tmp_path / "g.xyz")
     with pytest.raises(TypeError, match="cannot draw a int"):
         viz.draw(3)
@@ -365,7 +365,7 @@ def test_a_compiled_step_has_names_phases_and_kernels(tmp_path: pathlib.Path):
 
     with graphgrad.config.scope(tier="interpret"):
         train(graphgrad.ones(3))
-    stages = dict(viz._stages(train, {}))
+    stages = {name: make() for name, make in viz.stages.scenes(train, {}).items()}
     assert list(stages) == ["traced", "simplified", "kernels"]
     titles = {b.title: b for b in stages["traced"].boxes}
     assert titles["x"].kind == "input" and titles["w"].kind == "parameter"
