@@ -45,12 +45,12 @@ class device:
         self._before: list[device] = []
 
     def __enter__(self) -> device:
-        self._before.append(_thread.default)
-        _thread.default = self
+        self._before.append(thread.default)
+        thread.default = self
         return self
 
     def __exit__(self, *_: Any) -> None:
-        _thread.default = self._before.pop()
+        thread.default = self._before.pop()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, device) and (self.type, self.index) == (other.type, other.index)
@@ -79,17 +79,17 @@ class _Thread(threading.local):
     current: int = 0  # the cuda device that has no number
 
 
-_thread = _Thread()
+thread = _Thread()
 
 
 def get_default_device() -> device:
     """Where this thread's new tensors are made unless they are told."""
-    return located(_thread.default)
+    return located(thread.default)
 
 
 def set_default_device(place: Any) -> None:
     """Make new tensors of this thread on ``place`` from now on (None: the CPU)."""
-    _thread.default = CPU if place is None else device(place)
+    thread.default = CPU if place is None else device(place)
 
 
 def located(place: Any) -> device:
@@ -97,23 +97,23 @@ def located(place: Any) -> device:
     place = place if isinstance(place, device) else device(place)
     if place.type == "cpu":
         return CPU
-    return device("cuda", _thread.current) if place.index is None else place
+    return device("cuda", thread.current) if place.index is None else place
 
 
 def current_index() -> int:
     """The number of this thread's current cuda device."""
-    return _thread.current
+    return thread.current
 
 
 def set_current_index(index: int) -> None:
     """Make another cuda device the current one of this thread."""
-    _thread.current = index
+    thread.current = index
 
 
 def chosen(place: Any) -> device:
     """The device of a new tensor: ``place``, or the thread's default for None."""
     if place is None:
-        default = _thread.default
+        default = thread.default
         return default if default is CPU else located(default)
     return located(place)
 

@@ -37,6 +37,8 @@ from graphgrad.tensor.plan import apply
 from graphgrad.tensor.promotion import is_number
 from graphgrad.tensor.state import state
 
+ndarray = np.ndarray
+
 
 def index_put(self: Tensor, index: tuple[Any, ...], value: Tensor, accumulate: bool) -> None:
     """``self[index] = value`` (or ``+=``) for an index with index tensors."""
@@ -73,9 +75,9 @@ def _write(self: Tensor, key: tuple[Any, ...], value: Any) -> None:
     """Assign through a basic index: straight into memory where nothing is recorded or traced."""
     array = self._array
     source = value._array if isinstance(value, Tensor) else value
-    needs = self._needs or (source is not value and value._needs)
-    direct = array.__class__ is np.ndarray and (source is value or source.__class__ is np.ndarray)
-    if not direct or state.trace is not None or (needs and state.grad):
+    recorded = (self._needs or (source is not value and value._needs)) and state.grad
+    here = array.__class__ is ndarray and (source is value or source.__class__ is ndarray)
+    if not here or recorded or state.trace is not None:
         view = view_at(self, key)
         if isinstance(value, Tensor):
             view.copy_(_trimmed(value, view.ndim))

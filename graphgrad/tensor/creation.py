@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from graphgrad import dtypes, lang
-from graphgrad.device import CPU, chosen
+from graphgrad.device import CPU, chosen, thread
 from graphgrad.dtypes import DType
 from graphgrad.ir import Node
 from graphgrad.tensor.core import FUNCTIONS, Tensor, both, function, method, tracer, wrap
@@ -28,8 +28,9 @@ def _finished(t: Tensor, requires_grad: bool) -> Tensor:
 
 def put(array: np.ndarray, device: Any = None) -> Tensor:
     """Fresh memory as a tensor on ``device``, or where this thread makes its tensors."""
-    place = chosen(device)
-    return wrap(array if place is CPU else to_device(array, place))
+    if device is None and thread.default is CPU:
+        return wrap(array)
+    return wrap(to_device(array, chosen(device)))
 
 
 def from_node(node: Node, device: Any = None) -> Tensor:

@@ -22,6 +22,7 @@ from graphgrad.tensor.plan import Plan, Type, attach
 from graphgrad.tensor.state import no_grad, state
 
 _frame = sys._getframe
+ndarray = np.ndarray
 
 
 def assign(t: Tensor, new: Tensor) -> Tensor:
@@ -84,7 +85,7 @@ def _store(t: Tensor, new: Tensor) -> None:
     """Overwrite the memory; a record that read its own target keeps the old values."""
     storage = t._storage
     rec = new._edge[0] if new._edge is not None else None
-    if t._array.__class__ is not np.ndarray or new._array.__class__ is not np.ndarray:
+    if t._array.__class__ is not ndarray or new._array.__class__ is not ndarray:
         common_device("an in-place operation", (t._array, new._array), (t, new))
     if rec is not None and any(s is storage for s in rec.stamps):
         if not storage.shared and not new._storage.shared and _owns(new._array):
@@ -96,10 +97,10 @@ def _store(t: Tensor, new: Tensor) -> None:
         rec.keep_own(storage)
     wrote(t)
     target = writable(t)
-    if on_device(target):
-        target.copy_(new._array)
-    else:
+    if target.__class__ is ndarray or not on_device(target):
         np.copyto(target, new._array)
+    else:
+        target.copy_(new._array)
 
 
 def _owns(array: Any) -> bool:
@@ -109,10 +110,10 @@ def _owns(array: Any) -> bool:
 def writable(t: Tensor) -> Any:
     """The memory of ``t``, or PyTorch's error where several elements share one place."""
     array = t._array
-    if on_device(array):
-        repeated = any(n > 1 and s == 0 for n, s in zip(array.shape, array.strides, strict=True))
-    else:
+    if array.__class__ is ndarray or not on_device(array):
         repeated = not array.flags.writeable
+    else:
+        repeated = any(n > 1 and s == 0 for n, s in zip(array.shape, array.strides, strict=True))
     if repeated:
         raise RuntimeError(_OVERLAP)
     return array
@@ -263,7 +264,7 @@ def _arithmetic(name: str, ufunc: Any) -> Callable[..., Tensor]:
 
     def operation(self: Tensor, other: Any, **options: Any) -> Tensor:
         x = self._array
-        if x.__class__ is not np.ndarray or not state.plain or options:
+        if x.__class__ is not ndarray or not state.plain or options:
             return assign(self, FUNCTIONS[name](self, other, **options))
         if isinstance(other, Tensor):
             y = other._array
@@ -344,14 +345,9 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     """Overwrite with the elements of ``src``, converted and broadcast."""
     check_writable(self)
     src = src if isinstance(src, Tensor) else FUNCTIONS["as_tensor"](src)
-    return assign(self, _arriving(_matching(src, self)))
-
-
-def _matching(source: Tensor, target: Tensor) -> Tensor:
-    """``source`` in the type, and on the device, of ``target``."""
-    if source._array.__class__ is not target._array.__class__:
-        source = source.to(target.device)
-    return source.to(target.dtype)
+    if src._array.__class__ is not self._array.__class__:
+        src = src.to(self.device)
+    return assign(self, _arriving(src.to(self.dtype)))
 
 
 def _arriving(source: Tensor) -> Tensor:
@@ -364,7 +360,9 @@ def fill_(self: Tensor, value: Any) -> Tensor:
     """Set every element to ``value``."""
     check_writable(self)
     value = value if isinstance(value, Tensor) else self.new_full((), value)
-    return assign(self, _arriving(_matching(value, self)))
+    if value._array.__class__ is not self._array.__class__:
+        value = value.to(self.device)
+    return assign(self, _arriving(value.to(self.dtype)))
 
 
 @both
