@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -70,25 +71,30 @@ def optimise(
     return graph
 
 
-def plan_graph(graph: Graph, aliases: Mapping[int, int], inner: bool = False) -> Plan:
+def plan_graph(
+    graph: Graph, aliases: Mapping[int, int], inner: bool = False, device: Device = CPU
+) -> Plan:
     """Fuse and order an optimised graph (``inner``: the graph of a control-flow node, as it is)."""
     from graphgrad.passes.fuse import fuse
     from graphgrad.passes.layout import store_permuted
     from graphgrad.passes.products import plain_products
     from graphgrad.passes.schedule import schedule
+    from graphgrad.passes.winograd import fewer_products
 
     # Before fuse: what a product is written out into fuses with its neighbours.
     plain = plain_products(optimise(graph) if inner else graph)
+    if device.type == "cpu":  # whose costs it was measured at
+        plain = fewer_products(plain)
     # After fuse: a permute that no region writes is free to move into the product before it.
     # Schedule last: only regions write memory, so only their order decides what is live.
     return schedule(store_permuted(fuse(plain)), aliases)
 
 
-def _planner() -> Any:
+def _planner(device: Device = CPU) -> Any:
     from graphgrad.kernels.draft import Planner
     from graphgrad.passes.memory import assign, best_fit
 
-    return Planner(plan_graph, assign, best_fit)
+    return Planner(partial(plan_graph, device=device), assign, best_fit)
 
 
 class Executable:
@@ -159,7 +165,7 @@ class Executable:
     def plan(self) -> Plan:
         """The optimised graph cut into kernels, in the order they run."""
         if self._plan is None:
-            self._plan = plan_graph(self.optimised, self.aliases)
+            self._plan = plan_graph(self.optimised, self.aliases, device=self.device)
         return self._plan
 
     @property
@@ -179,9 +185,8 @@ class Executable:
         with book.listening():
             graph = optimise(self.graph, account=book)
             book.stage("kernels", graph)
-            compiled = build(
-                plan_graph(graph, self.aliases), _planner(), self.aliases, self.donated
-            )
+            plan = plan_graph(graph, self.aliases, device=self.device)
+            compiled = build(plan, _planner(self.device), self.aliases, self.donated)
         book.close(compiled.making.nodes())
         return book, compiled
 
@@ -205,7 +210,7 @@ class Executable:
     def _built(self) -> Any:
         from graphgrad.kernels.build import build
 
-        return build(self.plan, _planner(), self.aliases, self.donated, self._target)
+        return build(self.plan, _planner(self.device), self.aliases, self.donated, self._target)
 
     @property
     def _target(self) -> Any:
@@ -242,7 +247,8 @@ class Executable:
         if self._verifier is None:
             from graphgrad.kernels.verify import Verifier
 
-            self._verifier = Verifier(plan_graph(self.optimised, {}), _planner(), self._target)
+            plan = plan_graph(self.optimised, {}, device=self.device)
+            self._verifier = Verifier(plan, _planner(self.device), self._target)
         self._verifier(arrays)
 
 

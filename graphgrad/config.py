@@ -6,6 +6,7 @@ cache_dir  where generated kernels live (GRAPHGRAD_CACHE_DIR, else the user's ca
 check      re-run the type rules after every pass (on in tests)
 promote_after   under "auto", how often a backward graph or one-op program is interpreted first
 kernel_threshold   elements from which an eager op over an array runs as a kernel
+winograd   convolutions with fewer multiplications where that is faster (GRAPHGRAD_WINOGRAD=0: none)
 cuda       "auto": the GPUs there are; "emulate": devices made of host memory (GRAPHGRAD_CUDA)
 cuda_devices    how many devices the emulator has
 cuda_blas  products on GPUs: "own" kernels, "cublaslt" wherever it can, "auto": that if installed
@@ -44,6 +45,7 @@ class Config:
     check: bool = field(default_factory=lambda: os.environ.get("GRAPHGRAD_CHECK", "") == "1")
     promote_after: int = 3
     kernel_threshold: int = 32768
+    winograd: bool = field(default_factory=lambda: os.environ.get("GRAPHGRAD_WINOGRAD", "1") != "0")
     cuda: str = field(default_factory=lambda: os.environ.get("GRAPHGRAD_CUDA", "auto"))
     cuda_devices: int = 1
     cuda_blas: str = "auto"
@@ -64,7 +66,7 @@ class Config:
     def of_kernels(self, device_type: str) -> tuple[Any, ...]:
         """The settings that decide what a program on a kind of device is made of."""
         if device_type == "cpu":
-            return ()
+            return (self.winograd,)
         return self.cuda, self.cuda_blas, self.cuda_tf32, self.cuda_tensor_cores
 
     @contextlib.contextmanager

@@ -21,7 +21,8 @@ from graphgrad.passes.simplify import RULES
 MODELS = ("sin", "MLP", "LeNet", "LSTM", "GPT", "ResNet")
 # What may be named as the reason of a removal: passes, their parts, and rules of simplify.
 PARTS = (
-    "merge_scans save_values sum_afterwards take_in one_hot stepwise keep_residuals plain_products"
+    "merge_scans save_values sum_afterwards take_in one_hot stepwise keep_residuals plain_products "
+    "fewer_products"
 )
 KNOWN = {
     *PARTS.split(),
