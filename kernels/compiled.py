@@ -96,11 +96,13 @@ class Report:
     launches: int
     interpreted: tuple[tuple[str, str], ...]
     memory: Usage
+    device: str = "cpu"
 
     def __str__(self) -> str:
+        where = "" if self.device == "cpu" else f" on {self.device}"
         lines = [
-            f"{self.regions} regions, {self.launches} launches of {len(self.kernels)} kernels, "
-            f"{len(self.interpreted)} regions interpreted",
+            f"{self.regions} regions, {self.launches} launches of {len(self.kernels)} kernels"
+            f"{where}, {len(self.interpreted)} regions interpreted",
             *str(self.memory).splitlines(),
             *(f"  kernel      {name:<32} {path}" for name, path in self.kernels),
             *(f"  interpreted {name:<32} {why}" for name, why in self.interpreted),

@@ -355,7 +355,8 @@ def _same_memory(source: Tensor, out: Tensor, plan: Plan) -> bool:
     if x is None:
         return layout(source, plan) is not None
     if on_device(x):
-        return x.owner is out._array.owner
+        # In a trace, where what comes out has no array, the program reads contiguous memory.
+        return x.flags.c_contiguous or x.owner is out._array.owner
     return x.flags.c_contiguous or np.may_share_memory(x, out._array)
 
 

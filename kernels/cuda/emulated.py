@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import Any
 
 from graphgrad.device import device as Device
 
-from ..compiled import Compiled
+from ..compiled import Compiled, Report
 from ..executor import Runner, Timing
 from ..memory import array_at
 from .memory import DeviceArray, empty
@@ -18,8 +19,13 @@ class EmulatedProgram(Compiled):
 
     def __init__(self, device: Device, *parts: Any) -> None:
         super().__init__(*parts)
+        self.device = device
         new = functools.partial(empty, device=device)
         self._new = [(new, shape, dtype) for shape, dtype in self.types]
+
+    def explain(self) -> Report:
+        """Counts, sizes and files of the program, and where it runs."""
+        return replace(super().explain(), device=f"{self.device}, emulated")
 
     def _runner(self) -> _HostRunner:
         return _HostRunner(super()._runner())

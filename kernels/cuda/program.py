@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import Any
 
 from graphgrad.device import device as Device
 
-from ..compiled import Compiled
+from ..compiled import Compiled, Report
 from .memory import empty
 from .runner import DeviceRunner
 
@@ -20,6 +21,10 @@ class DeviceProgram(Compiled):
         super().__init__(*parts)
         new = functools.partial(empty, device=device)
         self._new = [(new, shape, dtype) for shape, dtype in self.types]
+
+    def explain(self) -> Report:
+        """Counts, sizes and files of the program, and where it runs."""
+        return replace(super().explain(), device=f"{self.device}")
 
     def _runner(self) -> DeviceRunner:
         kernels = {kernel.address: kernel.keep for kernel in self.program.kernels}
