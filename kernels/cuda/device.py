@@ -5,6 +5,7 @@
     store4_f32(pointer, i, a, b, c, d)
     add_f32(pointer, i, value)            atomic
     fold_add_f32_32(value)                over the 32 threads of a warp (or 2, 4, 8, 16 of them)
+    scan_add_f32_32(value)                over those up to this one
     shared_f32_512(), local_f32_64()      arrays of a block, of a thread
     quotient(a, b), rest(a, b)            of indices, which are never negative
     from_f16(bits), to_f16(x), from_bf16, to_bf16
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import re
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -27,7 +29,7 @@ from numba.cuda.extending import intrinsic
 
 from ..vecmath import SCALAR_FUNCTIONS
 from ..vecmath import table as vecmath
-from ..vecmath.value import LLVM_TYPES
+from ..vecmath.value import LLVM_TYPES, where
 from .values import GpuValue
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
@@ -41,6 +43,7 @@ TYPES = {
     "f32": "float32",
     "f64": "float64",
 }
+_one_at_a_time = threading.Lock()  # the simulator's threads are Python's
 _ROWS = {name: key for key, name in SCALAR_FUNCTIONS.items()}
 
 
@@ -220,9 +223,8 @@ def _atomic(short: str) -> tuple[Any, Any]:
         return types.none(pointer, types.int64, _numba(TYPES[short])), codegen
 
     def plain(pointer: Any, index: int, value: Any) -> None:
-        from numba import cuda
-
-        cuda.atomic.add(pointer, index, value)
+        with _one_at_a_time:
+            pointer[index] += value
 
     return plain, _of_arity(3, typed)
 
@@ -318,6 +320,22 @@ def _fold(op: str, short: str, lanes: str) -> tuple[Any, Any]:
     return None, _intrinsic(body, dtype, dtype)
 
 
+def _scan(op: str, short: str, lanes: str) -> tuple[Any, Any]:
+    """Every thread adds what lies 1, 2, 4, … lanes before it, if that is of its group."""
+    dtype = TYPES[short]
+    combine = _COMBINE.get(op) or vecmath.ROWS[op, dtype].body
+
+    def body(x: GpuValue) -> GpuValue:
+        step = 1
+        while step < int(lanes):
+            earlier, exists = x.from_below(step, int(lanes))
+            x = where(exists, combine(earlier, x), x)
+            step *= 2
+        return x
+
+    return None, _intrinsic(body, dtype, dtype)
+
+
 _COMBINE: dict[str, Callable] = {
     "add": lambda x, y: x + y,
     "mul": lambda x, y: x * y,
@@ -332,5 +350,6 @@ _MAKERS: dict[str, Callable] = {
     r"(shared|local)_([a-z]+\d+)_(\d+)": _array,
     r"(from|to)_(bf16|f16)": _halves,
     r"fold_(\w+?)_([a-z]+\d+)_(\d+)": _fold,
+    r"scan_(\w+?)_([a-z]+\d+)_(\d+)": _scan,
     r"add_([a-z]+\d+)": _atomic,
 }

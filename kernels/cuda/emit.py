@@ -233,11 +233,35 @@ class CudaWriter(SourceWriter):
         return self.expr(call)
 
     def scan(self, stmt: Scan) -> list[str]:
+        if not self.shuffles:
+            return self._scan_shared(stmt)
+        short = SHORT[computed(stmt.dtype)]
+        whole = self.name(f"scan_{stmt.op}_{short}_{min(stmt.lanes, WARP)}")
+        lines = [f"{stmt.name} = {whole}({self.expr(stmt.value)})"]
+        if stmt.lanes <= WARP:
+            return lines
         self.name("thread")
-        lines = [f"{stmt.name} = {self.expr(stmt.value)}"]
+        room, made = self.room(stmt.dtype, self.kernel.block // WARP)
+        first = f"thread // {stmt.lanes} * {stmt.lanes // WARP}, "
+        first = first if stmt.lanes < self.kernel.block else ""
+        return [
+            *lines,
+            made,
+            f"if thread % {WARP} == {WARP - 1}:",
+            f"    {room}[thread // {WARP}] = {stmt.name}",
+            "cuda.syncthreads()",
+            f"for warp in range({first}thread // {WARP}):",
+            f"    {stmt.name} = {self.folded(stmt, f'{room}[warp]', stmt.name)}",
+            *(["cuda.syncthreads()"] if self.looping else []),
+        ]
+
+    def _scan_shared(self, stmt: Scan) -> list[str]:
+        """Every thread adds what lies 1, 2, 4, … threads before it, in shared memory."""
+        self.name("thread")
         room, made = self.room(stmt.dtype, self.kernel.block)
         lane = f"thread % {stmt.lanes}" if stmt.lanes < self.kernel.block else "thread"
-        lines += [made, f"{room}[thread] = {stmt.name}", "cuda.syncthreads()"]
+        lines = [f"{stmt.name} = {self.expr(stmt.value)}", made]
+        lines += [f"{room}[thread] = {stmt.name}", "cuda.syncthreads()"]
         step = 1
         while step < stmt.lanes:
             earlier = self.folded(stmt, f"{room}[thread - {step}]", f"{room}[thread]")

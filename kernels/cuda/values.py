@@ -14,11 +14,12 @@ from typing import Any, ClassVar
 from llvmlite import ir
 
 from ..vecmath.value import LLVM_TYPES, SHORT, Value, where
+from . import gridir as g
 
 # LLVM's name -> libdevice's, for what libnvvm does not know.
 _LIBDEVICE = {"fabs": "fabs", "rint": "rint", "roundeven": "rint", "trunc": "trunc", "frem": "fmod"}
 WORD = ir.IntType(32)
-ALL_LANES, BUTTERFLY, WHOLE_WARP = 0xFFFFFFFF, 3, 31
+ALL_LANES, UP, BUTTERFLY, WHOLE_WARP = 0xFFFFFFFF, 1, 3, 31
 
 
 class GpuValue(Value):
@@ -71,29 +72,40 @@ class GpuValue(Value):
 
     def shuffled(self, distance: int) -> Value:
         """The same number of the thread whose lane differs in the bit ``distance``."""
-        if self.bit_count < 32 or self.dtype == "bool":
-            return self._new(self.to("int32").shuffled(distance).to(self.dtype).ir)  # type: ignore
-        bits = self.bits() if self.is_float else self
-        if self.bit_count == 32:
-            moved = self._exchange(bits.ir, distance)
-        else:
-            moved = self._exchange_wide(bits.ir, distance)
-        kind = LLVM_TYPES[self.dtype]
-        return self._new(self.builder.bitcast(moved, kind) if self.is_float else moved)
+        return self._moved(BUTTERFLY, distance, WHOLE_WARP)[0]
 
-    def _exchange(self, word: ir.Value, distance: int) -> ir.Value:
+    def from_below(self, distance: int, lanes: int) -> tuple[Value, Value]:
+        """The same number of the thread ``distance`` lanes below; whether there is one in a group
+        of ``lanes``."""
+        value, exists = self._moved(UP, distance, (g.WARP - lanes) << 8)
+        return value, type(self)(self.builder, "bool", exists)
+
+    def _moved(self, mode: int, distance: int, limit: int) -> tuple[Value, ir.Value]:
+        if self.bit_count < 32 or self.dtype == "bool":
+            moved, exists = self.to("int32")._moved(mode, distance, limit)  # type: ignore[attr-defined]
+            return self._new(moved.to(self.dtype).ir), exists
+        bits = self.bits() if self.is_float else self
+        b, wide = self.builder, ir.IntType(64)
+        if self.bit_count == 32:
+            word, exists = self._exchange(bits.ir, mode, distance, limit)
+        else:
+            low, exists = self._exchange(b.trunc(bits.ir, WORD), mode, distance, limit)
+            top = b.trunc(b.lshr(bits.ir, wide(32)), WORD)
+            high, _ = self._exchange(top, mode, distance, limit)
+            word = b.or_(b.zext(low, wide), b.shl(b.zext(high, wide), wide(32)))
+        kind = LLVM_TYPES[self.dtype]
+        return self._new(b.bitcast(word, kind) if self.is_float else word), exists
+
+    def _exchange(
+        self, word: ir.Value, mode: int, distance: int, limit: int
+    ) -> tuple[ir.Value, ir.Value]:
         result = ir.LiteralStructType((WORD, ir.IntType(1)))
         name, module = "llvm.nvvm.shfl.sync.i32", self.builder.module
         shape = ir.FunctionType(result, [WORD] * 5)
         function = module.globals.get(name) or ir.Function(module, shape, name)
-        given = [WORD(ALL_LANES), WORD(BUTTERFLY), word, WORD(distance), WORD(WHOLE_WARP)]
-        return self.builder.extract_value(self.builder.call(function, given), 0)
-
-    def _exchange_wide(self, word: ir.Value, distance: int) -> ir.Value:
-        b, wide = self.builder, ir.IntType(64)
-        low = self._exchange(b.trunc(word, WORD), distance)
-        high = self._exchange(b.trunc(b.lshr(word, wide(32)), WORD), distance)
-        return b.or_(b.zext(low, wide), b.shl(b.zext(high, wide), wide(32)))
+        given = [WORD(ALL_LANES), WORD(mode), word, WORD(distance), WORD(limit)]
+        both = self.builder.call(function, given)
+        return self.builder.extract_value(both, 0), self.builder.extract_value(both, 1)
 
 
 def _from_libdevice(name: str) -> Callable:

@@ -11,6 +11,7 @@ import pytest
 from cuda_models import Loop
 from graphgrad.kernels.host import interpret_region
 from gridding import emulated_region
+from numeric import sample
 
 from graphgrad.ir import Node
 
@@ -18,17 +19,6 @@ from graphgrad.ir import Node
 @pytest.fixture(autouse=True)
 def on_a_grid(monkeypatch):
     monkeypatch.setattr(lowering.MACHINE, "lower", emulated_region)
-
-
-def sample(x: Node, rng: np.random.Generator) -> np.ndarray:
-    """Numbers for an input: positive ones, for roots are taken of some; indices that exist."""
-    if x.op.name in ("constant", "scalar"):
-        from graphgrad.kernels.host import literal
-
-        return literal(x)
-    if x.dtype.is_floating_point:
-        return rng.uniform(0.1, 1.0, x.shape).astype(x.dtype.numpy)
-    return rng.integers(0, 2, x.shape).astype(x.dtype.numpy)
 
 
 def agrees(loop: Loop) -> None:
