@@ -77,6 +77,7 @@ _MODULES = frozenset(
 _LAZY = {
     "explain": "graphgrad.explanation",
     "draw": "graphgrad.viz",
+    "explore": "graphgrad.exploring",
     "export": "graphgrad.exporting",
     "save": "graphgrad.serialization",
     "load": "graphgrad.serialization",

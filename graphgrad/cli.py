@@ -3,6 +3,7 @@
 graphgrad demo --epochs 1 --svg lenet.svg
 graphgrad run train.py --epochs 3
 graphgrad draw package.module:step -o step.svg --stage traced --depth 2
+graphgrad explore package.module:function -o page.html
 graphgrad export package.module:function -o function.py
 graphgrad bench --only lenet --json numbers.json
 graphgrad cache --path
@@ -80,6 +81,11 @@ def _parser() -> argparse.ArgumentParser:
 
     draw = commands.add_parser("draw", help="draw what a function returns")
     _add_draw(draw)
+
+    explore = commands.add_parser("explore", help="write a page about a compiled function")
+    explore.add_argument("target", metavar="module:function", help="called without arguments")
+    explore.add_argument("-o", "--output", metavar="FILE", default="explore.html")
+    explore.set_defaults(run=_explore)
 
     export = commands.add_parser("export", help="write a function as a file of its own")
     export.add_argument("target", metavar="module:function", help="compiled or not, or a Module")
@@ -224,6 +230,17 @@ def _dims(texts: Sequence[str]) -> dict[str, int]:
             raise CommandError(f"{text!r} is not of the form NAME=SIZE")
         dims[name] = int(size)
     return dims
+
+
+def _explore(options: argparse.Namespace) -> None:
+    from graphgrad.exploring import explore
+
+    target = _load(options.target)
+    result = target() if callable(target) else target
+    # A function that returns a compiled one, or its module, is a way to get it.
+    shown = target if hasattr(target, "entries") or not hasattr(result, "entries") else result
+    path = explore(shown, options.output)
+    print(f"{options.target} written to {path}, {path.stat().st_size / 1000:,.0f} kB")
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -186,7 +186,8 @@ class Executable:
             graph = optimise(self.graph, account=book)
             book.stage("kernels", graph)
             plan = plan_graph(graph, self.aliases, device=self.device)
-            compiled = build(plan, _planner(self.device), self.aliases, self.donated)
+            planner, target = _planner(self.device), self._target
+            compiled = build(plan, planner, self.aliases, self.donated, target)
         book.close(compiled.making.nodes())
         return book, compiled
 

@@ -23,9 +23,7 @@ _lock = threading.Lock()
 
 def lowered(region: Region, inplace: Mapping[Node, Node]) -> list[Any]:
     """Kernel calls of a loop region; NotImplementedError where it must be interpreted."""
-    order = _ordered(region)
-    number = {x: i for i, x in enumerate(order)}
-    key = _key(region, number, inplace)
+    order, key = structure(region, inplace)
     with _lock:
         known = _memo.get(key)
         if known is not None:
@@ -40,6 +38,12 @@ def lowered(region: Region, inplace: Mapping[Node, Node]) -> list[Any]:
     then, calls = known
     now = dict(zip(then, order, strict=True))
     return [replace(call, slots=tuple(_moved(s, now) for s in call.slots)) for call in calls]
+
+
+def structure(region: Region, inplace: Mapping[Node, Node]) -> tuple[tuple[Node, ...], Any]:
+    """The nodes of a region, and a key: regions of one key are lowered alike, node by node."""
+    order = _ordered(region)
+    return order, _key(region, {x: i for i, x in enumerate(order)}, inplace)
 
 
 def _moved(slot: tuple[Any, ...], now: dict[Node, Node]) -> tuple[Any, ...]:

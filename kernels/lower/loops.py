@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from typing import cast
 
 from graphgrad.axes import Axis
 from graphgrad.views import row_major
@@ -29,10 +32,35 @@ SPLIT_ELEMENTS = 65536  # elements of a reduction worth several chunks
 SPLIT_BLOCK = 32768
 
 
+@dataclass(eq=False)
+class Watch:
+    """What was lowered while it was open: the values of nodes, and their names in each source."""
+
+    traces: list[Trace] = field(default_factory=list)
+    kernels: list[tuple[KernelCall, Nest]] = field(default_factory=list)
+    # Values that are those of an earlier kernel, in the one that combines its partial results.
+    stands_for: dict[Value, Value] = field(default_factory=dict)
+
+
+_watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
+
+
+@contextlib.contextmanager
+def watching() -> Iterator[Watch]:
+    """While open, this thread's lowering is written down."""
+    token = _watch.set(Watch())
+    try:
+        yield cast(Watch, _watch.get())
+    finally:
+        _watch.reset(token)
+
+
 def lower_stores(
     name: str, stores: Sequence[Store], trace: Trace, serial: Sequence[Axis] = ()
 ) -> list[KernelCall]:
     """Kernel calls that write all stores."""
+    if (watch := _watch.get()) is not None:
+        watch.traces.append(trace)
     schedule = Schedule.of(stores, serial)
     if not serial and _splits(schedule):
         return _split(name, schedule, trace)
@@ -96,7 +124,10 @@ def _call(
         offsets.append(scratch)
         scratch += -(-nbytes * chunks // ALIGN) * ALIGN
     slots = tuple(("scratch", offsets[s[1]]) if s[0] == "chunk" else s for s in kernel.slots)
-    return KernelCall(name, emit(kernel), slots, nest.iterations, step, scratch, ns)
+    call = KernelCall(name, emit(kernel), slots, nest.iterations, step, scratch, ns)
+    if (watch := _watch.get()) is not None:
+        watch.kernels.append((call, nest))
+    return call
 
 
 # ---- reductions of few, long rows ----------------------------------------------------------------
@@ -171,4 +202,6 @@ def combining(
             new[v] = trace.make("reduce", v.dtype, [load], v.attrs[0], (block,))
         else:
             new[v] = trace.make(v.op, v.dtype, [new[a] for a in v.args], *v.attrs)
+    if (watch := _watch.get()) is not None:
+        watch.stands_for |= {copy: v for v, copy in new.items()}
     return [Store(s.array, s.position, new[s.value]) for s in stores]

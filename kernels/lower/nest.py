@@ -202,6 +202,7 @@ class Nest(Writer):
                 value = self.value(v.args[0])
                 now = ir.Get(self.sums[v], self._innermost, v.dtype)
                 total = self.let(-1, "acc", self._fold(v, now, value))
+                self.names.setdefault(v, []).append(total.name)
                 self._put(self.sums[v], total, v.dtype)
                 if v.op == "running":
                     self.levels[-1].known[v] = total

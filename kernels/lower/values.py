@@ -87,6 +87,10 @@ class Trace:
             self.arrays[x] = Array("x", x.dtype, ("ptr", x), x.nbytes)
         return self.arrays[x]
 
+    def nodes(self) -> Iterator[tuple[Node, Value]]:
+        """Every node with the values it had, at whatever index it was asked for."""
+        return ((x, v) for (x, _), v in self._at.items())
+
     # ---- construction
 
     def make(self, op: str, dtype: DType, args: Iterable[Value] = (), *attrs: Any) -> Value:

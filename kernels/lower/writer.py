@@ -53,6 +53,8 @@ class Writer:
         self.saved: dict[Value, ir.Var] = {}
         # Where a value along a row was stored in an earlier pass: scratch, or an output.
         self.homes: dict[Value, Any] = {}
+        # What each value is called in the source, wherever it is bound.
+        self.names: dict[Value, list[str]] = {}
 
     # ---- slots and names
 
@@ -198,6 +200,7 @@ class Writer:
         if self.schedule.tile is None or v.op == "running":
             return array
         held = self.let(-1, "row", ir.Get(array, self._innermost, v.dtype))
+        self.names.setdefault(v, []).append(held.name)
         self.levels[-1].known[v] = held
         return held
 
@@ -206,6 +209,7 @@ class Writer:
         expr = self._expr(v, level)
         if v.op != "literal" and v.op != "checked":
             expr = self.let(level, f"{v.op}_", expr)
+            self.names.setdefault(v, []).append(expr.name)
         self.levels[level].known[v] = expr
 
     def _expr(self, v: Value, level: int) -> ir.Expr:

@@ -44,6 +44,13 @@ def test_data_is_installed_with_its_attribution() -> None:
         assert arrays["labels"].shape == (10000,)
 
 
+def test_the_explorers_parts_are_installed() -> None:
+    patterns = SETUPTOOLS["package-data"]["graphgrad.viz.explorer"]
+    files = [p for p in (ROOT / "viz" / "explorer").iterdir() if p.suffix not in (".py", "")]
+    assert len(files) >= 7
+    assert all(any(p.match(pattern) for pattern in patterns) for p in files)
+
+
 def test_no_module_bears_the_name_of_another_package() -> None:
     bare = {name for name in SETUPTOOLS["packages"] if not name.startswith("graphgrad")}
     assert not bare
