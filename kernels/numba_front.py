@@ -25,6 +25,7 @@ from . import abi
 from .front import operands
 from .layout import FASTMATH
 from .vecmath.functions import FUNCTIONS, philox2x32
+from .vecmath.halves import FUNCTIONS as HALVES
 from .vecmath.table import PHILOX, ROWS, SCALAR_FUNCTIONS, Row
 from .vecmath.value import Value
 
@@ -216,3 +217,6 @@ _register(philox2x32, PHILOX, "uint32", types.UniTuple(types.uint32, 2))
 for (_op, _dtype), _row in ROWS.items():
     _function = FUNCTIONS[SCALAR_FUNCTIONS[_op, _dtype]]
     _register(_function, _row, _dtype, _numba_type(_row.result or _dtype))
+for _name, (_body, _, _dtype) in HALVES.items():
+    _result = "float32" if _dtype == "int16" else "int16"
+    _register(FUNCTIONS[_name], Row(_body, FUNCTIONS[_name]), _dtype, _numba_type(_result))

@@ -21,7 +21,7 @@ from ..emit import POINTERS, SourceWriter
 from ..lower.call import KernelCall
 from ..lower.cost import grain
 from .call import GridCall
-from .emit import computed, halves, is_test, registers
+from .emit import HALVES, SHORT, computed, halves, is_test, registers
 from .gridir import (
     AtomicAdd,
     Barrier,
@@ -82,6 +82,7 @@ class _Emulation(SourceWriter):
         self.pure: dict[str, Any] = {}
         self.crossing: set[str] = set()
         self.locals: dict[str, Local] = {}
+        self.own: set[str] = set()  # arrays of blocks and threads
         self.known: set[str] = set()  # pure names bound where we are
 
     # ---- the kernel
@@ -122,6 +123,7 @@ class _Emulation(SourceWriter):
                     self.types.setdefault(name, dtype or self._type(part.value))
                 if isinstance(part, ir.Var):
                     used[part.name].add(number)
+        self.own = {x.name for x in walk(body) if isinstance(x, Shared | Local)}
         for part in walk(body):
             if isinstance(part, Shared):
                 self._array(part.name, part.dtype, part.size)
@@ -231,6 +233,10 @@ class _Emulation(SourceWriter):
             case Steps(var, start, stop, step, body):
                 bounds = ", ".join(map(self.expr, (start, stop, step)))
                 return [f"{pad}for {var} in range({bounds}):", *self.block(body, depth + 1)]
+            case ir.Put(pointer, index, value, dtype) if self._is_packed(pointer, dtype):
+                narrow = self.name(f"to_{SHORT[dtype.name]}")
+                place = f"{pointer.name}[{self.expr(index)}]"
+                return [f"{pad}{place} = {narrow}({self.expr(value)})"]
             case AtomicAdd(pointer, index, value, dtype):
                 now = ir.Get(pointer, index, dtype)
                 total = ir.Call("add", dtype, dtype, (now, value))
@@ -298,7 +304,17 @@ class _Emulation(SourceWriter):
             case ir.Var(name) if name in self.crossing:
                 element = f"{name}[thread]"
                 return f"({element} != 0)" if self.types.get(name) is dtypes.bool_ else element
+            case ir.Pointer(slot, dtype) if dtype.name in HALVES:
+                return f"{self.name('i16')}(args, {slot})"
+            case ir.Get(pointer, index, dtype) if self._is_packed(pointer, dtype):
+                widen = self.name(f"from_{SHORT[dtype.name]}")
+                return f"{widen}({pointer.name}[{self.expr(index)}])"
         return super().expr(e)
+
+    def _is_packed(self, pointer: ir.Var, dtype: DType) -> bool:
+        """Whether elements have 16 bits: in memory they do, in arrays of the emulator they are
+        float32."""
+        return dtype.name in HALVES and pointer.name not in self.own
 
     def number(self, value: float | int, dtype: DType) -> str:
         return super().number(value, dtypes.by_name(computed(dtype)))

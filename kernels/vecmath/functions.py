@@ -12,6 +12,7 @@ import numpy as np
 
 from ..front.instruction import instruction
 from ..front.operands import number
+from .halves import FUNCTIONS as HALVES
 from .table import PHILOX, ROWS, SCALAR_FUNCTIONS, Row
 
 
@@ -44,3 +45,17 @@ FUNCTIONS: dict[str, Callable] = {"philox2x32": _compiled_to(philox2x32, PHILOX,
 for (_op, _dtype), _row in ROWS.items():
     _name = SCALAR_FUNCTIONS[_op, _dtype]
     FUNCTIONS[_name] = _compiled_to(_plain_function(_name, _row, _dtype), _row, _dtype)
+
+
+def _of_halves(name: str) -> Callable:
+    body, plain, dtype = HALVES[name]
+    plain.__name__ = plain.__qualname__ = name
+
+    @instruction(plain)
+    def emit(builder, x):
+        return body(number(builder, x, dtype))
+
+    return plain
+
+
+FUNCTIONS |= {name: _of_halves(name) for name in HALVES}

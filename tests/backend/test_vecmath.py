@@ -394,3 +394,60 @@ def test_plain_python_computes_the_same(op):
     operands = [np.array([1.0], np.float32)] * ROWS[op, "float32"].arity
     plain = getattr(vecmath, f"{op}_f32")(*(x[0] for x in operands))
     np.testing.assert_allclose(plain, result(op, *operands)[0], 1e-6)
+
+
+# ---- 16-bit floats -------------------------------------------------------------------------------
+
+
+def _each(function, x, out):
+    @fast
+    def loop(x, out):
+        for i in range(x.size):
+            out[i] = function(x[i])
+
+    loop(x, out)
+
+
+def test_float16_from_bits_is_numpys_and_back():
+    bits = np.arange(1 << 16, dtype=np.uint16).view(np.int16)
+    wide = np.empty(bits.size, np.float32)
+    _each(vecmath.from_f16, bits, wide)
+    wanted = bits.view(np.float16).astype(np.float32)
+    np.testing.assert_array_equal(wide, wanted)
+    np.testing.assert_array_equal(np.signbit(wide), np.signbit(wanted))
+    back = np.empty(bits.size, np.int16)
+    _each(vecmath.to_f16, wide, back)
+    number = ~np.isnan(wanted)
+    np.testing.assert_array_equal(back[number], bits[number])
+    assert np.isnan(back.view(np.float16)[~number]).all()
+
+
+def test_float16_is_rounded_as_numpy_does():
+    bits = np.arange(0, 1 << 32, 4099, dtype=np.uint32)
+    near = np.float16(np.arange(1 << 16, dtype=np.uint16).view(np.float16)).astype(np.float32)
+    with np.errstate(all="ignore"):
+        ties = (near[:-1] + near[1:]) / 2  # halfway between neighbours, and the ends
+    x = np.concatenate([bits.view(np.float32), ties, np.nextafter(ties, np.float32(np.inf))])
+    out = np.empty(x.size, np.int16)
+    _each(vecmath.to_f16, x, out)
+    with np.errstate(all="ignore"):
+        wanted = x.astype(np.float16)
+    number = ~np.isnan(x)
+    np.testing.assert_array_equal(out[number], wanted[number].view(np.int16))
+    assert np.isnan(out.view(np.float16)[~number]).all()
+
+
+def test_bfloat16_is_rounded_as_ml_dtypes_does():
+    kind = pytest.importorskip("ml_dtypes").bfloat16
+    bits = np.arange(0, 1 << 32, 4099, dtype=np.uint32)
+    high = np.arange(1 << 16, dtype=np.uint32) << 16
+    x = np.concatenate([bits, high, high | 0x8000, high | 0x7FFF]).view(np.float32)
+    out, wide = np.empty(x.size, np.int16), np.empty(x.size, np.float32)
+    _each(vecmath.to_bf16, x, out)
+    number = ~np.isnan(x)
+    with np.errstate(all="ignore"):
+        wanted = x.astype(kind)
+    np.testing.assert_array_equal(out[number], wanted[number].view(np.int16))
+    _each(vecmath.from_bf16, out, wide)
+    np.testing.assert_array_equal(wide[number], wanted[number].astype(np.float32))
+    assert np.isnan(wide[~number]).all()

@@ -27,9 +27,10 @@ from .template import SLOTS, Form, product_kernel
 from .tiles import Choice, choose
 
 SUMS = {  # dtype of the operands -> dtype of the sums
-    dtypes.float16: dtypes.float32,
-    dtypes.float32: dtypes.float32,
-    dtypes.float64: dtypes.float64,
+    "float16": dtypes.float32,
+    "bfloat16": dtypes.float32,
+    "float32": dtypes.float32,
+    "float64": dtypes.float64,
 }
 FLOPS_A_NS = 5.0  # of one core that emulates the kernel
 ALIGNMENT = 64  # of scratch
@@ -47,7 +48,7 @@ def lower_contraction(
     """
     product = product_of(region)
     dot = product.dot
-    sums = SUMS.get(dot.dtype)
+    sums = SUMS.get(dot.dtype.name)
     if sums is None:
         raise NotImplementedError(f"a product of {dot.dtype.name} on CUDA")
     if not dot.size:
