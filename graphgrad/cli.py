@@ -4,6 +4,7 @@ graphgrad demo --epochs 1 --svg lenet.svg
 graphgrad run train.py --epochs 3
 graphgrad draw package.module:step -o step.svg --stage traced --depth 2
 graphgrad explore package.module:function -o page.html
+graphgrad profile package.module:function --trace trace.json
 graphgrad export package.module:function -o function.py
 graphgrad bench --only lenet --json numbers.json
 graphgrad cache --path
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import pathlib
 import re
 import runpy
@@ -85,7 +87,17 @@ def _parser() -> argparse.ArgumentParser:
     explore = commands.add_parser("explore", help="write a page about a compiled function")
     explore.add_argument("target", metavar="module:function", help="called without arguments")
     explore.add_argument("-o", "--output", metavar="FILE", default="explore.html")
+    explore.add_argument("--no-profile", action="store_true", help="without measured times")
     explore.set_defaults(run=_explore)
+
+    profile = commands.add_parser("profile", help="time a compiled function kernel by kernel")
+    profile.add_argument("target", metavar="module:function", help="called without arguments")
+    profile.add_argument("--rows", action="store_true", help="row by row, in their order")
+    profile.add_argument("--trace", metavar="FILE", help="also one call as a Chrome trace")
+    profile.add_argument("--json", metavar="FILE", help="also write every number to FILE")
+    profile.set_defaults(run=_profile_function)
+    for command in (explore, profile):
+        command.add_argument("--example", metavar="module:name", help="arguments, as for draw")
 
     export = commands.add_parser("export", help="write a function as a file of its own")
     export.add_argument("target", metavar="module:function", help="compiled or not, or a Module")
@@ -235,12 +247,29 @@ def _dims(texts: Sequence[str]) -> dict[str, int]:
 def _explore(options: argparse.Namespace) -> None:
     from graphgrad.exploring import explore
 
-    target = _load(options.target)
-    result = target() if callable(target) else target
-    # A function that returns a compiled one, or its module, is a way to get it.
-    shown = target if hasattr(target, "entries") or not hasattr(result, "entries") else result
-    path = explore(shown, options.output)
+    function, inputs = _compilable(options)
+    measured = None if options.no_profile else graphgrad.profile(function, *inputs)
+    path = explore(function, options.output, *inputs, profile=measured)
     print(f"{options.target} written to {path}, {path.stat().st_size / 1000:,.0f} kB")
+
+
+def _profile_function(options: argparse.Namespace) -> None:
+    function, inputs = _compilable(options)
+    found = graphgrad.profile(function, *inputs)
+    print(found.by_row() if options.rows else found)
+    if options.trace:
+        found.export_chrome_trace(options.trace)
+    if options.json:
+        pathlib.Path(options.json).write_text(json.dumps(found.numbers(), indent=1), "utf-8")
+
+
+def _compilable(options: argparse.Namespace) -> tuple[Any, tuple[Any, ...]]:
+    """What to compile, and its arguments: a function that returns a compiled one is a way to it."""
+    target, inputs = _load(options.target), _examples(options.example)
+    if inputs or not callable(target):
+        return target, inputs
+    result = target()
+    return (result if hasattr(result, "entries") else target), ()
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -291,7 +320,7 @@ def _profile(options: argparse.Namespace) -> tuple[str, str]:
         _progress(workload.name)
         profiles.append(profiling.profile(workload, options.threads))
     texts = [p.by_row() if options.profile == "rows" else str(p) for p in profiles]
-    return "\n\n".join(texts), profiling.as_json(profiles)
+    return "\n\n".join(texts), json.dumps([p.numbers() for p in profiles], indent=1)
 
 
 def _progress(line: str) -> None:

@@ -7,8 +7,9 @@ A run works in a Context of its own, kept for the next run, so threads and re-en
 meet. Nothing checks the arrays: their shapes, dtypes and contiguity are the caller's to guard.
 """
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -100,12 +101,16 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """One row of a profile: all its executions together."""
+    """One row of a profile: all its executions together, and from when to when each one was.
+
+    ``spans`` are seconds of ``time.perf_counter``.
+    """
 
     row: int
     name: str
     runs: int
     seconds: float
+    spans: tuple[tuple[float, float], ...] = ()
 
 
 class Runner:
@@ -161,8 +166,7 @@ class Runner:
         """Run as a call does, but one row at a time, and say how long each took."""
         context, arena = Context(self.program), borrow(self._arena_bytes)
         context.words[at.STEPS] = 1
-        runs: dict[int, int] = {}
-        seconds: dict[int, float] = {}
+        spans: dict[int, list[tuple[float, float]]] = {}
         result = at.PAUSED
         try:
             while result not in (DONE, FAILED):
@@ -170,14 +174,32 @@ class Runner:
                 result = self._enter(context.address, arena.address, *buffers)
                 if result >= 0:
                     context.serve(result)
-                seconds[row] = seconds.get(row, 0.0) + time.perf_counter() - begin
-                runs[row] = runs.get(row, 0) + 1
+                spans.setdefault(row, []).append((begin, time.perf_counter()))
         finally:
             give_back(arena)
         if result == FAILED:
             self._raise(context, buffers)
-        return self._timings(runs, seconds)
+        return self._timings(spans)
 
-    def _timings(self, runs: dict[int, int], seconds: dict[int, float]) -> list[Timing]:
+    def _timings(self, spans: dict[int, list[tuple[float, float]]]) -> list[Timing]:
         names = self.program.names
-        return [Timing(r, names[r], runs[r], seconds[r]) for r in sorted(runs) if r < len(names)]
+        return [
+            Timing(r, names[r], len(found), sum(end - begin for begin, end in found), tuple(found))
+            for r, found in sorted(spans.items())
+            if r < len(names)
+        ]
+
+
+@contextlib.contextmanager
+def timing_all(listener: Callable[[Program, list[Timing]], None]) -> Iterator[None]:
+    """While open, every program of this process runs row by row, and ``listener`` is told."""
+    plain = Runner.__call__
+
+    def timed(self: Runner, *buffers: np.ndarray | float | int) -> None:
+        listener(self.program, self.profile(*buffers))
+
+    Runner.__call__ = timed  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Runner.__call__ = plain  # type: ignore[method-assign]

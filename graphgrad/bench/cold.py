@@ -22,8 +22,8 @@ from typing import Any
 
 from graphgrad.bench.contestants import available, missing
 from graphgrad.bench.fresh import in_process
-from graphgrad.bench.report import duration, markdown
 from graphgrad.bench.runner import choose
+from graphgrad.profiler.tables import duration, markdown
 
 # What only runs operation by operation has nothing to wait for.
 COMPILERS = ("torch.compile", "jax")

@@ -15,8 +15,8 @@ from typing import Any
 
 from graphgrad.bench.contestants import available, missing
 from graphgrad.bench.fresh import in_process
-from graphgrad.bench.report import markdown
 from graphgrad.bench.runner import choose
+from graphgrad.profiler.tables import markdown
 
 # The models that memory is asked of, where nothing is asked for.
 DEFAULT = ("GPT", "ResNet")

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from graphgrad.bench.contestants import PEERS, Contestant, available, cores, ours, rivals
-from graphgrad.bench.machine import core_flops
 from graphgrad.bench.report import Row, Table
 from graphgrad.bench.workload import Step, Workload
 from graphgrad.bench.workloads import GROUPS
 from graphgrad.config import config
+from graphgrad.profiler.machine import core_flops
 
 _ROUNDS = 9
 _BLOCK_SECONDS = 0.08

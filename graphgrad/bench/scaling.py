@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass
 
 from graphgrad.bench.contestants import available, cores, missing, ours, rivals
 from graphgrad.bench.memory import DEFAULT
-from graphgrad.bench.report import duration, markdown
 from graphgrad.bench.runner import block, block_length, choose
 from graphgrad.bench.workload import Workload
 from graphgrad.config import config
+from graphgrad.profiler.tables import duration, markdown
 
 _ROUNDS = 7
 

@@ -83,6 +83,20 @@ def test_equal_programs_give_equal_pages() -> None:
     assert texts[0] == texts[1]
 
 
+def test_measured_times_reach_the_page(tmp_path: pathlib.Path) -> None:
+    @gg.compile
+    def step(x: Any) -> Any:
+        return (x @ x).exp().sum(0)
+
+    step(gg.ones(64, 64))
+    profile = gg.profile(step, gg.ones(64, 64))
+    found = data(material(step, step.trace(), profile))
+    seconds = [k["seconds"] for k in found["kernels"] if k["rows"]]
+    assert seconds and all(s > 0 for s in seconds)
+    assert sum(seconds) == pytest.approx(sum(row.seconds for row in profile.work))
+    assert found["machine"]
+
+
 def test_retraces_and_guards_are_listed() -> None:
     scale = [2.0]
 
@@ -139,6 +153,13 @@ def test_command(tmp_path: pathlib.Path, monkeypatch: Any, capsys: Any) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["explore", "explored:step", "-o", "step.html"]) == 0
     assert "written to step.html" in capsys.readouterr().out
-    assert "exp" in written(tmp_path / "step.html")["words"]
+    found = written(tmp_path / "step.html")
+    assert any(k["seconds"] for k in found["kernels"])
+    assert main(["explore", "explored:step", "-o", "step.html", "--no-profile"]) == 0
+    assert not any(k["seconds"] for k in written(tmp_path / "step.html")["kernels"])
+    assert main(["profile", "explored:step", "--trace", "t.json", "--json", "n.json"]) == 0
+    assert "roofline" in capsys.readouterr().out
+    assert json.loads((tmp_path / "t.json").read_text())["traceEvents"]
+    assert json.loads((tmp_path / "n.json").read_text())["rows"]
     assert main(["explore", "explored:step", "-o", "nowhere/step.html"]) == 2
     assert "cannot write" in capsys.readouterr().err

@@ -9,13 +9,13 @@ import pytest
 from graphgrad.bench.cold import Cold, Start
 from graphgrad.bench.cold import Row as ColdRow
 from graphgrad.bench.fresh import ImportClock
-from graphgrad.bench.machine import Machine
 from graphgrad.bench.memory import Memory
 from graphgrad.bench.memory import Row as MemoryRow
-from graphgrad.bench.profiling import Line, Profile
 from graphgrad.bench.scaling import Row as ScalingRow
 from graphgrad.bench.scaling import Scaling, run
 from graphgrad.cli import main
+from graphgrad.profiler.machine import Machine
+from graphgrad.profiler.step import Line, Profile
 
 
 def test_starts_are_compared_by_process():

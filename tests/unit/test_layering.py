@@ -24,7 +24,7 @@ LAYERS = [
     "trace tensor",
     "guards functional autograd control random func namespace fft linalg special masked",
     "entry placement capture explanation replay jit aten",
-    "exploring exporting nn utils serialization amp backends accelerator compiler alias",
+    "exploring exporting profiler nn utils serialization amp backends accelerator compiler alias",
     "distributions",
     "cpu mps xpu distributed testing version",
     "optim",
