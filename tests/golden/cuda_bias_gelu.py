@@ -15,18 +15,17 @@ from graphgrad.kernels.cuda.device import (
 )
 
 
-def add_mul_mul_erf_add_mul_points(n0, n1, x0, x1, c4, c5, c6, x2, n8):
+def add_mul_mul_erf_add_mul_points(n0, x0, x1, c3, c4, c5, x2, n7):
     thread = cuda.threadIdx.x
     block = cuda.blockIdx.x
-    scalar_0 = np.float32(c4)
-    scalar_1 = np.float32(c5)
-    scalar_2 = np.float32(c6)
+    scalar_0 = np.float32(c3)
+    scalar_1 = np.float32(c4)
+    scalar_2 = np.float32(c5)
     i0 = np.int32((block * 256 + thread) * 4)
-    if i0 < n8:
+    if i0 < n7:
         i1 = np.int32(rest(i0, n0))
         outer0 = np.int32(quotient(i0, n0))
-        at0 = np.int32(outer0 * n1)
-        load_0, load_1, load_2, load_3 = load4_f32(x0, np.int32(at0 + i1))
+        load_0, load_1, load_2, load_3 = load4_f32(x0, i0)
         load_4, load_5, load_6, load_7 = load4_f32(x1, i1)
         add_0 = load_0 + load_4
         mul_0 = add_0 * scalar_0
@@ -52,4 +51,4 @@ def add_mul_mul_erf_add_mul_points(n0, n1, x0, x1, c4, c5, c6, x2, n8):
         erf_3 = erf_f32(mul_10)
         add_7 = erf_3 + scalar_2
         mul_11 = mul_9 * add_7
-        store4_f32(x2, np.int32(at0 + i1), mul_2, mul_5, mul_8, mul_11)
+        store4_f32(x2, i0, mul_2, mul_5, mul_8, mul_11)

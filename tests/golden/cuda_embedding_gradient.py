@@ -36,19 +36,18 @@ from graphgrad.kernels.cuda.device import (
 )
 
 
-def scatter_add_points(n0, n1, x0, x1, error4, n5, n6, x2, n8):
+def scatter_add_points(n0, x0, x1, error3, n4, n5, x2, n7):
     thread = cuda.threadIdx.x
     block = cuda.blockIdx.x
     i0 = np.int32(block * 256 + thread)
-    if i0 < n8:
+    if i0 < n7:
         i1 = np.int32(rest(i0, n0))
         outer0 = np.int32(quotient(i0, n0))
-        at0 = np.int32(outer0 * n1 + i1)
-        load_0 = x0[at0]
+        load_0 = x0[i0]
         load_1 = x1[outer0]
         index0 = load_1
-        if index0 < 0 or index0 >= n5:
-            error4[0] = 1
+        if index0 < 0 or index0 >= n4:
+            error3[0] = 1
             index0 = np.int64(0)
-        at1 = np.int32(i1 + index0 * n6)
-        add_f32(x2, at1, load_0)
+        at0 = np.int32(i1 + index0 * n5)
+        add_f32(x2, at0, load_0)

@@ -14,11 +14,11 @@ from graphgrad.kernels.cuda.device import (
 )
 
 
-def max_points(n0, n1, x0, n3, n4, n5, n6, x1, n8):
+def max_points(n0, n1, x0, n3, n4, n5, x1, n7):
     thread = cuda.threadIdx.x
     block = cuda.blockIdx.x
     i0 = np.int32((block * 256 + thread) * 4)
-    if i0 < n8:
+    if i0 < n7:
         i1 = np.int32(rest(i0, n0))
         outer0 = np.int32(quotient(i0, n0))
         at0 = np.int32(outer0 * n1)
@@ -53,5 +53,4 @@ def max_points(n0, n1, x0, n3, n4, n5, n6, x1, n8):
         load_15 = x0[at3 + (i1 + 3) * 2]
         maximum_10 = maximum_f32(load_14, load_15)
         maximum_11 = maximum_f32(maximum_9, maximum_10)
-        at4 = np.int32(outer0 * n6)
-        store4_f32(x1, np.int32(at4 + i1), maximum_2, maximum_5, maximum_8, maximum_11)
+        store4_f32(x1, i0, maximum_2, maximum_5, maximum_8, maximum_11)

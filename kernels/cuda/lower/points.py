@@ -37,10 +37,11 @@ class _Points(GridWriter):
         # Below are the levels inside of the condition that the element exists.
         top, self.levels[0].body = self.levels[0].body, []
         places = self.decomposed(first, loops)
+        self.counted = first, loops
         units = []
         for u in range(width):
             along = {loops[-1]: ir.arith("+", places[-1], ir.Int(u))} if width > 1 else {}
-            units.append(Unit(along, self.levels[1].body))
+            units.append(Unit(along, self.levels[1].body, u))
         self.starts = dict(zip(loops, places, strict=True))
         if width > 1:
             del self.starts[loops[-1]]

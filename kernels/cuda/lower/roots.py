@@ -1,22 +1,27 @@
 """Operations that write strided parts of their result, on a grid.
 
-As `kernels.lower.roots`, whose rules run here with grid calls for loops, but: a border is filled
-before, not beside the rows, and scattered sums are atomic.
+As `kernels.lower.roots`, whose rules run here with grid calls for loops, but: every element of a
+padded array, or of summed windows, finds what it is made of (one kernel, where a CPU would rather
+walk borders apart), and scattered sums are atomic.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 from graphgrad import dtypes
-from graphgrad.axes import Axis
+from graphgrad import ir as graph_ir
+from graphgrad.axes import Axis, fresh
 from graphgrad.ir import Node
 from graphgrad.regions import Region
 
 from ...lower import roots as cpu
-from ...lower.affine import dot
+from ...lower.affine import Affine, dot
 from ...lower.nests import indices
 from ...lower.schedule import Store
+from ...lower.values import Value, total
 from ..call import GridCall
 from .loops import lower_stores, summary
 
@@ -33,13 +38,98 @@ class GridRoot(cpu.Root):
     def call(self, stores: Sequence[Store], serial: Sequence[Axis] = ()) -> list[GridCall]:  # type: ignore[override]
         return lower_stores(self.region.name, self.about, stores, self.trace, serial)
 
+    def inside(self, position: Affine, step: int, extent: int) -> tuple[Affine, Value | None]:
+        """Which of ``extent`` elements, ``step`` apart, lies at a position: its index, or 0 where
+        there is none, and whether there is one (None: always)."""
+        t, int32 = self.trace, dtypes.int32
+        ends = [sum(f(0, c * (term.size - 1)) for term, c in position.terms) for f in (min, max)]
+        low, high = (position.const + end for end in ends)
+        if step == 1 and low >= 0 and high < extent:
+            return position, None
+        place, zero = t.make("index", int32, (), position), t.literal(0, int32)
+        tests = []
+        if low < 0:
+            tests.append(t.make("ge", dtypes.bool_, [place, zero]))
+        if step > 1:
+            apart = self.size(step)
+            rest = t.make("remainder", int32, [place, apart])
+            tests.append(t.make("eq", dtypes.bool_, [rest, zero]))
+            place = t.make("floor_div", int32, [place, apart])
+        if high >= extent * step:
+            tests.append(t.make("lt", dtypes.bool_, [place, self.size(extent)]))
+        test = total(t, "bitwise_and", tests)
+        return Affine.of(t.make("where", int32, [test, place, zero], extent)), test
+
+    def size(self, n: int) -> Value:
+        """A size, as an argument."""
+        scalar = graph_ir.node("scalar", value=n, dtype=dtypes.int32, origins=())
+        return self.trace.make("scalar", dtypes.int32, (), scalar)
+
+    def chosen(self, tests: Sequence[Value | None], value: Value, other: Value) -> Value:
+        """A value where all tests hold."""
+        held = [test for test in tests if test is not None]
+        if not held:
+            return value
+        test = total(self.trace, "bitwise_and", held)
+        return self.trace.make("where", value.dtype, [test, value, other])
+
 
 def _pad(root: GridRoot) -> list[GridCall]:
-    """Everything filled, then the inside copied."""
-    x = root.x
-    if min(*x.attrs["low"], *x.attrs["high"], 0) < 0:
-        return cpu.crop(root)
-    return cpu.spread(root)
+    """Every element: the operand's where it lies there, else the border's number."""
+    x, (y,) = root.x, root.x.inputs
+    if 0 in y.shape or 0 in x.shape:
+        return cpu.spread(root)
+    here = indices(fresh(x.shape))
+    rows = zip(here, x.attrs["low"], x.attrs["interior"], y.shape, strict=True)
+    places = [root.inside(i + -low, between + 1, n) for i, low, between, n in rows]
+    try:
+        value = root.trace.at(y, tuple(place for place, _ in places))
+    except NotImplementedError:  # a reduction, say, which is where its own loops are
+        return cpu.crop(root) if min(x.attrs["low"] + x.attrs["high"]) < 0 else cpu.spread(root)
+    value = root.chosen([test for _, test in places], value, root.number(x.attrs["value"]))
+    return root.call([Store(root.target, dot(here, root.strides), value)])
+
+
+def _window_sum(root: GridRoot) -> list[GridCall]:
+    """Every element: the sum over the windows it lies in, tap by tap."""
+    x, (y,), a = root.x, root.x.inputs, root.x.attrs
+    extents = [x.shape[axis] for axis in a["axes"]]
+    whole = all(n % s == 0 for n, s in zip(extents, a["stride"], strict=True))
+    if not whole or math.prod(a["size"]) > cpu.MAX_TERMS or 0 in (x.size, y.size):
+        return cpu.ROOTS["window_sum"](root)
+    shape = list(x.shape)
+    for axis, s in zip(a["axes"], a["stride"], strict=True):
+        shape[axis] //= s
+    here = indices(fresh(tuple(shape)))
+    try:
+        stores = [
+            _tapped(root, here, rests)
+            for rests in itertools.product(*(range(s) for s in a["stride"]))
+        ]
+    except NotImplementedError:
+        return cpu.ROOTS["window_sum"](root)
+    return root.call(stores)
+
+
+def _tapped(root: GridRoot, here: Sequence[Affine], rests: tuple[int, ...]) -> Store:
+    """The store of elements at some remainders of the strides: what their taps add up to."""
+    (y,), a, t = root.x.inputs, root.x.attrs, root.trace
+    where = list(here)
+    choices = []
+    for d, (axis, rest) in enumerate(zip(a["axes"], rests, strict=True)):
+        where[axis] = here[axis] * a["stride"][d] + rest
+        taps = [(k, *divmod(k * a["dilation"][d], a["stride"][d])) for k in range(a["size"][d])]
+        choices.append([(k, shift) for k, shift, r in taps if r == rest])
+    terms = []
+    for taps in itertools.product(*choices):
+        index, tests = list(here), []
+        for axis, (_, shift) in zip(a["axes"], taps, strict=True):
+            index[axis], test = root.inside(here[axis] + -shift, 1, y.shape[axis])
+            tests.append(test)
+        value = t.at(y, (*index, *(Affine((), k) for k, _ in taps)))
+        terms.append(root.chosen(tests, value, root.number(0)))
+    total_ = total(t, "add", terms) if terms else root.number(0)
+    return Store(root.target, dot(where, root.strides), total_)
 
 
 def _scatter_add(root: GridRoot) -> list[GridCall]:
@@ -63,5 +153,6 @@ def _scatter_add(root: GridRoot) -> list[GridCall]:
 ROOTS: dict[str, Callable[[GridRoot], list[GridCall]]] = {
     **cpu.ROOTS,
     "pad": _pad,
+    "window_sum": _window_sum,
     "scatter_add": _scatter_add,
 }

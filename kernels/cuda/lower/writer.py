@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphgrad.axes import Axis
+from graphgrad.views import row_major
 
 from ... import loopir as ir
 from ...lower.affine import Affine
@@ -27,9 +28,9 @@ VECTOR = 4
 class Unit(Level):
     """One element of a thread: where it is along each loop, and what is known of it."""
 
-    def __init__(self, places: Mapping[Loop, Any], body: list[Any]) -> None:
+    def __init__(self, places: Mapping[Loop, Any], body: list[Any], number: int = 0) -> None:
         super().__init__()
-        self.places, self.body = dict(places), body
+        self.places, self.body, self.number = dict(places), body, number
 
     def carries(self, axes: frozenset[Axis]) -> bool:
         return any(loop.carries(axes) for loop in self.places)
@@ -51,6 +52,8 @@ class GridWriter(Writer):
         super().__init__(name, schedule, {}, {})
         self.about = about
         self.trip = Trip([])
+        # The number of a thread's first element, where it counts through all of these loops.
+        self.counted: tuple[Any, list[Loop]] | None = None
         self.wide = _is_wide(schedule)
 
     def kernel(self, block: int) -> g.GridKernel:
@@ -113,6 +116,9 @@ class GridWriter(Writer):
 
     def _address(self, array: Array, position: Affine) -> tuple[ir.Var, ir.Expr]:
         """An array's pointer, and the index: what does not change with the unit is bound once."""
+        if self._is_counted(position):
+            number = getattr(self.levels[-1], "number", 0)
+            return self.pointer(array), ir.arith("+", self.counted[0], ir.Int(number))
         terms = self._terms(position)
         last = len(self.levels) - 1
         index = terms.pop(last, []) if last > 1 else []
@@ -121,6 +127,16 @@ class GridWriter(Writer):
         for level in sorted(terms):
             index.insert(0, self._offset(level, position, terms[level]))
         return self.pointer(array), ir.total(index)
+
+    def _is_counted(self, position: Affine) -> bool:
+        """Whether elements lie in memory in the order in which threads are counted."""
+        if self.counted is None or position.const:
+            return False
+        loops = self.counted[1]
+        if any(isinstance(t, Value) for t, _ in position.terms):
+            return False
+        strides = tuple(loop.stride(position) for loop in loops)
+        return strides == row_major([loop.size for loop in loops])
 
     def _neighbour(self, position: Affine) -> tuple[Affine, int]:
         return position, 0
@@ -140,7 +156,9 @@ class GridWriter(Writer):
         along, count = self.trip.along, len(self.trip.units)
         if along is None or along.stride(position) != 1 or array.nbytes % g.VECTOR_BYTES:
             return False
-        if any(isinstance(t, Value) for t, _ in position.terms) or position.const % count:
+        if any(isinstance(t, Value) and along.carries(t.axes) for t, _ in position.terms):
+            return False
+        if position.const % count:
             return False
         return all(c % count == 0 for t, c in position.terms if t is not along.members[-1])
 
