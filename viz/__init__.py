@@ -69,11 +69,11 @@ def draw(
     if path is not None and not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"path is a {type(path).__name__}: examples go into inputs=(…,)")
     _check_suffix(path)
-    names = names_around(user_frame())
+    names, types = names_around(user_frame())
     names |= {id(tensor): name for name, tensor in (params or {}).items()}
     if inputs or _is_untraced(target):
         target, stage = _traced(target, inputs, dims), stage or "traced"
-    found = scenes(target, names, dims)
+    found = scenes(target, names, dims, types)
     if stage not in found:
         if stage and len(found) > 1:
             raise ValueError(f"no stage {stage!r}; there are {', '.join(found)}")

@@ -7,11 +7,11 @@ by the variables the function reads, results by what is done with them.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .records import names_in
+from .records import names_in, types_in
 
 
 @dataclass(frozen=True)
@@ -73,17 +73,7 @@ def labels(function: Any, entry: Any) -> Labels:
 
 def module_types(function: Any) -> dict[str, str]:
     """The class names of the modules a function reaches, as their calls are called in a trace."""
-    found: dict[str, str] = {}
-    for module in _modules(function):
-        root = module.__dict__.get("_path_name") or type(module).__name__
-        for name, inner in module.named_modules():
-            found.setdefault(f"{root}.{name}" if name else root, type(inner).__name__)
-    return found
-
-
-def _modules(function: Any) -> Iterator[Any]:
-    values = _variables(function).values()
-    return (v for v in values if hasattr(type(v), "named_modules"))
+    return types_in(_variables(function))
 
 
 def _optimizer(sources: Any) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from .rails import Layout, Place, Point, lay, spline
+from .metrics import width
+from .rails import DETAIL, SLACK, Layout, Place, Point, lay, spline
 from .scene import Box, Edge, Path, Scene, called, with_chips
 from .theme import EDGE, FONT, FRAMES, INK, KINDS, MUTED
 
@@ -27,6 +28,8 @@ _GRAPH = {
     "nodesep": "0.22",
     "ranksep": "0.34",
     "pad": "0.25",
+    # A line that has to pass a box passes under it.
+    "outputorder": "edgesfirst",
     # Ranks over the whole page: no frame may turn the flow of data around.
     "newrank": "true",
 }
@@ -194,7 +197,7 @@ def _box(box: Box) -> dict[str, str]:
         "style": row.style,
         "fillcolor": row.fill,
         "color": row.line,
-        "class": box.kind,
+        "class": f"is-{box.kind}",
     }
 
 
@@ -218,7 +221,9 @@ def legend(scene: Scene) -> str:
     used = {box.kind for box in with_chips(scene).boxes}
     row = graphviz.Digraph(graph_attr=_GRAPH | {"nodesep": "0.1"}, node_attr=_NODE)
     for name in (name for name in KINDS if name in used):
-        words = f'<<font point-size="8.5">{KINDS[name].legend}</font>>'
-        look = _box(Box("", name, "")) | {"label": words, "tooltip": KINDS[name].legend}
-        row.node(name, height="0.2", margin="0.08,0.02", **look)
+        kind = KINDS[name]
+        words = f'<<font point-size="8.5">{kind.legend}</font>>'
+        look = _box(Box("", name, "")) | {"label": words, "tooltip": kind.legend}
+        wide = width(kind.legend, DETAIL) + SLACK.get(kind.shape, 12.0)
+        row.node(name, width=f"{wide / 72:.3f}", height="0.24", fixedsize="true", **look)
     return str(row.source)

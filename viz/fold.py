@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 
 from .costs import bytes_text, flops_text
@@ -20,7 +20,7 @@ from .scene import Box, Path, Scene, called
 from .updates import fold_updates
 
 # Boxes in a picture, and in one that shows single operations.
-LIMIT, OPERATIONS = 200, 40
+LIMIT, OPERATIONS = 200, 24
 # Fewer folded boxes than this say nothing.
 _FEWEST = 4
 
@@ -56,7 +56,8 @@ def fold(scene: Scene, view: View) -> Scene:
     shown = _shown(scene, view)
     if len(shown.boxes) >= count or shown is scene:
         return shown
-    return replace(shown, note=f"{count} boxes, folded into {len(shown.boxes)}")
+    folded = f"{count} boxes, folded into {len(shown.boxes)}"
+    return replace(shown, note=" · ".join(filter(None, (scene.note, folded))))
 
 
 def _shown(scene: Scene, view: View) -> Scene:
@@ -96,7 +97,7 @@ def _role(box: Box) -> tuple[str, str]:
     return apart, box.phase if not apart else ""
 
 
-def _module(scene: Scene, key: Hashable, boxes: list[Box], leaving: set[str]) -> Box:
+def _module(scene: Scene, key: Hashable, boxes: list[Box], leaving: Mapping[str, int]) -> Box:
     if not isinstance(key, tuple):
         return boxes[0]
     path, apart, phase = key

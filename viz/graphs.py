@@ -160,10 +160,21 @@ class _Draft:
             tuple(self.boxes),
             tuple(self.edges),
             self.groups,
+            self._note(),
             columns=self.columns,
             types=self.known.types,
         )
         return beside(adopted(scene))
+
+    def _note(self) -> str:
+        """The parameters, what backward keeps, and the work, all in all."""
+        parameters = [b for b in self.boxes if b.kind == "parameter"]
+        kept = {value for e in self.edges for value in e.carries}
+        work = sum(b.flops for b in self.boxes)
+        memory = sum(b.nbytes for b in parameters)
+        words = [f"parameters {bytes_text(memory)}"] if parameters else []
+        words += [f"kept {bytes_text(sum(n for _, n, _ in kept))}"] if kept else []
+        return " · ".join([*words, *([flops_text(work)] * (work > 0))])
 
     def region(self, number: int, region: Region, phase: str, pair: str, order: float) -> None:
         """Open a frame for a kernel; ``add`` puts its nodes there."""

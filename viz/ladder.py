@@ -30,7 +30,7 @@ def ladder(scene: Scene) -> Scene:
         scene = fold_updates(scene)
     homes = {b.title: b.path for b in scene.boxes if b.kind in OWNED}
     views = _views(scene)
-    key = {b.id: _key(b, homes, views) for b in scene.boxes}
+    key = _bookkeeping(scene, {b.id: _key(b, homes, views) for b in scene.boxes})
     leaving = leaving_of(scene, key)
     made = scene.merged(key, lambda k, boxes: _made(k, boxes, leaving, views))
     written = {b.id for b in made.boxes if b.kind == "mutated"}
@@ -65,13 +65,34 @@ def _views(scene: Scene) -> dict[str, str]:
     return {box.pair: first.setdefault(parts[id_], box.pair) for id_, box in views.items()}
 
 
-def leaving_of(scene: Scene, key: Mapping[str, Hashable]) -> set[str]:
-    """Boxes whose value another call of the same direction reads."""
-    phase = {b.id: b.phase for b in scene.boxes if b.kind != "output"}
-    return {
-        e.tail for e in scene.edges
-        if key[e.tail] != key[e.head] and phase[e.tail] == phase.get(e.head)
-    }  # fmt: skip
+def _bookkeeping(scene: Scene, key: dict[str, Hashable]) -> dict[str, Hashable]:
+    """Calls that do nothing but count, or average, for a module's own state are part of it.
+
+    Batch normalisation is one call; that its statistics are three more says nobody anything.
+    """
+    state = {k for k in key.values() if isinstance(k, tuple) and k[0] == "mutated"}
+    users: dict[Hashable, set[Hashable]] = {}
+    for edge in scene.edges:
+        if key[edge.tail] != key[edge.head]:
+            users.setdefault(key[edge.tail], set()).add(key[edge.head])
+    moved: dict[Hashable, Hashable] = {}
+    for box in scene.boxes:
+        call = key[box.id]
+        read = users.get(call, set())
+        if call not in state and box.phase in ("forward", "") and read and read <= state:
+            moved[call] = ("mutated", box.path) if ("mutated", box.path) in read else call
+    return {id_: moved.get(k, k) for id_, k in key.items()}
+
+
+def leaving_of(scene: Scene, key: Mapping[str, Hashable]) -> dict[str, int]:
+    """Boxes whose value others read: 2 where these compute in the same direction, else 1."""
+    phase = {b.id: b.phase for b in scene.boxes if b.kind != "output" or b.phase == "forward"}
+    found: dict[str, int] = {}
+    for edge in scene.edges:
+        if key[edge.tail] != key[edge.head]:
+            ahead = phase.get(edge.tail) == phase.get(edge.head)
+            found[edge.tail] = max(found.get(edge.tail, 0), 1 + ahead)
+    return found
 
 
 def _key(box: Box, homes: dict[str, Path], views: dict[str, str]) -> Hashable:
@@ -96,7 +117,9 @@ def _owner(box: Box) -> str:
     return box.title.removesuffix(" updated").removesuffix(".grad")
 
 
-def _made(key: Hashable, boxes: list[Box], leaving: set[str], views: dict[str, str]) -> Box:
+def _made(
+    key: Hashable, boxes: list[Box], leaving: Mapping[str, int], views: dict[str, str]
+) -> Box:
     if not isinstance(key, tuple):
         # Alone in the picture, but not in a column.
         box = boxes[0]
@@ -108,7 +131,7 @@ def _made(key: Hashable, boxes: list[Box], leaving: set[str], views: dict[str, s
     return _updated(boxes, key[1]) if key[0] == "update" else _owned(boxes, key[1])
 
 
-def _call(boxes: list[Box], leaving: set[str]) -> Box:
+def _call(boxes: list[Box], leaving: Mapping[str, int]) -> Box:
     first, last = boxes[0], main_result(boxes, leaving)
     if not first.nbytes and len(boxes) == 1:
         # A record, which says itself what it is.
@@ -133,15 +156,15 @@ def _call(boxes: list[Box], leaving: set[str]) -> Box:
     )
 
 
-def main_result(boxes: list[Box], leaving: set[str]) -> Box:
+def main_result(boxes: list[Box], leaving: Mapping[str, int]) -> Box:
     """What matters of several boxes: the largest value that others read, the last of equals."""
-    shown = [b for b in boxes if b.id in leaving] or boxes
-    return max(reversed(shown), key=lambda b: b.nbytes)
+    return max(reversed(boxes), key=lambda b: (leaving.get(b.id, 0), b.nbytes))
 
 
 def costs(shape: str, nbytes: int, work: int) -> str:
     """``64×6×28×28 · 1.2 MB · 15.1 MFLOP``"""
-    return " · ".join((shape, bytes_text(nbytes), *([flops_text(work)] * (work > 0))))
+    memory = [bytes_text(nbytes)] * (nbytes > 0)
+    return " · ".join((shape, *memory, *([flops_text(work)] * (work > 0))))
 
 
 def _titled(boxes: list[Box]) -> str:
@@ -166,12 +189,16 @@ def _kind(boxes: list[Box]) -> str:
 
 def _owned(boxes: list[Box], path: Path) -> Box:
     """The parameters, or the buffers, of one module."""
+    boxes = [b for b in boxes if b.kind in OWNED]
+    boxes.sort(key=lambda b: not b.title.rpartition(".")[2].startswith("weight"))
     names = [b.title.rpartition(".")[2] for b in boxes]
     total = sum(b.nbytes for b in boxes)
     tip = "\n".join(f"{b.title}: {b.shape}, {bytes_text(b.nbytes)}" for b in boxes)
     return replace(
         boxes[0],
-        title=listed(names, CALLED.get(boxes[0].kind, "parameter")),
+        title=listed(names, CALLED.get(boxes[0].kind, "parameter"))
+        if len("".join(names)) < 24
+        else f"{len(names)} {CALLED.get(boxes[0].kind, 'parameter')}s",
         detail=listed([b.shape for b in boxes], "shape", "  ") + f" · {bytes_text(total)}",
         tooltip=tip,
         group=path,
@@ -240,7 +267,15 @@ def _chip(reader: Box, values: list[tuple[str, int, str]]) -> Box:
 
 
 SOURCES = (*OWNED, "input", "constant")
-_ORDER = {"input": 0, "parameter": 0, "state": 0, "mutated": 0, "kept": 2, "update": 4, "output": 5}
+_ORDER = {
+    "state": -2,
+    "mutated": -2,
+    "input": -1,
+    "parameter": 0,
+    "kept": 2,
+    "update": 4,
+    "output": 5,
+}
 
 
 def _rows(scene: Scene) -> tuple[tuple[str, ...], ...]:
@@ -257,6 +292,14 @@ def _rows(scene: Scene) -> tuple[tuple[str, ...], ...]:
             row.setdefault(tail.id, row[head.id])
         if head.kind in ("update", "output") and tail.phase == "backward" and tail.id in row:
             row.setdefault(head.id, row[tail.id])
+    calls: dict[Path, str] = {}
+    for box in scene.boxes:
+        if box.pair and box.phase in ("forward", ""):
+            calls.setdefault(box.path, box.pair)
+    for box in scene.boxes:
+        # State that its module only writes has no reader to stand beside.
+        if box.kind in OWNED and box.path in calls:
+            row.setdefault(box.id, calls[box.path])
     members: dict[str, list[Box]] = {}
     for box in scene.boxes:
         if box.id in row:

@@ -7,6 +7,7 @@ shown as ``w``, the weights of ``net`` by their names in ``net.named_parameters(
 from __future__ import annotations
 
 import linecache
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from types import FrameType
@@ -19,8 +20,16 @@ from .scene import Box, Edge, Path, Scene, size_text
 from .units import instances
 
 
-def record_scene(target: Any, names: Mapping[int, str], sizes: Sizes = plain) -> Scene:
-    """The scene of a tensor with a history, or of a record; ``names`` is by ``id`` of the leaf."""
+def record_scene(
+    target: Any,
+    names: Mapping[int, str],
+    sizes: Sizes = plain,
+    types: Mapping[str, str] | None = None,
+) -> Scene:
+    """The scene of a tensor with a history, or of a record.
+
+    ``names`` is by ``id`` of the leaf, ``types`` the class of a module by its dotted path.
+    """
     root = target.grad_fn if hasattr(target, "grad_fn") else target
     if root is None:
         return Scene("no history: nothing that led here requires a gradient")
@@ -49,15 +58,29 @@ def record_scene(target: Any, names: Mapping[int, str], sizes: Sizes = plain) ->
         edges.append(Edge(ids[root], "result", shape))
     leaves = sum(hasattr(record, "variable") for record in order)
     title = f"{_name(root)} · {len(order) - leaves} operations from {leaves} leaves"
-    return adopted(Scene(title, tuple(boxes), tuple(edges)))
+    memory = sum(_kept(record, plain)[0] for record in order)
+    note = f"keeps {bytes_text(memory)} for backward" if memory else ""
+    return adopted(Scene(title, tuple(boxes), tuple(edges), note=note, types=types or {}))
 
 
-def names_around(frame: FrameType | None) -> dict[int, str]:
-    """What the variables of a frame, then of its callers, call tensors and parameters."""
+def names_around(frame: FrameType | None) -> tuple[dict[int, str], dict[str, str]]:
+    """What the variables of a frame, then of its callers, call tensors; classes of modules."""
     found: dict[int, str] = {}
+    types: dict[str, str] = {}
     while frame is not None:
-        found = names_in({**frame.f_globals, **frame.f_locals}) | found
+        variables = {**frame.f_globals, **frame.f_locals}
+        found, types = names_in(variables) | found, types_in(variables) | types
         frame = frame.f_back
+    return found, types
+
+
+def types_in(variables: Mapping[str, Any]) -> dict[str, str]:
+    """The class names of the modules in some variables, by the paths their calls have."""
+    found: dict[str, str] = {}
+    for module in (v for v in variables.values() if hasattr(type(v), "named_modules")):
+        root = module.__dict__.get("_path_name") or type(module).__name__
+        for name, inner in module.named_modules():
+            found.setdefault(f"{root}.{name}" if name else root, type(inner).__name__)
     return found
 
 
@@ -98,7 +121,7 @@ def _reachable(root: Any) -> list[Any]:
 
 def _box(record: Any, id_: str, names: Mapping[int, str], home: Path, sizes: Sizes) -> Box:
     if not hasattr(record, "variable"):
-        kind = "contract" if _contracts(record) else "record"
+        kind = _kind(_name(record))
         where, code = _place(record)
         kept, words = _kept(record, sizes)
         tip = "\n".join([_name(record), f"{where}  {code}".strip(), *words]).strip()
@@ -121,8 +144,17 @@ def _kept(record: Any, sizes: Sizes) -> tuple[int, list[str]]:
     return sum(v.nbytes for v in values), lines
 
 
-def _contracts(record: Any) -> bool:
-    return any(word in _name(record) for word in ("mm", "Convolution", "Linear", "Bilinear"))
+_CONTRACTIONS = re.compile("mm|Convolution|Linear|Bilinear|DotProduct|Dot|Einsum|Tensordot")
+_VIEWS = re.compile(
+    "(Unsafe)?(View|Reshape|Transpose|Permute|T|Slice|Select|Expand|(Un)?[Ss]queeze|Split|Chunk|"
+    r"Narrow|Unbind|Alias|AsStrided|Unfold|MovedimInt|Flatten)(WithSizes)?Backward\d*"
+)
+
+
+def _kind(name: str) -> str:
+    if _VIEWS.fullmatch(name):
+        return "view"
+    return "contract" if _CONTRACTIONS.search(name) else "record"
 
 
 def _name(record: Any) -> str:

@@ -21,9 +21,15 @@ from .scene import Scene
 Scenes = dict[str, Callable[[], Scene]]
 
 
-def scenes(target: Any, names: Mapping[int, str], dims: Mapping[str, int] | None = None) -> Scenes:
-    """The target's scenes by stage; ``names`` of leaves by ``id``, ``dims`` of sizes.
+def scenes(
+    target: Any,
+    names: Mapping[int, str],
+    dims: Mapping[str, int] | None = None,
+    types: Mapping[str, str] | None = None,
+) -> Scenes:
+    """The target's scenes by stage.
 
+    ``names`` of leaves are by ``id``, ``dims`` names sizes, ``types`` are classes of modules.
     Raises TypeError for what has no picture.
     """
     sizes = named_sizes(dims) if dims else plain
@@ -36,7 +42,7 @@ def scenes(target: Any, names: Mapping[int, str], dims: Mapping[str, int] | None
     if isinstance(target, Plan):
         return {"kernels": partial(plan_scene, target, NONE, sizes)}
     if hasattr(target, "grad_fn") or hasattr(target, "next_functions"):
-        return {"history": partial(record_scene, target, names, sizes)}
+        return {"history": partial(record_scene, target, names, sizes, types)}
     raise TypeError(
         f"cannot draw a {type(target).__name__}: draw a tensor, a Graph, a compiled function that "
         "has run at least once, or a Module or function with inputs=(example, …)"

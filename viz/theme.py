@@ -41,7 +41,7 @@ KINDS: dict[str, Kind] = {
     "host":      Kind("box3d",     "NumPy call",     "#f3f4f6", "#6b7280", "#2a2f38", "#a3acba"),
     "record":    Kind("box",       "grad_fn",        "#ffffff", "#8f99aa", "#20252e", "#76819a", R),
     "folded":    Kind("tab",       "module",         "#eef1f6", "#76819a", "#262c37", "#8d98ae"),
-    "kept":      Kind("cds",       "kept for backward",
+    "kept":      Kind("parallelogram", "kept for backward",
                       "#f3f4f6", "#8b93a1", "#2a2f38", "#8b93a1"),
     "backward":  Kind("box",       "backward",       "#fdf0ee", "#c07f76", "#33201e", "#d09a92"),
     "folded-backward":
@@ -102,7 +102,7 @@ def css(scope: str, theme: str = "auto") -> str:
         f'text[fill="{MUTED}"]{{fill:{DARK_MUTED}}}',
         f".edge path{{stroke:{DARK_EDGE}}}",
         f".edge polygon{{fill:{DARK_EDGE};stroke:{DARK_EDGE}}}",
-        *(f".{name} {_OUTLINES}{{{row.dark()}}}" for name, row in KINDS.items()),
+        *(f".is-{name} {_OUTLINES}{{{row.dark()}}}" for name, row in KINDS.items()),
         *(f".{name} {_OUTLINES}{{{row.dark()}}}" for name, row in FRAMES.items()),
     ]
     base = f".{scope} text{{font-family:{_FAMILY}}}\n.{scope} .page{{fill:{PAGE}}}\n"
