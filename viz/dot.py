@@ -10,7 +10,7 @@ from typing import Any
 
 from .metrics import width
 from .rails import DETAIL, SLACK, Layout, Place, Point, lay, spline
-from .scene import Box, Edge, Path, Scene, called, with_chips
+from .scene import Box, Edge, Path, Scene, called, dotted, with_chips
 from .theme import EDGE, FONT, FRAMES, INK, KINDS, MUTED
 
 _SOURCES = {"input", "parameter", "state", "mutated", "constant", "kept"}
@@ -168,10 +168,9 @@ def _frame_place(layout: Layout | None, path: Path) -> dict[str, str]:
 def _words(scene: Scene, path: Path) -> tuple[str, str]:
     """What a frame is called inside the one around it, and its small print."""
     group = scene.group(path)
-    dotted = ".".join(map(called, path))
-    if group.kind != "module" or group.label != dotted:
+    if group.kind != "module" or group.label != dotted(path):
         return group.label, group.note
-    type_ = scene.types.get(dotted, "")
+    type_ = scene.types.get(dotted(path), "")
     name = called(path[-1])
     return name, group.note or ("" if type_ == name else type_)
 

@@ -16,7 +16,7 @@ from .costs import bytes_text, flops_text
 from .frames import OWNED
 from .ladder import CALLED, costs, finished, ladder, leaving_of, main_result
 from .repeats import with_repeats
-from .scene import Box, Path, Scene, called
+from .scene import Box, Path, Scene, called, dotted
 from .updates import fold_updates
 
 # Boxes in a picture, and in one that shows single operations.
@@ -117,9 +117,7 @@ def _module(scene: Scene, key: Hashable, boxes: list[Box], leaving: Mapping[str,
     if apart:
         title, detail = _owned(boxes, box.nbytes)
         return replace(box, title=title, detail=detail, pair="")
-    dotted = ".".join(map(called, path))
-    name = called(path[-1]) if len(path) > 1 else dotted
-    kind = scene.types.get(dotted, "")
+    name, kind = called(path[-1]), scene.types.get(dotted(path), "")
     backward = phase == "backward"
     return replace(
         box,

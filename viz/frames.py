@@ -5,25 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from .scene import Box, Edge, Path, Scene, called
+from .scene import Box, Edge, Path, Scene, called, dotted
 
 # Kinds of boxes that belong to a module by their name.
 OWNED = ("parameter", "state", "mutated")
 
 
-def adopted(scene: Scene) -> Scene:
+def adopted(scene: Scene, paths: Iterable[Path] = ()) -> Scene:
     """Parameters and buffers named ``path.to.name`` move into the frame of the module of that path.
 
-    The path may start below the root that the operations' frames start with.
+    The path may start below the root that the operations' frames start with. ``paths`` are frames
+    that boxes may stand in besides those that they do.
     """
     readers: dict[str, list[Box]] = {}
     by_id = {b.id: b for b in scene.boxes}
     for edge in scene.edges:
         readers.setdefault(edge.tail, []).append(by_id[edge.head])
     known: dict[str, Path] = {}
-    for path in dict.fromkeys(b.path for b in scene.boxes):
+    for path in dict.fromkeys((*paths, *(b.path for b in scene.boxes))):
         for depth in range(2, len(path) + 1):
-            known.setdefault(".".join(map(called, path[1:depth])), path[:depth])
+            known.setdefault(dotted(path[1:depth]), path[:depth])
     boxes = (_adopted(b, readers.get(b.id, []), known) for b in scene.boxes)
     return replace(scene, boxes=tuple(boxes))
 
@@ -32,7 +33,8 @@ def _adopted(box: Box, readers: list[Box], known: Mapping[str, Path]) -> Box:
     modules = box.title.split(".")[:-1]
     if box.kind not in OWNED or box.group:
         return box
-    for reader in readers:
+    # A module that is called again reads what its first call owns.
+    for reader in sorted(readers, key=lambda b: b.order):
         names = list(map(called, reader.path))
         if (names[-len(modules) :] == modules) if modules else len(names) == 1:
             # In the frame of a kernel nothing stands but its operations.

@@ -19,7 +19,7 @@ from .compiled import NONE, Labels
 from .costs import bytes_text, flops, flops_text, nbytes
 from .dims import Sizes, plain
 from .frames import adopted, beside
-from .scene import Box, Edge, Group, Path, Scene, called, size_text
+from .scene import Box, Edge, Group, Path, Scene, dotted, size_text
 from .units import Unit, units
 
 # Which kind of box an operation is, by the kind its primitive has in ops.PRIMITIVES.
@@ -164,7 +164,7 @@ class _Draft:
             columns=self.columns,
             types=self.known.types,
         )
-        return beside(adopted(scene))
+        return beside(adopted(scene, dict.fromkeys(u.path for u in self.units.values())))
 
     def _note(self) -> str:
         """The parameters, what backward keeps, and the work, all in all."""
@@ -189,7 +189,8 @@ class _Draft:
         name = region.name
         if len(name) > _KERNEL_WIDTH:
             name = f"{name[:_KERNEL_WIDTH]}…"
-        home = _most([self.units[x].path for x in region.nodes if x in self.units])
+        work = (x for x in region.nodes if x in self.units and not _is_literal(x))
+        home = _most([self.units[x].path for x in work])
         self.kernel_units[path] = Unit(f"k{number}", name, home, pair, order)
         for x in region.nodes:
             self.kernels.setdefault(x, []).append(path)
@@ -234,7 +235,7 @@ class _Draft:
         lead = self._column(self.phases.get(x, ""))
         for depth in range(len(modules)):
             path = (*lead, *modules[: depth + 1])
-            self.groups[path] = Group(".".join(map(called, modules[: depth + 1])))
+            self.groups[path] = Group(dotted(modules[: depth + 1]))
         return (*lead, *modules)
 
     def _unit(self, x: Node, group: Path) -> Unit:

@@ -45,7 +45,10 @@ def ladder(scene: Scene) -> Scene:
 def _unframed(box: Box) -> str:
     """A title that says whose it is, where no frame does."""
     alone = box.path and (box.kind in OWNED or box.kind in ("update", "output"))
-    return f"{called(box.path[-1])}.{box.title}" if alone and box.members else box.title
+    if not (alone and box.members):
+        return box.title
+    owner = called(box.path[-1])
+    return f"{box.title} of {owner}" if box.title[:1].isdigit() else f"{owner}.{box.title}"
 
 
 def _views(scene: Scene) -> dict[str, str]:

@@ -2,9 +2,11 @@
 
     scene = with_repeats(scene)        # from a scene whose boxes stand in the frames of modules
 
-Two modules are equal if their boxes can be paired so that kinds, titles, shapes and every edge
-between them agree. A Weisfeiler-Lehman colouring finds the pairs; the edges are then compared, so a
-repeat is never guessed. Shapes of parameters count: two layers of different widths are not equal.
+What repeats may also be several modules or calls long: convolution, norm and ReLU four times, or
+the body of a Python loop. Two stretches are equal if their boxes can be paired so that kinds,
+titles, shapes and every edge between them agree. A Weisfeiler-Lehman colouring finds the pairs; the
+edges are then compared, so a repeat is never guessed. Shapes of parameters count: two layers of
+different widths are not equal.
 """
 
 from __future__ import annotations
@@ -14,18 +16,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .frames import OWNED
-from .scene import Box, Edge, Group, Path, Scene, called
+from .scene import Box, Edge, Group, Path, Scene, called, dotted
 
 _ROUNDS = 3
-# A single box that stands twice is as quick to read as "× 2".
-_FEWEST_BOXES, _FEWEST_SINGLES = 2, 3
+# A single call that stands twice is as quick to read as "× 2".
+_FEWEST, _FEWEST_SINGLES = 2, 3
+# How many modules and calls a repeat is looked for in, and how many of them a frame names.
+_LONGEST, _NAMED = 8, 3
 
 
 @dataclass
 class _Part:
-    """The boxes of one module, with edges among them by position, in a canonical order."""
+    """Some boxes, with the edges among them by position, in a canonical order."""
 
-    path: Path
     boxes: list[Box]
     colours: list[str]
     edges: set[tuple[int, int, str, str]]
@@ -34,53 +37,115 @@ class _Part:
         return self.colours == other.colours and self.edges == other.edges
 
 
+@dataclass
+class _Item:
+    """A module, or a call beside modules, in the order they are called."""
+
+    name: str
+    path: Path
+    boxes: list[Box]
+    order: float
+
+
 def with_repeats(scene: Scene) -> Scene:
     """Collapse repeats, the outermost first, then those inside of what is left."""
-    depth = 1
+    depth = 0
     while any(len(b.path) >= depth for b in scene.boxes):
-        children: dict[Path, dict[Path, list[Box]]] = {}
-        for box in scene.boxes:
-            if len(box.path) >= depth:
-                parent, child = box.path[: depth - 1], box.path[:depth]
-                children.setdefault(parent, {}).setdefault(child, []).append(box)
-        for members in children.values():
-            for run in _runs(scene, members):
-                scene = _collapsed(scene, run)
+        for parent in dict.fromkeys(b.path[:depth] for b in scene.boxes if len(b.path) >= depth):
+            scene = _repeats_in(scene, parent)
         depth += 1
     return scene
 
 
-def _runs(scene: Scene, members: dict[Path, list[Box]]) -> list[list[_Part]]:
-    """Equal siblings that feed each other."""
-    owner = {b.id: path for path, boxes in members.items() for b in boxes}
-    inner: dict[Path, list[Edge]] = {path: [] for path in members}
-    linked: set[frozenset[Path]] = set()
+def _repeats_in(scene: Scene, parent: Path) -> Scene:
+    """The scene with one for every run of equal things among the parts of one module."""
+    items = _items(scene, parent)
+    if len(items) < 2:
+        return scene
+    owner = {b.id: i for i, item in enumerate(items) for b in item.boxes}
+    inner: dict[int, list[Edge]] = {i: [] for i in range(len(items))}
+    between: dict[int, list[Edge]] = {i: [] for i in range(len(items))}
     for edge in scene.edges:
-        tail, head = owner.get(edge.tail), owner.get(edge.head)
-        if tail is None or head is None:
+        tail, head = owner.get(edge.tail, -1), owner.get(edge.head, -1)
+        if tail >= 0 and head >= 0:
+            (inner if tail == head else between)[min(tail, head)].append(edge)
+    marks = [
+        _hash(*_part(item.boxes, inner[i], len(item.path)).colours) for i, item in enumerate(items)
+    ]
+    start = 0
+    while start < len(items):
+        run = _run_at(items, marks, start, parent, inner, between, owner)
+        if run:
+            count, period = run
+            scene = _collapsed(scene, parent, items[start : start + count * period], period)
+        start += run[0] * run[1] if run else 1
+    return scene
+
+
+def _items(scene: Scene, parent: Path) -> list[_Item]:
+    depth = len(parent)
+    found: dict[str, _Item] = {}
+    for box in scene.boxes:
+        if box.path[:depth] != parent:
             continue
-        if tail == head:
-            inner[tail].append(edge)
+        if len(box.path) > depth:
+            path = box.path[: depth + 1]
+            name = scene.types.get(dotted(path)) or called(path[-1])
+            item = found.setdefault("/".join(path), _Item(name, path, [], -1.0))
+        elif box.pair and box.order >= 0:
+            item = found.setdefault(f"pair {box.pair}", _Item(box.title, parent, [], -1.0))
         else:
-            linked.add(frozenset((tail, head)))
-    parts = [_part(path, boxes, inner[path]) for path, boxes in members.items()]
-    runs: list[list[_Part]] = []
-    for part in parts:
-        last = runs[-1][-1] if runs else None
-        if last and frozenset((last.path, part.path)) in linked and part.equals(last):
-            runs[-1].append(part)
-        else:
-            runs.append([part])
-    return [r for r in runs if len(r) > 1 and _is_worth_it(r)]
+            continue
+        item.boxes.append(box)
+        if box.order >= 0:
+            item.order = min(item.order, box.order) if item.order >= 0 else box.order
+    return sorted((i for i in found.values() if i.order >= 0), key=lambda i: i.order)
 
 
-def _is_worth_it(run: Sequence[_Part]) -> bool:
-    work = [b for b in run[0].boxes if b.kind not in OWNED and b.phase in ("forward", "")]
-    return len(work) >= _FEWEST_BOXES or len(run) >= _FEWEST_SINGLES
+def _run_at(
+    items: list[_Item],
+    marks: list[str],
+    start: int,
+    parent: Path,
+    inner: dict[int, list[Edge]],
+    between: dict[int, list[Edge]],
+    owner: dict[str, int],
+) -> tuple[int, int] | None:
+    """(how often, of how many items): the repeat that begins at an item and takes most of them."""
+
+    def part(first: int, period: int) -> _Part:
+        inside = range(first, first + period)
+        edges = [e for i in inside for e in inner[i]]
+        edges += [
+            e for i in inside for e in between[i]
+            if owner[e.tail] in inside and owner[e.head] in inside
+        ]  # fmt: skip
+        return _part([b for i in inside for b in items[i].boxes], edges, len(parent) + 1)
+
+    best = None
+    for period in range(1, _LONGEST + 1):
+        count = 1
+        here = marks[start : start + period]
+        while marks[start + count * period : start + (count + 1) * period] == here:
+            count += 1
+        if count < 2 or (best and best[0] * best[1] >= count * period):
+            continue
+        first, same = part(start, period), 1
+        while same < count and first.equals(part(start + same * period, period)):
+            same += 1
+        linked = all(
+            any(start + (i + 1) * period <= max(owner[e.tail], owner[e.head])
+                for k in range(period) for e in between[start + i * period + k])
+            for i in range(same - 1)
+        )  # fmt: skip
+        work = [b for b in first.boxes if b.kind not in OWNED and b.phase in ("forward", "")]
+        if linked and same >= (_FEWEST if len(work) > 1 else _FEWEST_SINGLES):
+            best = (same, period)
+    return best
 
 
-def _part(path: Path, boxes: list[Box], edges: list[Edge]) -> _Part:
-    colour = {b.id: _hash(_label(b, len(path))) for b in boxes}
+def _part(boxes: list[Box], edges: list[Edge], depth: int) -> _Part:
+    colour = {b.id: _hash(_label(b, depth)) for b in boxes}
     after: dict[str, list[Edge]] = {b.id: [] for b in boxes}
     before: dict[str, list[Edge]] = {b.id: [] for b in boxes}
     for edge in edges:
@@ -99,13 +164,13 @@ def _part(path: Path, boxes: list[Box], edges: list[Edge]) -> _Part:
     order = sorted(boxes, key=lambda b: colour[b.id])
     place = {b.id: i for i, b in enumerate(order)}
     links = {(place[e.tail], place[e.head], e.kind, e.label) for e in edges}
-    return _Part(path, order, [colour[b.id] for b in order], links)
+    return _Part(order, [colour[b.id] for b in order], links)
 
 
 def _label(box: Box, depth: int) -> str:
     """What of a box is the same in the next repeat; not its line's hover text, nor its number."""
     title = box.title.rpartition(".")[2] if box.kind in OWNED else box.title
-    inside = ".".join(map(called, box.path[depth:]))
+    inside = dotted(box.path[depth:])
     return "\n".join((box.kind, title, box.detail, box.phase, box.shape, inside))
 
 
@@ -113,18 +178,39 @@ def _hash(*words: str) -> str:
     return hashlib.blake2b("\n".join(words).encode(), digest_size=8).hexdigest()
 
 
-def _collapsed(scene: Scene, run: Sequence[_Part]) -> Scene:
-    """The first of equal parts, with the edges of all to what lies around."""
-    first = run[0]
+def _collapsed(scene: Scene, parent: Path, items: list[_Item], period: int) -> Scene:
+    """The first of equal stretches, with the edges of all to what lies around."""
+    count = len(items) // period
+    stretches = [items[i * period : (i + 1) * period] for i in range(count)]
+    parts = []
+    for stretch in stretches:
+        ids = {b.id for item in stretch for b in item.boxes}
+        edges = [e for e in scene.edges if e.tail in ids and e.head in ids]
+        parts.append(_part([b for item in stretch for b in item.boxes], edges, len(parent) + 1))
     home = {b.id: b.id for b in scene.boxes}
     part_of: dict[str, int] = {}
-    for number, part in enumerate(run):
-        for box, image in zip(part.boxes, first.boxes, strict=True):
+    for number, part in enumerate(parts):
+        for box, image in zip(part.boxes, parts[0].boxes, strict=True):
             home[box.id], part_of[box.id] = image.id, number
-    edges = tuple(e for e in scene.edges if _is_shown(part_of.get(e.tail), part_of.get(e.head)))
-    boxes = tuple(b for b in scene.boxes if not part_of.get(b.id))
-    groups = scene.groups | {first.path: repeated(scene, [p.path for p in run])}
-    return replace(scene, boxes=boxes, groups=groups).rewired(edges, home)
+    edges = [e for e in scene.edges if _is_shown(part_of.get(e.tail), part_of.get(e.head))]
+    boxes = [b for b in scene.boxes if not part_of.get(b.id)]
+    frame = items[0].path
+    if period > 1 or frame == parent:
+        # A frame of its own, of no name, around what is no module.
+        frame = (*parent, f"#{items[0].order:g}")
+        boxes = [_inside(b, parent, frame) if b.id in part_of else b for b in boxes]
+    groups = scene.groups | {frame: _frame(stretches)}
+    return replace(scene, boxes=tuple(boxes), groups=groups).rewired(tuple(edges), home)
+
+
+def _inside(box: Box, parent: Path, frame: Path) -> Box:
+    rest = box.path[len(parent) :]
+    grouped = box.group[: len(parent)] == parent
+    return replace(
+        box,
+        path=(*frame, *rest),
+        group=(*frame, *box.group[len(parent) :]) if grouped else box.group,
+    )
 
 
 def _is_shown(tail: int | None, head: int | None) -> bool:
@@ -132,13 +218,16 @@ def _is_shown(tail: int | None, head: int | None) -> bool:
     return tail is None or head is None or tail == head == 0
 
 
-def repeated(scene: Scene, paths: Sequence[Path]) -> Group:
+def _frame(stretches: Sequence[Sequence[_Item]]) -> Group:
     """``Block × 12``, with the first and the last module in small print."""
-    old = scene.group(paths[0])
-    dotted = [".".join(map(called, p)) for p in paths]
-    what = scene.types.get(dotted[0]) or called(paths[0][-1])
-    if len(set(dotted)) == 1:
-        note = f"{dotted[0]}, {len(paths)} calls"
+    first, last = stretches[0], stretches[-1]
+    names = [item.name for item in first]
+    what = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+    paths = [dotted(item.path) for stretch in stretches for item in stretch]
+    if len(first) == 1 and len(set(paths)) == 1:
+        note = f"{paths[0]}, {len(stretches)} calls" if first[0].path else ""
+    elif len(set(paths)) <= len(first):
+        note = f"{len(stretches)} times"
     else:
-        note = f"{dotted[0]} … {called(paths[-1][-1])}"
-    return Group(f"{what} × {len(paths)}", old.kind, "\n".join(dict.fromkeys(dotted)), note)
+        note = f"{paths[0]} … {called(last[-1].path[-1])}"
+    return Group(f"{what} × {len(stretches)}", "module", "\n".join(dict.fromkeys(paths)), note)

@@ -96,7 +96,7 @@ class Scene:
 
     def group(self, path: Path) -> Group:
         """The frame of a path."""
-        return self.groups.get(path) or Group(".".join(map(called, path)))
+        return self.groups.get(path) or Group(dotted(path))
 
     def merged(
         self, key: Mapping[str, Hashable], make: Callable[[Hashable, list[Box]], Box]
@@ -133,6 +133,11 @@ class Scene:
 def called(name: str) -> str:
     """A frame's name without the number of the call: ``relu#2`` is ``relu``."""
     return name.partition("#")[0]
+
+
+def dotted(path: Path) -> str:
+    """``net.layers.relu``: the module that a path of calls is in."""
+    return ".".join(filter(None, map(called, path)))
 
 
 def size_text(shape: tuple[int | str, ...], dtype: str) -> str:

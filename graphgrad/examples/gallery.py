@@ -48,7 +48,7 @@ def lenet(folder: Folder) -> None:
     torch.draw(loss_of(net(images), labels), folder / "lenet.svg", dims={"N": 64})
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
     step = _step(net, optimizer, images, labels)
-    torch.draw(step, folder / "lenet-step.svg", stage="traced", dims={"N": 64})
+    torch.draw(step, folder / "lenet-step.svg", stage="traced")
 
 
 def gpt(folder: Folder) -> None:
@@ -66,11 +66,11 @@ def resnet(folder: Folder) -> None:
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
     images, labels = torch.zeros(16, 3, 32, 32), torch.zeros(16, dtype=torch.int64)
     step = _step(net, optimizer, images, labels)
-    torch.draw(step, folder / "resnet.svg", stage="traced", dims={"N": 16})
+    torch.draw(step, folder / "resnet.svg", stage="traced")
 
 
 def _step(net: nn.Module, optimizer: Any, inputs: torch.Tensor, labels: torch.Tensor) -> Any:
-    """A compiled training step that was traced and never ran."""
+    """A compiled training step, traced for two sizes of the batch and never run."""
 
     @torch.compile
     def step(inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -80,6 +80,8 @@ def _step(net: nn.Module, optimizer: Any, inputs: torch.Tensor, labels: torch.Te
         optimizer.step()
         return loss
 
+    # Whatever differs between the two is written as N.
+    step.trace(inputs[1:], labels[len(labels) // len(inputs) :])
     step.trace(inputs, labels)
     return step
 

@@ -118,7 +118,16 @@ def test_a_recurrent_cell_is_drawn_once():
 
     drawn = viz.draw(Unrolled(), inputs=(graphgrad.zeros(2, 3),))
     (frame,) = [g for g in drawn.scene.groups.values() if "×" in g.label]
-    assert frame.label == "RNNCell × 12" and frame.note == "Unrolled.cell, 12 calls"
+    # The first call, which owns the weights, stands alone: with the product, eleven are equal.
+    assert frame.label == "Mul, RNNCell × 11" and frame.note == "11 times"
+
+
+def test_layers_that_alternate_repeat_together():
+    parts = [part for _ in range(5) for part in (nn.Linear(8, 8), nn.ReLU())]
+    scene = viz.draw(nn.Sequential(*parts), inputs=(graphgrad.zeros(2, 8),), limit=24).scene
+    (frame,) = [g for g in scene.groups.values() if "×" in g.label]
+    assert frame.label == "Linear, ReLU × 5" and frame.note == "Sequential.0 … 9"
+    assert [b.title for b in scene.boxes if b.group] == ["weight, bias", "Addmm", "Relu"]
 
 
 def test_histories_fold_like_programs():
