@@ -262,6 +262,8 @@ class _Fusion:
 
     def _join_siblings(self, x: Node, place: Place) -> None:
         """Merge with groups that walk the same large values in memory: they are read once."""
+        if x.op.name == "identity":
+            return  # a copy in another order is made when it is read, which may be long after
         for read in place.reads:
             base = read.base
             if base.size < LARGE or read.dims is None or base in self.group[x].find().nest.places:

@@ -107,7 +107,10 @@ def _greedy(plan: Plan, dag: Any, tail: Mapping[int, tuple[Any, ...]]) -> list[i
 
 
 def _sunk(plan: Plan, dag: Any, order: Sequence[int]) -> list[int]:
-    """Large values are made as late as they can be: when they are read, or their operands die."""
+    """Large values are made as late as they can be: when they are read, or their operands die.
+
+    Operands that would die for them wait as well, where they are smaller than what is made of them.
+    """
     place = {i: step for step, i in enumerate(order)}
     last: dict[Node, int] = {}
     for i in reversed(order):
@@ -116,12 +119,18 @@ def _sunk(plan: Plan, dag: Any, order: Sequence[int]) -> list[int]:
     key = {i: (place[i], 1, place[i]) for i in order}
     for i in reversed(order):
         region = plan.regions[i]
-        if not dag.out_degree(i) or sum(y.nbytes for y in region.outputs) < LARGE_BYTES:
+        made = sum(y.nbytes for y in region.outputs)
+        if not dag.out_degree(i) or made < LARGE_BYTES:
+            continue
+        operands = [x for x in region.inputs if x.op.kind != "source"]
+        dying = [x for x in operands if last[x] == place[i]]
+        if sum(x.nbytes for x in dying) >= made:
             continue
         latest = [key[j][0] for j in dag.successors(i)]
-        latest += [last[x] for x in region.inputs if x.op.kind != "source"]
+        latest += [last[x] for x in operands if x not in dying]
         if min(latest) > place[i]:
             key[i] = (min(latest), 0, place[i])
+            last |= dict.fromkeys(dying, min(latest))
     return sorted(order, key=key.__getitem__)
 
 

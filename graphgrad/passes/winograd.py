@@ -114,23 +114,30 @@ def _polynomial(roots: Sequence[Fraction], n: int) -> list[Fraction]:
 
 
 class _Named(NamedTuple):
-    """A value whose dimensions have names; those of equal name are the same dimension."""
+    """A value whose dimensions have names; those of equal name are the same dimension.
+
+    What is made of it belongs to the contraction ``whole``, and has its origins.
+    """
 
     node: Node
     names: tuple[Name, ...]
+    whole: Node
+
+    def made(self, names: Sequence[Name], op: str, *inputs: Node, **attrs: Any) -> _Named:
+        """A new value for the same contraction."""
+        node = ir.node(op, *inputs, origins=self.whole.origins, **attrs)
+        return _Named(node, tuple(names), self.whole)
 
     def ordered(self, names: Sequence[Name]) -> _Named:
         """With its dimensions in another order."""
         axes = tuple(map(self.names.index, names))
         if axes == tuple(range(len(axes))):
             return self
-        return _Named(_made(self.node, "permute", self.node, axes=axes), tuple(names))
+        return self.made(names, "permute", self.node, axes=axes)
 
     def windowed(self, attrs: dict[str, Any], new: Sequence[Name]) -> _Named:
         """With a window axis more for every name in ``new``."""
-        if not new:
-            return self
-        return _Named(_made(self.node, "window", self.node, **attrs), (*self.names, *new))
+        return self.made([*self.names, *new], "window", self.node, **attrs) if new else self
 
     def dot(self, other: _Named, over: Sequence[Name]) -> _Named:
         """Products summed ``over`` common dimensions; other common ones are batches."""
@@ -140,24 +147,22 @@ class _Named(NamedTuple):
             tuple(tuple(map(x.names.index, names)) for x in (self, other))
             for names in (list(over), batch)
         )
-        made = _made(
-            other.node, "dot_general", self.node, other.node, contract=contract, batch=batches
-        )
         free = [name for x in (self, other) for name in x.names if name not in common]
-        return _Named(made, (*batch, *free))
+        operands, pairs = (self.node, other.node), {"contract": contract, "batch": batches}
+        return self.made([*batch, *free], "dot_general", *operands, **pairs)
 
     def stored(self) -> _Named:
         """A copy of it in memory, in this order."""
-        return _Named(_made(self.node, "identity", self.node), self.names)
+        return self.made(self.names, "identity", self.node)
+
+    def reshaped(self, shape: Sequence[int]) -> Node:
+        """Its elements in this order, in another shape."""
+        return self.made((), "reshape", self.node, shape=tuple(shape)).node
 
 
-def _made(like: Node, op: str, *inputs: Node, **attrs: Any) -> Node:
-    return ir.node(op, *inputs, origins=like.origins, **attrs)
-
-
-def _matrix(values: np.ndarray, names: tuple[Name, Name], like: Node) -> _Named:
-    array = Constant(values.astype(like.dtype.numpy))
-    return _Named(_made(like, "constant", array=array), names)
+def _matrix(values: np.ndarray, names: tuple[Name, Name], whole: Node) -> _Named:
+    array = Constant(values.astype(whole.dtype.numpy))
+    return _Named(ir.node("constant", array=array, origins=whole.origins), names, whole)
 
 
 class _Tiled(NamedTuple):
@@ -168,7 +173,7 @@ class _Tiled(NamedTuple):
 
     def joined(self, like: Node) -> Node:
         """The tiles put together to the shape of ``like``."""
-        return _made(like, "reshape", self.value.ordered(self.names).node, shape=like.shape)
+        return self.value.ordered(self.names).reshaped(like.shape)
 
     def permuted(self, x: Node) -> Node:
         """A permute of it: tiles move with their axis, so that the product is written that way."""
@@ -280,7 +285,7 @@ class _Slide:
     def _sliding(self, rows: _Named) -> _Named:
         """V: the tiles' rows at every point, with the windows along other axes still sliding."""
         attrs, rank = self.window.attrs, len(self.base.shape)
-        base = _Named(self.base, self.window_names[:rank])
+        base = _Named(self.base, self.window_names[:rank], self.x)
         axis = attrs["axes"][self.index]
         tiles = base.windowed(_window(axis, self.points, self.rows), [ROW])
         v = rows.dot(tiles, [ROW])
@@ -292,9 +297,8 @@ class _Slide:
     def _in_tiles(self) -> _Named:
         """The other operand with its positions cut into tiles."""
         axis = self.other_names.index(self.axis)
-        return _Named(self.other, self.other_names).windowed(
-            _window(axis, self.rows, self.rows), [ROW]
-        )
+        whole = _Named(self.other, self.other_names, self.x)
+        return whole.windowed(_window(axis, self.rows, self.rows), [ROW])
 
     def _channels_innermost(self) -> _Named:
         """The other operand with taps outside of a long dimension: they are read apart."""
@@ -304,12 +308,14 @@ class _Slide:
         view = resolve(inner)
         long = [i for i, n in enumerate(x.shape) if n >= SHORT]
         last = min(long, key=view.strides.__getitem__) if view and long else len(names) - 1
-        moved = _Named(inner, names).ordered([*names[:last], *names[last + 1 :], names[last]])
+        moved = _Named(inner, names, self.x).ordered(
+            [*names[:last], *names[last + 1 :], names[last]]
+        )
         if moved.node is not inner:
             moved = moved.stored()
         if flipped:
             axes = tuple(moved.names.index(names[a]) for a in flipped)
-            moved = _Named(_made(x, "flip", moved.node, axes=axes), moved.names)
+            moved = moved.made(moved.names, "flip", moved.node, axes=axes)
         return moved
 
 
