@@ -3,12 +3,16 @@
 A ``DType`` is compared by identity. ``promote`` joins two types; ``result_type`` joins operands the
 way PyTorch does: tensors with dimensions decide, then zero-dimensional ones, then Python numbers,
 and a later group only counts when it is of a higher category (bool < integer < float < complex).
+
+float16 and bfloat16 are types of memory: every operation computes in float32 and rounds its result
+to the nearest value, ties to even. bfloat16 is NumPy's by the package ml_dtypes.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 BOOL, INTEGER, FLOAT, COMPLEX = range(4)
@@ -19,7 +23,7 @@ class DType:
 
     __slots__ = ("category", "itemsize", "name", "numpy")
 
-    def __init__(self, name: str, numpy_name: str, category: int) -> None:
+    def __init__(self, name: str, numpy_name: Any, category: int) -> None:
         self.name = name
         self.numpy = np.dtype(numpy_name)
         self.itemsize = self.numpy.itemsize
@@ -27,7 +31,7 @@ class DType:
 
     @property
     def is_floating_point(self) -> bool:
-        """Whether values are real numbers: float16, float32 or float64."""
+        """Whether values are real numbers: float16, bfloat16, float32 or float64."""
         return self.category == FLOAT
 
     @property
@@ -38,7 +42,12 @@ class DType:
     @property
     def is_signed(self) -> bool:
         """Whether values may be negative."""
-        return self.numpy.kind in "ifc"
+        return self.category >= FLOAT or self.numpy.kind == "i"
+
+    @property
+    def is_half(self) -> bool:
+        """Whether values are stored in 16 bits and computed with in float32."""
+        return self.category == FLOAT and self.itemsize == 2
 
     @property
     def is_differentiable(self) -> bool:
@@ -84,6 +93,7 @@ int32 = DType("int32", "int32", INTEGER)
 int64 = DType("int64", "int64", INTEGER)
 uint32 = DType("uint32", "uint32", INTEGER)
 float16 = DType("float16", "float16", FLOAT)
+bfloat16 = DType("bfloat16", ml_dtypes.bfloat16, FLOAT)
 float32 = DType("float32", "float32", FLOAT)
 float64 = DType("float64", "float64", FLOAT)
 complex64 = DType("complex64", "complex64", COMPLEX)
@@ -98,15 +108,15 @@ ALL: tuple[DType, ...] = (
     int64,
     uint32,
     float16,
+    bfloat16,
     float32,
     float64,
 )
 ALL += (complex64, complex128)
-bfloat16 = Unsupported("bfloat16", "float32")
 complex32 = Unsupported("complex32", "complex64")
 uint16 = Unsupported("uint16", "int32")
 uint64 = Unsupported("uint64", "int64")
-UNSUPPORTED = (bfloat16, complex32, uint16, uint64)
+UNSUPPORTED = (complex32, uint16, uint64)
 # By NumPy's dtype, and by the dtype of arrays in the memory of a device.
 _BY_NUMPY: dict[Any, DType] = {d.numpy: d for d in ALL}
 _BY_NAME = {d.name: d for d in ALL}
@@ -187,7 +197,14 @@ def promote(a: DType, b: DType) -> DType:
         return a
     if b.category == COMPLEX and a.category < FLOAT:
         return b
+    if a.is_half and b.is_half:
+        return float32
     return from_numpy(np.promote_types(a.numpy, b.numpy))
+
+
+def limits(dtype: DType) -> Any:
+    """What a floating-point type can hold, as ``numpy.finfo``."""
+    return ml_dtypes.finfo(dtype.numpy) if dtype is bfloat16 else np.finfo(dtype.numpy)
 
 
 def of_scalar(value: Any) -> DType:

@@ -5,13 +5,16 @@
 Kernels are tested against it, constants are folded with it, and eager code runs small operations
 through ``RULES`` directly. Rules take arrays and attributes and return arrays (a tuple of arrays
 for an operation with several results). They may return views; callers that write must copy.
+
+``rule_of(name, operands)`` is the rule for operands of some types: what is computed with float16 or
+bfloat16 is computed in float32 and rounded to the nearest value, ties to even.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -42,7 +45,7 @@ def run(graph: Graph, arrays: Sequence[Array]) -> list[Array]:
 def evaluate(x: Node, operands: Sequence[Any]) -> Any:
     """One node's value from its operands' values."""
     try:
-        result = RULES[x.op.name](*operands, **x.attrs)
+        result = rule_of(x.op.name, x.inputs)(*operands, **x.attrs)
     except IndexError as error:
         raise RangeError(f"{error} (in {x.op.name}, {x.origin})") from None
     return result if x.op.results else _typed(result, x)
@@ -55,6 +58,31 @@ def _typed(result: Any, x: Node) -> Array:
         got = f"{array.dtype}{list(array.shape)}"
         raise GraphError(f"the interpreter made {got} for {x!r} ({x.origin})")
     return array
+
+
+# Operations that only move values, or that know their types themselves.
+_MOVING = frozenset(
+    "identity cast bitcast where reshape permute expand slice pad flip concat window slice_update "
+    "gather scatter sort argmax argmin max min cummax cummin result scan cond while_loop "
+    "custom_call".split()
+)
+
+
+def rule_of(name: str, operands: Sequence[Any]) -> Callable[..., Any]:
+    """The rule for operands, anything with a ``dtype``."""
+    if name in _MOVING or not any(x.dtype.is_half for x in operands):
+        return RULES[name]
+    return partial(_in_float32, RULES[name])
+
+
+def _in_float32(rule: Callable[..., Any], *operands: Any, **attrs: Any) -> Any:
+    kinds = {x.dtype for x in operands if x.dtype.itemsize == 2 and x.dtype not in _WHOLE}
+    wide = [x.astype(np.float32) if x.dtype in kinds else x for x in operands]
+    result = rule(*wide, **attrs)
+    return result.astype(*kinds) if result.dtype == np.float32 else result
+
+
+_WHOLE = (np.dtype(np.int16), np.dtype(np.uint16))
 
 
 def rule(name: str) -> Callable[[Any], Any]:
@@ -214,7 +242,8 @@ def _constant(array: Constant) -> Array:
 def _iota(shape: tuple[int, ...], axis: int, dtype: Any) -> Array:
     steps = [1] * len(shape)
     steps[axis] = shape[axis]
-    return np.broadcast_to(np.arange(shape[axis], dtype=dtype.numpy).reshape(steps), shape)
+    counted = np.arange(shape[axis]).astype(dtype.numpy)
+    return np.broadcast_to(counted.reshape(steps), shape)
 
 
 @rule("random_bits")

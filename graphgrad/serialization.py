@@ -13,7 +13,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import functools
-import io
 import json
 import os
 import pathlib
@@ -21,12 +20,12 @@ import pickle
 import tempfile
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 import numpy as np
 
 import graphgrad as gg
-from graphgrad import dtypes
+from graphgrad import arrayfile, dtypes
 from graphgrad.device import device, located
 from graphgrad.dtypes import DType
 from graphgrad.tensor import Size, Tensor
@@ -47,15 +46,13 @@ def save(
 
     Other objects, a whole Module say, are pickled; such a file needs ``weights_only=False``.
     """
-    from safetensors import numpy as safetensors
-
     writer = _Writer()
     metadata = {"format": "pt", _KEY: json.dumps(writer.encode(obj, ""))}
     if hasattr(f, "write"):
-        f.write(safetensors.save(writer.arrays, metadata))  # type: ignore[union-attr]
+        arrayfile.write(f, writer.arrays, metadata)  # type: ignore[arg-type]
         return
-    with _replacing(pathlib.Path(os.fspath(f))) as path:  # type: ignore[arg-type]
-        safetensors.save_file(writer.arrays, path, metadata)
+    with _replacing(pathlib.Path(os.fspath(f))) as path, open(path, "wb") as file:  # type: ignore[arg-type]
+        arrayfile.write(file, writer.arrays, metadata)
 
 
 def load(
@@ -107,48 +104,10 @@ def _replacing(path: pathlib.Path) -> Iterator[str]:
 
 def _read(f: File) -> tuple[dict[str, Any], dict[str, str]]:
     """The arrays of a file and its metadata."""
-    from safetensors import SafetensorError
-    from safetensors import numpy as safetensors
-
     if hasattr(f, "read"):
-        data, name = f.read(), getattr(f, "name", "the file")  # type: ignore[union-attr]
-        header = _header(io.BytesIO(data), name)
-    else:
-        name = os.fspath(f)  # type: ignore[arg-type]
-        with open(name, "rb") as file:
-            header = _header(file, name)
-    try:
-        arrays = safetensors.load(data) if hasattr(f, "read") else safetensors.load_file(name)
-    except SafetensorError as error:
-        raise RuntimeError(f"{name} is not a whole safetensors file: {error}") from error
-    return arrays, header.get("__metadata__", {})
-
-
-def _header(file: IO[bytes], name: Any) -> dict[str, Any]:
-    """What a file says it holds; an error where that is nothing we can read."""
-    size, beginning = int.from_bytes(file.read(8), "little"), file.read(1)
-    if beginning != b"{":
-        _fail_as_foreign(file, name)
-    header = json.loads(beginning + file.read(size - 1))
-    for key, entry in header.items():
-        if entry.get("dtype") in ("BF16", "F8_E4M3", "F8_E5M2"):
-            raise NotImplementedError(
-                f"{key!r} in {name} is of type {entry['dtype']}, which graphgrad does not have: "
-                "save it as float32"
-            )
-    return header
-
-
-def _fail_as_foreign(file: IO[bytes], name: Any) -> NoReturn:
-    file.seek(0)
-    beginning = file.read(4)
-    if beginning == b"PK\x03\x04" or beginning[:1] == b"\x80":
-        raise NotImplementedError(
-            f"{name} was written by torch.save, whose pickles graphgrad does not read. Where torch "
-            "is installed, convert it once: safetensors.torch.save_file(torch.load(path), new_path)"
-            " for a state_dict of tensors, then graphgrad.load(new_path)"
-        )
-    raise RuntimeError(f"{name} is not a safetensors file: it begins with {beginning!r}")
+        return arrayfile.read(f, getattr(f, "name", "the file"))  # type: ignore[arg-type]
+    with open(os.fspath(f), "rb") as file:  # type: ignore[arg-type]
+        return arrayfile.read(file, os.fspath(f))  # type: ignore[arg-type]
 
 
 def _located(map_location: Any, t: Tensor, saved: str) -> Tensor:

@@ -12,6 +12,7 @@ from graphgrad.tensor import Tensor
 # Relative and absolute tolerance by NumPy's name of the type; whole numbers must be equal.
 _TOLERANCES = {
     "float16": (1e-3, 1e-5),
+    "bfloat16": (1.6e-2, 1e-5),
     "float32": (1.3e-6, 1e-5),
     "float64": (1e-7, 1e-7),
     "complex64": (1.3e-6, 1e-5),

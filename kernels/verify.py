@@ -26,6 +26,7 @@ from .target import CPU, Target
 # Largest difference allowed, relative to the largest magnitude of the value.
 TOLERANCE = {
     "float16": 1e-2,
+    "bfloat16": 8e-2,
     "float32": 2e-4,
     "float64": 1e-9,
     "complex64": 2e-4,

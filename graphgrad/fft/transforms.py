@@ -27,7 +27,7 @@ def _converted(name: str, x: Any, real: bool = False) -> Tensor:
         raise TypeError(f"{name}(): argument 'input' must be Tensor, not {type(x).__name__}")
     if real and x.dtype.is_complex:
         raise RuntimeError(f"{name} expects a real input tensor, but got {x.dtype.name}")
-    if x.dtype is dtypes.float16:
+    if x.dtype.is_half:
         raise RuntimeError("Unsupported dtype Half")
     kind: DType = x.dtype if x.dtype.category >= FLOAT else dtypes.get_default_dtype()
     return x.to(kind if real else dtypes.complex_of(kind))

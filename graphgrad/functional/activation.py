@@ -30,7 +30,7 @@ def _finish(input: Tensor, output: Tensor, inplace: bool) -> Tensor:
 # ------------------------------------------------------------------------------------ rectifiers
 
 
-@composite("ReluBackward0")
+@composite("ReluBackward0", moves=True)
 def _relu(x: Tensor) -> Tensor:
     return lang.where(x <= 0, 0.0, x)
 

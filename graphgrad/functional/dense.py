@@ -99,7 +99,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
 # ------------------------------------------------------------------------------------ look-ups
 
 
-@composite("EmbeddingBackward0")
+@composite("EmbeddingBackward0", moves=True)
 def _embedding(weight: Tensor, index: Tensor, padding_idx: int, by_frequency: bool) -> Tensor:
     rows = lang.reshape(index, (index.numel(), 1))
     picked = lang.expand(rows, (index.numel(), weight.shape[1]))

@@ -15,7 +15,7 @@ from graphgrad.tensor.composite import composite
 _NAMES = {"reflect": "ReflectionPad", "replicate": "ReplicationPad"}
 
 
-@composite("ConstantPadNdBackward0")
+@composite("ConstantPadNdBackward0", moves=True)
 def _constant(x: Tensor, low: tuple[int, ...], high: tuple[int, ...], value: float) -> Tensor:
     return lang.pad(x, low, high, None, value)
 

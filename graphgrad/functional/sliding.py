@@ -16,7 +16,7 @@ from graphgrad.tensor.composite import composite
 Pair = tuple[int, ...]
 
 
-@composite("Im2ColBackward0")
+@composite("Im2ColBackward0", moves=True)
 def _unfold(x: Tensor, kernel: Pair, dilation: Pair, padding: Pair, stride: Pair) -> Tensor:
     wide = lang.pad(x, (0, 0, *padding), (0, 0, *padding)) if any(padding) else x
     view = lang.apply("window", wide, axes=(2, 3), size=kernel, stride=stride, dilation=dilation)

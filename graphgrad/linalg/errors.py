@@ -27,7 +27,7 @@ def expect_matrix(name: str, A: Any, argument: str = "A") -> None:
     expect_tensors(name, **{argument: A})
     if A.ndim < 2:
         raise RuntimeError(f"{name}: The input tensor {argument} must have at least 2 dimensions.")
-    if A.dtype.category < FLOAT or A.dtype.name == "float16":
+    if A.dtype.category < FLOAT or A.dtype.is_half:
         raise RuntimeError(
             f"{name}: Expected a floating point or complex tensor as input. Got {A.dtype.name}"
         )

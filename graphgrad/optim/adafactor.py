@@ -6,9 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
-
-from graphgrad import lang
+from graphgrad import dtypes, lang
 from graphgrad.optim.adam import towards
 from graphgrad.optim.optimizer import Group, Optimizer, check, rule_of, validated
 from graphgrad.tensor import Tensor
@@ -85,7 +83,7 @@ def _adafactor(
 ) -> tuple[Any, ...]:
     *variances, n = rest
     if least is None:
-        least = float(np.finfo(p.dtype.numpy).eps)
+        least = float(dtypes.limits(p.dtype).eps)
     g = lang.neg(g) if maximize else g
     scale = lang.mul(lang.maximum(_root_mean_square(p), n["least_size"]), n["rho"])
     p = lang.mul(p, n["shrink"]) if weight_decay else p

@@ -21,10 +21,10 @@ def plain_products(graph: Graph) -> Graph:
 def _rewrite(x: Node) -> Node | None:
     if x.op.name != "dot_general" or x.dtype in (dtypes.float32, dtypes.float64):
         return None
-    if x.dtype is dtypes.float16:
+    if x.dtype.is_half:
         wide = [ir.node("cast", i, dtype=dtypes.float32, origins=x.origins) for i in x.inputs]
         dot = ir.node("dot_general", *wide, origins=x.origins, **x.attrs)
-        return ir.node("cast", dot, dtype=dtypes.float16, origins=x.origins)
+        return ir.node("cast", dot, dtype=x.dtype, origins=x.origins)
     return _multiplied_out(x) if x.dtype.category <= INTEGER else None
 
 

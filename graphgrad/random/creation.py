@@ -225,7 +225,7 @@ def multinomial(
             generator=generator,
             device=weights.device,
         )
-        rates = weights / waits.clamp(min=np.finfo(weights.dtype.numpy).tiny)
+        rates = weights / waits.clamp(min=float(dtypes.limits(weights.dtype).tiny))
         return rates.topk(num_samples, -1).indices
     # In float64, u·total of a 24-bit u stays below the total: no empty class past the end is drawn.
     rising = weights.to(dtypes.float64).cumsum(-1)

@@ -124,5 +124,5 @@ def random_(
 def _reach(dtype: DType) -> int:
     """One more than the largest whole number up to which the type holds every one."""
     if dtype.category == FLOAT:
-        return 2 ** (np.finfo(dtype.numpy).nmant + 1) + 1
+        return 2 ** (dtypes.limits(dtype).nmant + 1) + 1
     return 2 if dtype is dtypes.bool_ else min(int(np.iinfo(dtype.numpy).max) + 1, 2**63 - 1)

@@ -41,7 +41,7 @@ def _top(bits: Node, count: int) -> Node:
 def _unit(g: Node, shape: Shape, dtype: DType, word: int = 0) -> Node:
     """Uniform in [0, 1), with as many random bits as the type's numbers below 1 are apart."""
     if dtype is not dtypes.float64:
-        count = 11 if dtype is dtypes.float16 else 24
+        count = {dtypes.float16: 11, dtypes.bfloat16: 8}.get(dtype, 24)
         return lang.mul(lang.cast(_top(_word(g, shape, word), count), dtype), 2.0**-count)
     high, low = (lang.cast(_top(_word(g, shape, w), n), dtype) for w, n in ((0, 27), (1, 26)))
     return lang.mul(lang.add(lang.mul(high, 2.0**26), low), 2.0**-53)
@@ -61,7 +61,7 @@ def _uniform(g: Node, shape: Shape, dtype: DType, low: Node, high: Node) -> Node
 
 def _gauss(g: Node, shape: Shape, dtype: DType) -> Node:
     """Box and Muller 1958: sqrt(-2 ln u)·cos(2πv) with u in (0, 1] and v in [0, 1)."""
-    kind = dtypes.float32 if dtype is dtypes.float16 else dtype
+    kind = dtypes.float32 if dtype.is_half else dtype
     u, v = (_half_unit(g, shape, kind, word) for word in (0, 1))
     radius = lang.sqrt(lang.mul(lang.log(lang.sub(1.0, u)), -2.0))
     return lang.cast(lang.mul(radius, lang.cos(lang.mul(v, 2 * math.pi))), dtype)

@@ -109,14 +109,14 @@ class finfo:
     """Limits of a floating-point type, as ``torch.finfo``."""
 
     def __init__(self, type: DType | None = None) -> None:
-        self.dtype = dtypes.as_dtype(type or dtypes.get_default_dtype()).name
-        info = np.finfo(self.dtype)
+        kind = dtypes.as_dtype(type or dtypes.get_default_dtype())
+        self.dtype, info = kind.name, dtypes.limits(kind)
         self.bits, self.eps, self.max, self.min = (
             info.bits,
             *map(float, (info.eps, info.max, info.min)),
         )
         self.tiny = self.smallest_normal = float(info.tiny)
-        self.resolution = float(info.resolution)
+        self.resolution = float(f"{float(info.resolution):.0e}")
 
     def __repr__(self) -> str:
         return (

@@ -28,6 +28,7 @@ class _Layout(NamedTuple):
 
 _LAYOUTS = {
     dtypes.float16: _Layout(dtypes.int16, 10, 15),
+    dtypes.bfloat16: _Layout(dtypes.int16, 7, 127),
     dtypes.float32: _Layout(dtypes.int32, 23, 127),
     dtypes.float64: _Layout(dtypes.int64, 52, 1023),
 }

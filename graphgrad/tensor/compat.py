@@ -194,14 +194,6 @@ for _name in ("xpu", "ipu", "mtia"):
     _elsewhere(_name)
 
 
-@method
-def bfloat16(self: Tensor, *_: Any, **__: Any) -> Tensor:
-    """Not available: NumPy, which holds the memory of tensors, has no bfloat16."""
-    raise NotImplementedError(
-        "there is no bfloat16: use .half() for two bytes an element, or stay with .float()"
-    )
-
-
 def _sparse(name: str) -> None:
     def refuse(self: Tensor, *_: Any, **__: Any) -> Tensor:
         raise NotImplementedError(

@@ -19,6 +19,7 @@ import numpy as np
 
 from graphgrad import autodiff, ir, lang
 from graphgrad.device import CPU, device
+from graphgrad.dtypes import float32
 from graphgrad.errors import TraceError
 from graphgrad.ir import Graph, Node
 from graphgrad.tensor import engine, record
@@ -32,15 +33,17 @@ from graphgrad.trace import Trace
 _LIMIT = 4096
 
 
-def composite(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def composite(name: str, moves: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make a function of tensors and hashable arguments a composite with records called ``name``.
 
     Tensors are passed positionally (None stands for one that is missing). The function returns a
-    tensor or a tuple of tensors.
+    tensor or a tuple of tensors. Of float16 and bfloat16 it sees float32, and its results are
+    rounded once, unless it only ``moves`` values.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         table: dict[Any, Composite] = {}
+        function = function if moves else _in_float32(function)
 
         @functools.wraps(function)
         def operation(*args: Any, **static: Any) -> Any:
@@ -57,6 +60,29 @@ def composite(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         return operation
 
     return decorate
+
+
+def _in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, whose half-precision operands are widened and whose results are rounded.
+
+    Results take the type of the first operand that is a float.
+    """
+
+    @functools.wraps(function)
+    def widened(*args: Any, **static: Any) -> Any:
+        kinds = [x.dtype for x in args if isinstance(x, Tensor) and x.dtype.is_floating_point]
+        if not any(kind.is_half for kind in kinds):
+            return function(*args, **static)
+        halves = (isinstance(x, Tensor) and x.dtype.is_half for x in args)
+        wide = [x.to(float32) if half else x for x, half in zip(args, halves, strict=True)]
+        result = function(*wide, **static)
+        rounded = [
+            y.to(kinds[0]) if y.dtype is float32 else y
+            for y in (result if isinstance(result, tuple) else (result,))
+        ]
+        return tuple(rounded) if isinstance(result, tuple) else rounded[0]
+
+    return widened
 
 
 def _key(args: Sequence[Any], static: dict[str, Any]) -> tuple[Any, list[Tensor]]:

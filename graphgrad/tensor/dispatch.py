@@ -127,6 +127,8 @@ def _first_time(name: str, result: Any, table: dict[Any, Any], self: Tensor, oth
 
 def _fits(number: Any, dtype: DType) -> bool:
     """NumPy refuses Python integers that a type cannot hold; PyTorch wraps them."""
+    if dtype.is_half:  # numbers are rounded to the type, as those of a trace are
+        return False
     return not isinstance(number, int) or dtype.category >= FLOAT or dtype.itemsize == 8
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
+from graphgrad import dtypes
 from graphgrad.dtypes import FLOAT
 from graphgrad.tensor.core import FUNCTIONS, Tensor, both
 from graphgrad.tensor.operators import clamp, expect_tensors, pow, tied, where
@@ -166,7 +165,7 @@ def nan_to_num(
     """Replace NaN and infinities by finite numbers (by default 0 and the type's limits)."""
     if input.dtype.category < FLOAT:
         return input.clone()
-    limit = float(np.finfo(input.dtype.numpy).max)
+    limit = float(dtypes.limits(input.dtype).max)
     x = where(input.isnan(), nan, input)
     x = where(x == math.inf, limit if posinf is None else posinf, x)
     return where(x == -math.inf, -limit if neginf is None else neginf, x)

@@ -201,7 +201,7 @@ def beside(view: Tensor, index: Tensor) -> Tensor:
     return index.to(view.device)
 
 
-@composite("IndexBackward0")
+@composite("IndexBackward0", moves=True)
 def _picked(view: Tensor, places: Tensor, layout: Layout) -> Tensor:
     index = spread(places, layout.merged, layout.axis)
     return apply("gather", merge(view, layout), index, axis=layout.axis).reshape(layout.shape)

@@ -155,7 +155,7 @@ def _runner(plan: Plan) -> Callable[..., Any]:
     """
     if plan.device is not CPU:
         return partial(viewed, plan) if plan.view else program_of(_one_node(plan), plan.device)
-    rule = interpret.RULES[plan.name]
+    rule = interpret.rule_of(plan.name, plan.inputs)
     rule = partial(rule, **plan.attrs) if plan.attrs else rule
     size = max(size_of(plan.shape), *(size_of(x.shape) for x in plan.inputs), 0)
     large = size >= config.kernel_threshold or (plan.name == "dot_general" and size >= 512)

@@ -83,7 +83,7 @@ def _with_suffixes(text: str, suffixes: list[str], indent: int) -> str:
 def text(array: np.ndarray, indent: int) -> str:
     """The nested brackets of an array's elements."""
     short = array.size > _options.threshold
-    if array.dtype == np.float16:
+    if dtypes.from_numpy(array.dtype).is_half:
         array = array.astype(np.float32)
     shown = _edges(array) if short else array
     style = {"f": _floats, "c": _complexes}.get(array.dtype.kind, _others)(shown)

@@ -123,7 +123,9 @@ class Steps:
             if x not in slot:
                 operands = tuple(slot[i] for i in x.inputs)
                 slot[x] = len(slot)
-                self.rows.append((interpret.RULES[x.op.name], operands, x.attrs, x.op.results))
+                self.rows.append(
+                    (interpret.rule_of(x.op.name, x.inputs), operands, x.attrs, x.op.results)
+                )
         self.outputs = [slot[y] for y in graph.outputs]
 
     def __call__(self, arrays: Sequence[Any]) -> list[np.ndarray]:

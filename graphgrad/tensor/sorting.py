@@ -21,7 +21,7 @@ _median_result = returned("median")
 _kth_result = returned("kthvalue")
 
 
-@composite("SortBackward0")
+@composite("SortBackward0", moves=True)
 def _sort(x: Tensor, axis: int, descending: bool) -> tuple[Tensor, Tensor]:
     values, places = several("sort", x.detach(), axis=axis, descending=descending)
     # Gradients, of any order, are those of a gather.

@@ -151,5 +151,5 @@ _CPU = Rules(
     lower_sort,
     ROOTS,
     Root,
-    frozenset({dtypes.float16, dtypes.complex64, dtypes.complex128}),
+    frozenset({dtypes.float16, dtypes.bfloat16, dtypes.complex64, dtypes.complex128}),
 )

@@ -20,12 +20,15 @@ _NAMED = (torch.dtype, torch.layout, torch.memory_format)
 
 
 class Uncarried(Exception):
-    """A sample holds what a NumPy array cannot: bfloat16, a sparse layout, shared memory."""
+    """A sample holds what a NumPy array cannot: a sparse layout, complex halves, shared memory."""
 
 
 def array(value: torch.Tensor) -> np.ndarray:
     """A PyTorch tensor's numbers."""
-    return value.detach().resolve_conj().resolve_neg().numpy(force=True)
+    value = value.detach().resolve_conj().resolve_neg()
+    if value.dtype is torch.bfloat16:
+        return value.float().numpy(force=True).astype(graphgrad.bfloat16.numpy)
+    return value.numpy(force=True)
 
 
 def numbers(value: Any) -> np.ndarray:
@@ -41,7 +44,7 @@ def carried(value: Any, wants_grad: bool = False) -> Any:
     if isinstance(value, torch.Tensor):
         if value.layout != torch.strided or value.is_quantized:
             raise Uncarried(f"{value.layout} tensor")
-        if value.dtype in (torch.bfloat16, torch.complex32):
+        if value.dtype is torch.complex32:
             raise Uncarried(f"{value.dtype} has no NumPy dtype")
         wants_grad = wants_grad and value.requires_grad
         return graphgrad.tensor(array(value.clone()), requires_grad=wants_grad)

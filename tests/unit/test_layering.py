@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
-LEAVES = "config dtypes device errors cuda nearest"
+LEAVES = "config dtypes device errors cuda nearest arrayfile"
 # A module may import from its own row and the rows above it.
 LAYERS = [
     LEAVES,

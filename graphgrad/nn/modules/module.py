@@ -189,7 +189,7 @@ class Module(Registry, HookMixin, StateMixin):
         return self._convert_floats("half")
 
     def bfloat16(self: M) -> M:
-        """Raises NotImplementedError: nothing is computed in bfloat16."""
+        """Floating-point parameters and buffers to bfloat16."""
         return self._convert_floats("bfloat16")
 
     def to_empty(self: M, *, device: Any, recurse: bool = True) -> M:
