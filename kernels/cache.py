@@ -136,7 +136,8 @@ def _make(recipe: Recipe) -> Kernel:
         return _interpreted(recipe, path)
     object_code = read(_object_path(recipe.name, recipe.key))
     if object_code is None:
-        object_code = codegen.compile_kernel(recipe.function(path), recipe.name)
+        by_hand = recipe.template is not None
+        object_code = codegen.compile_kernel(recipe.function(path), recipe.name, by_hand)
         _save(recipe.name, recipe.key, object_code)
         return _linked(recipe, object_code, path, True)
     _count(loaded=1)

@@ -1,4 +1,7 @@
-"""Local variables: `Cell` holds a number, a pointer or a tuple of them on the stack."""
+"""Local variables: `Cell` holds a number, a pointer or a tuple of them on the stack.
+
+What is assigned at one place only needs no memory: `constant` is the operand itself.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from .operands import SlotPointer, Table, Unsupported, is_static, number
 
 @dataclass(frozen=True, slots=True)
 class Static:
-    """A name for an object known while compiling: a module, a function, a named tuple."""
+    """A name for one operand, or for an object known while compiling: a module, a function."""
 
     value: Any
 
@@ -81,6 +84,17 @@ def variable(builder: ir.IRBuilder, value: Any) -> Variable:
     if is_static(value) and type(value) not in (bool, int, float):
         return Static(value)
     return Cell(builder, value)
+
+
+def constant(builder: ir.IRBuilder, value: Any) -> Static:
+    """A name for `value` alone; a literal has its type here, as in a cell."""
+    return Static(_typed(builder, value))
+
+
+def _typed(builder: ir.IRBuilder, value: Any) -> Any:
+    if type(value) is tuple:
+        return tuple(_typed(builder, item) for item in value)
+    return number(builder, value) if type(value) in (bool, int, float) else value
 
 
 def _kind(builder: ir.IRBuilder, value: Any) -> tuple:

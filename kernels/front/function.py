@@ -1,7 +1,7 @@
 """Statements of a kernel, and the functions it inlines, as LLVM instructions.
 
-Every local variable is a cell of the stack, which LLVM makes a register again; so a loop or a
-branch needs to know nothing about what is assigned inside.
+A local variable that is assigned at several places is a cell of the stack, which LLVM makes a
+register again; so a loop or a branch needs to know nothing about what is assigned inside.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from typing import Any
 from llvmlite import ir
 
 from ..vecmath.value import Value
-from .cells import Variable, variable
+from .cells import Variable, constant, variable
 from .expressions import Expressions, builtin
+from .fixed import fixed_names
 from .operands import WORD, Table, Unsupported, is_static, store, truth, word
 
 TABLE = WORD.as_pointer()
@@ -53,7 +54,7 @@ def inline(builder: ir.IRBuilder, function: Callable, arguments: Sequence[Any]) 
     names = [a.arg for a in definition.args.args]
     if len(names) != len(arguments):
         raise Unsupported(f"{function.__qualname__} takes {len(names)} arguments")
-    body = _Body(builder, function)
+    body = _Body(builder, function, _fixed(definition))
     for name, value in zip(names, arguments, strict=True):
         body.bind(name, value)
     try:
@@ -69,6 +70,11 @@ def _definition(function: Callable) -> ast.FunctionDef:
     if found is None:
         raise Unsupported(f"no source of {function.__qualname__}")
     return found
+
+
+@functools.lru_cache(maxsize=1024)
+def _fixed(definition: ast.FunctionDef) -> frozenset[str]:
+    return fixed_names(definition)
 
 
 # CPython before 3.12 counts the depth of a tree in one place for all threads: SystemError when two
@@ -91,8 +97,9 @@ def _definitions(filename: str) -> dict[int, ast.FunctionDef]:
 class _Body(Expressions):
     """One function being translated: its names, and where `return` goes."""
 
-    def __init__(self, builder: ir.IRBuilder, function: Callable) -> None:
+    def __init__(self, builder: ir.IRBuilder, function: Callable, fixed: frozenset[str]) -> None:
         super().__init__(builder)
+        self.fixed = fixed
         closure = function.__closure__ or ()
         cells = zip(function.__code__.co_freevars, (c.cell_contents for c in closure), strict=True)
         self.outside: Mapping[str, Any] = {**function.__globals__, **dict(cells)}
@@ -104,7 +111,10 @@ class _Body(Expressions):
     # ---- names
 
     def bind(self, name: str, value: Any) -> None:
-        """Assign; numbers and pointers get a cell, any other known object is the name's meaning."""
+        """Assign; what may change gets a cell, anything else is what the name means."""
+        if name in self.fixed:
+            self.names[name] = constant(self.builder, value)
+            return
         known = self.names.get(name)
         if known is None:
             known = self.names[name] = variable(self.builder, value)

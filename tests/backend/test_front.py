@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import ctypes
 import pathlib
 import re
@@ -9,6 +10,7 @@ import re
 import numpy as np
 import pytest
 from graphgrad.kernels import cache, codegen, front, numba_front, recipes
+from graphgrad.kernels.front.fixed import fixed_names
 from graphgrad.kernels.layout import KERNEL_TYPE
 from graphgrad.kernels.loader import link
 from toys import SOURCE
@@ -58,6 +60,39 @@ def abs_of(x):
     return -x if x < 0 else x
 
 
+def first_of(x, y):
+    for i in range(5):
+        power = x + i
+        if power * power > y:
+            found = power - i
+            return found * 2
+    return power
+
+
+def places(args, start, stop, chunk):
+    # Names assigned once or more, read before and after, in loops, branches and behind them.
+    x, y, out = i64(args, 0), i64(args, 1), i64(args, 2)
+    total, three = 0, 3
+    for i in range(start, stop):
+        if x[i] < 0:
+            side, sign = -x[i], three
+        else:
+            side, sign = x[i], -1
+        for j in range(3):
+            before = total
+            if before > j:
+                within = before - j
+                total = within // 2
+            last = j
+        later = 0
+        while later < 4:
+            step = later + last
+            later = step + 1
+        stop += 0
+        total += first_of(side, y[i]) + sign * later
+        out[i] = total
+
+
 def narrow(args, start, stop, chunk):
     a, b, c, d = i8(args, 0), u8(args, 1), i32(args, 2), u32(args, 3)
     out, real = i64(args, 4), f64(args, 5)
@@ -91,22 +126,48 @@ def function_of(source: str, name: str):
     return recipes.from_source(name, source).function(f"<{name} {hash(source)}>")
 
 
-@pytest.mark.parametrize("name", ["words", "narrow"])
+@pytest.mark.parametrize("name", ["words", "places", "narrow"])
 def test_the_language_means_what_python_and_numba_say(name):
     rng = np.random.default_rng(0)
     whole = [rng.integers(-12, 13, SIZE) for _ in range(3)]
     dtypes = ["i1", "u1", "i4", "u4", "i8", "f8"]
     mixed = [rng.integers(0, 100, SIZE).astype(t) for t in dtypes]
-    arrays = whole if name == "words" else mixed
+    arrays = mixed if name == "narrow" else whole
     function = function_of(WORDS, name)
     ours = run(front.translate(function, name), name, arrays)
-    if (
-        name == "words"
-    ):  # numba knows no plain functions; narrow wraps around, which Python warns of
+    if name != "narrow":  # numba knows no plain functions; narrow wraps around: Python warns
         expected = _call(function, arrays)
     else:
         expected = run(numba_front.translate(function, name), name, arrays)
     for got, want in zip(ours, expected, strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_a_name_assigned_once_needs_no_memory():
+    names = [x.name for x in ast.parse(WORDS).body if isinstance(x, ast.FunctionDef)]
+    fixed = {
+        name: fixed_names(next(x for x in ast.parse(WORDS).body if getattr(x, "name", "") == name))
+        for name in names
+    }
+    assert fixed["clipped"] == {"x"} and fixed["first_of"] == {"x", "y", "i", "found"}
+    assert {"x", "y", "out", "i", "j", "quotient", "rest"} <= fixed["words"]
+    assert "total" not in fixed["words"]
+    changing = {"total", "side", "sign", "later", "last", "stop"}
+    assert fixed["places"].isdisjoint(changing)
+    assert {"three", "start", "before", "within", "step"} <= fixed["places"]
+    text = front.translate(function_of(WORDS, "words"), "words")
+    assert text.count("alloca") < 12
+
+
+@pytest.mark.parametrize("name", ["words", "places"])
+def test_written_by_hand_means_the_same(name):
+    arrays = [np.random.default_rng(1).integers(-12, 13, SIZE) for _ in range(3)]
+    function = function_of(WORDS, name)
+    module = codegen.kernel_module(function, name, by_hand=True)
+    code = link(name, codegen.object_code(module))
+    for got, want in zip(
+        _call(KERNEL_TYPE(code[name]), arrays), _call(function, arrays), strict=True
+    ):
         np.testing.assert_array_equal(got, want)
 
 
@@ -116,9 +177,14 @@ def _functions(path: pathlib.Path) -> list[tuple[str, str]]:
     return [(re.search(r"def (\w+)\(args", s).group(1), s) for s in sources]
 
 
-NO_KERNELS = ("exported", "test_kernel_sources")
+def _is_kernels(path: pathlib.Path) -> bool:
+    """Whether a golden file holds kernels for this processor."""
+    return "(args, start, stop, chunk):" in path.read_text() and path.stem[:5] not in NOT_HERE
+
+
+NOT_HERE = ("test_", "cuda_")
 KERNELS = [
-    *(pair for path in sorted(GOLDEN.glob("*.py")) if path.stem not in NO_KERNELS
+    *(pair for path in filter(_is_kernels, sorted(GOLDEN.glob("*.py")))
       for pair in _functions(path)),
     *((name, SOURCE) for name in ("axpy", "mix", "spread", "tick", "fail", "nothing")),
 ]  # fmt: skip
