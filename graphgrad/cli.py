@@ -7,6 +7,7 @@ graphgrad explore package.module:function -o page.html
 graphgrad profile package.module:function --trace trace.json
 graphgrad export package.module:function -o function.py
 graphgrad bench --only lenet --json numbers.json
+graphgrad bench --device cuda --check --json card.json
 graphgrad cache --path
 """
 
@@ -156,6 +157,12 @@ def _add_bench(commands: Any) -> None:
     bench.add_argument(
         "--peers", metavar="NAMES", default="torch,torch.compile,jax", help="or fewer, or none"
     )
+    bench.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="what is measured (default: cpu)"
+    )
+    bench.add_argument(
+        "--check", action="store_true", help="on cuda: first compare every model with the CPU"
+    )
     instead = bench.add_mutually_exclusive_group()
     instead.add_argument(
         "--profile",
@@ -295,18 +302,43 @@ def _load(spec: str) -> Any:
 
 
 def _bench(options: argparse.Namespace) -> None:
-    text, record = _profile(options) if options.profile else _measured(options)
+    wrong = ""
+    if options.device == "cuda":
+        text, record, wrong = _on_cuda(options)
+    else:
+        text, record = _profile(options) if options.profile else _measured(options)
     print(text)
     if options.json:
         pathlib.Path(options.json).write_text(record + "\n", encoding="utf-8")
+    if wrong:
+        raise CommandError(wrong)
+
+
+def _on_cuda(options: argparse.Namespace) -> tuple[str, str, str]:
+    """What was found on the GPU, as text and JSON, and which checks failed."""
+    from graphgrad.bench import cuda
+
+    if options.profile or options.measure or options.group:
+        raise CommandError("--device cuda goes with --only, --peers, --check and --json alone")
+    names = [name for name in _peers(options) if name != "jax"]
+    try:
+        graphgrad.cuda.init()
+    except RuntimeError as error:
+        raise CommandError(str(error)) from error
+    result = cuda.run(options.only, names, options.check, _progress)
+    wrong = ", ".join(check.name for check in result.checks if not check.agrees)
+    return str(result), result.json(), wrong and f"differs from the CPU: {wrong}"
+
+
+def _peers(options: argparse.Namespace) -> list[str]:
+    return [name for name in options.peers.split(",") if name and name != "none"]
 
 
 def _measured(options: argparse.Namespace) -> tuple[str, str]:
     module = importlib.import_module(f"graphgrad.bench.{options.measure or 'runner'}")
     arguments = [options.only, options.threads, options.group, _progress]
     if options.measure not in ("memory", "scaling"):
-        peers = [name for name in options.peers.split(",") if name and name != "none"]
-        arguments.insert(1, peers)
+        arguments.insert(1, _peers(options))
     result = module.run(*arguments)
     return str(result), result.json()
 

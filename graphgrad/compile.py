@@ -259,6 +259,22 @@ class DeviceExecutable(Executable):
     Under "auto" nothing is interpreted. Where a tier asks for it, NumPy computes on copies.
     """
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._programs: dict[tuple[Any, ...], Any] = {}
+
+    @property
+    def program(self) -> Any:
+        """The Program for the settings of now: a GPU's is not the emulator's."""
+        settings = config.of_kernels(self.device.type)
+        found = self._programs.get(settings)
+        if found is None:
+            with self._lock:
+                if settings not in self._programs:
+                    self._programs[settings] = self._build()
+                found = self._programs[settings]
+        return found
+
     def _is_promoted(self) -> bool:
         return True
 

@@ -22,16 +22,14 @@ SMALLEST = 512
 class Block:
     """Bytes of device memory at ``pointer``, until the last reference to it goes."""
 
-    __slots__ = ("__weakref__", "_keep", "_lane", "_pool", "nbytes", "pointer", "size")
+    __slots__ = ("__weakref__", "_lane", "_pool", "nbytes", "pointer", "size")
 
-    def __init__(self, pool: Pool, pointer: int, size: int, keep: Any, lane: Hashable) -> None:
-        self.pointer, self.size, self.nbytes = pointer, size, 0
-        self._pool, self._keep, self._lane = pool, keep, lane
+    def __init__(self, pool: Pool, pointer: int, size: int, nbytes: int, lane: Hashable) -> None:
+        self.pointer, self.size, self.nbytes = pointer, size, nbytes
+        self._pool, self._lane = pool, lane
 
     def __del__(self) -> None:
-        pool = self._pool
-        if pool is not None:
-            pool.give_back(self.pointer, self.size, self.nbytes, self._keep, self._lane)
+        self._pool.give_back(self)
 
 
 class Pool:
@@ -39,7 +37,10 @@ class Pool:
 
     def __init__(self, raw: Callable[[int], tuple[int, Any]]) -> None:
         self._raw = raw
-        self._free: dict[tuple[int, Hashable], list[tuple[int, Any]]] = {}
+        self._free: dict[tuple[int, Hashable], list[int]] = {}
+        # What keeps the memory at each pointer is held here alone: were a Block to hold it, both
+        # could be one cycle's garbage, and the memory be finalised although the Block gave it back.
+        self._keep: dict[int, Any] = {}
         # Blocks are given back by the garbage collector, perhaps while this thread is in here.
         self._lock = threading.RLock()
         self.allocated = self.reserved = self.peak = self.peak_reserved = 0
@@ -49,34 +50,36 @@ class Pool:
         size = max(SMALLEST, size_class(nbytes))
         with self._lock:
             free = self._free.get((size, lane))
-            pointer, keep = free.pop() if free else self._new(size)
-            block = Block(self, pointer, size, keep, lane)
-            block.nbytes = nbytes
+            pointer = free.pop() if free else self._new(size)
+            block = Block(self, pointer, size, nbytes, lane)
             self.allocated += nbytes
             self.peak = max(self.peak, self.allocated)
         return block
 
-    def _new(self, size: int) -> tuple[int, Any]:
+    def _new(self, size: int) -> int:
         try:
-            made = self._raw(size)
+            pointer, keep = self._raw(size)
         except MemoryError:
             self.empty()
-            made = self._raw(size)
+            pointer, keep = self._raw(size)
+        self._keep[pointer] = keep
         self.reserved += size
         self.peak_reserved = max(self.peak_reserved, self.reserved)
-        return made
+        return pointer
 
-    def give_back(self, pointer: int, size: int, nbytes: int, keep: Any, lane: Hashable) -> None:
+    def give_back(self, block: Block) -> None:
         """What a Block does when it is no longer held."""
         with self._lock:
-            self.allocated -= nbytes
-            self._free.setdefault((size, lane), []).append((pointer, keep))
+            self.allocated -= block.nbytes
+            self._free.setdefault((block.size, block._lane), []).append(block.pointer)
 
     def empty(self) -> None:
         """Let go of every free block."""
         with self._lock:
             for (size, _), free in self._free.items():
                 self.reserved -= size * len(free)
+                for pointer in free:
+                    del self._keep[pointer]
             self._free.clear()
 
     def reset_peak(self) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import struct
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -137,7 +138,7 @@ class Stream:
         event.stream = self
 
         def reached() -> None:
-            event.done = True
+            event.done, event.at = True, time.perf_counter()
 
         self.put(reached)
         return event
@@ -145,7 +146,7 @@ class Stream:
 
 class Event:
     def __init__(self, options: Any) -> None:
-        self.options, self.done = options, True
+        self.options, self.done, self.at = options, True, 0.0
         self.stream: Stream | None = None
 
     def sync(self) -> None:
@@ -158,7 +159,8 @@ class Event:
 
     def __sub__(self, other: Event) -> float:
         assert self.options.timing_enabled and other.options.timing_enabled
-        return 1.0
+        assert self.done and other.done, "an event is asked before it is past"
+        return 1e3 * (self.at - other.at)
 
 
 @dataclass

@@ -278,7 +278,7 @@ def test_events_and_streams_know_when_they_are_done():
         assert not end.query() and not stream.query()
     gg.cuda.default_stream().wait_event(end)
     end.synchronize()
-    assert end.query() and start.elapsed_time(end) == 1.0
+    assert end.query() and start.elapsed_time(end) > 0
     stream.synchronize()
     assert stream.query()
 

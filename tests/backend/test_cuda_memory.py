@@ -9,6 +9,7 @@ import pytest
 from graphgrad.kernels.cuda.driver import driver
 from graphgrad.kernels.cuda.exchange import from_dlpack, from_interface
 from graphgrad.kernels.cuda.memory import DeviceArray, empty, from_host
+from graphgrad.kernels.cuda.pool import Pool
 
 from graphgrad.config import config
 from graphgrad.device import device
@@ -66,6 +67,7 @@ def test_numpy_is_refused_and_says_what_to_do() -> None:
 
 def test_memory_is_counted_kept_and_given_back() -> None:
     gc.collect()
+    driver().empty_cache()
     pool = driver().statistics(0)
     before, held = pool.allocated, pool.reserved
     pool.reset_peak()
@@ -134,3 +136,21 @@ def test_without_a_device_the_error_says_what_is_missing() -> None:
             assert any(word in str(error) for word in ("driver", "package", "device"))
         else:
             pytest.skip("there is a GPU here")
+
+
+def test_memory_in_a_cycle_is_given_back_and_not_finalised() -> None:
+    class Memory:
+        alive = True
+
+        def __del__(self) -> None:
+            Memory.alive = False
+
+    pool = Pool(lambda nbytes: (4096, Memory()))
+    holder = [pool.take(100)]
+    holder.append(holder)
+    del holder
+    gc.collect()
+    assert pool.allocated == 0 and Memory.alive
+    assert pool.take(100).pointer == 4096
+    pool.empty()
+    assert not Memory.alive and pool.reserved == 0
