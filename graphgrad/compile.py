@@ -75,6 +75,7 @@ def plan_graph(
     graph: Graph, aliases: Mapping[int, int], inner: bool = False, device: Device = CPU
 ) -> Plan:
     """Fuse and order an optimised graph (``inner``: the graph of a control-flow node, as it is)."""
+    from graphgrad.passes.epilogue import join_epilogues
     from graphgrad.passes.fuse import fuse
     from graphgrad.passes.layout import store_permuted
     from graphgrad.passes.products import plain_products
@@ -82,12 +83,19 @@ def plan_graph(
     from graphgrad.passes.winograd import fewer_products
 
     # Before fuse: what a product is written out into fuses with its neighbours.
-    plain = plain_products(optimise(graph) if inner else graph)
-    if device.type == "cpu":  # whose costs it was measured at
+    on_cpu = device.type == "cpu"
+    plain = plain_products(optimise(graph) if inner else graph, halves=on_cpu)
+    if on_cpu:  # whose costs it was measured at
         plain = fewer_products(plain)
     # After fuse: a permute that no region writes is free to move into the product before it.
+    plan = store_permuted(fuse(plain))
+    if not on_cpu:
+        from graphgrad.kernels.cuda.contract import accepts
+
+        # After permutes moved: the reader then walks the product as it is written.
+        plan = join_epilogues(plan, accepts, {plain.outputs[k] for k in aliases})
     # Schedule last: only regions write memory, so only their order decides what is live.
-    return schedule(store_permuted(fuse(plain)), aliases)
+    return schedule(plan, aliases)
 
 
 def _planner(device: Device = CPU) -> Any:

@@ -81,10 +81,14 @@ class Product:
     operands: tuple[Operand, Operand, Operand]
 
 
-def product_of(region: Region) -> Product:
-    """What a contraction region computes; NotImplementedError where an operand is no view."""
+def product_of(region: Region, target: Node | None = None) -> Product:
+    """What a contraction region computes; NotImplementedError where an operand is no view.
+
+    ``target``: the product as the region's other nodes read it, if its outputs are not that.
+    """
     (dot,) = (x for x in region.nodes if x.op.name == "dot_general")
-    (target,) = region.outputs
+    if target is None:
+        (target,) = region.outputs
     a, b = (_view(x, region) for x in dot.inputs)
     operands = _operands(dot, a.strides, b.strides, result_strides(dot, target))
     return Product(dot, target, a, b, operands)

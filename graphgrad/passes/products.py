@@ -7,15 +7,20 @@ from graphgrad.dtypes import INTEGER
 from graphgrad.ir import Graph, Node
 
 
-def plain_products(graph: Graph) -> Graph:
-    """Rewrite products of integers, and of half-precision numbers.
+def plain_products(graph: Graph, halves: bool = True) -> Graph:
+    """Rewrite products of integers, and (``halves``) of half-precision numbers.
 
     before  dot_general(i, j)  int64[m, k], int64[k, n]
     after   sum(i[m, 1, k] * j[1, n, k], k)
     before  dot_general(a, b)  float16
     after   cast(dot_general(cast(a, float32), cast(b, float32)), float16)
     """
-    return ir.rewrite(graph, _rewrite, "plain_products")
+
+    def rule(x: Node) -> Node | None:
+        kept = not halves and x.dtype.is_floating_point
+        return None if kept else _rewrite(x)
+
+    return ir.rewrite(graph, rule, "plain_products")
 
 
 def _rewrite(x: Node) -> Node | None:

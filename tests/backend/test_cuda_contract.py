@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from emulating import run_calls
-from graphgrad.kernels.cuda.contract import lower_contraction
+from graphgrad.kernels.cuda.contract import accepts, lower_contraction
 from graphgrad.kernels.cuda.contract.maps import access, in_vectors
 from graphgrad.kernels.cuda.contract.tiles import TILES, Card, Sizes, candidates, choose
 from hypothesis import given, settings
@@ -17,10 +17,11 @@ from graphgrad import dtypes, interpret, ir
 from graphgrad.autodiff import vjp_nodes
 from graphgrad.compile import optimise
 from graphgrad.ir import Graph, node
+from graphgrad.passes.epilogue import join_epilogues
 from graphgrad.passes.fuse import fuse
 from graphgrad.passes.layout import store_permuted
 from graphgrad.passes.products import plain_products
-from graphgrad.regions import CONTRACT
+from graphgrad.regions import CONTRACT, Plan
 
 F = dtypes.float32
 FLOATS = (dtypes.float32, dtypes.float64, dtypes.float16)
@@ -30,7 +31,7 @@ GUARD = 16  # elements on either side of a result
 # ---- a small driver ------------------------------------------------------------------------------
 
 
-def check(graph: Graph, seed: int = 0) -> list[str]:
+def check(graph: Graph, seed: int = 0, plan=lambda graph: store_permuted(fuse(graph))) -> list[str]:
     """Products on the emulator, chunks forwards and backwards, all else by the interpreter, equal
     the interpreter; returns the names of the kernels."""
     rng = np.random.default_rng(seed)
@@ -39,7 +40,7 @@ def check(graph: Graph, seed: int = 0) -> list[str]:
     names: list[str] = []
     for backwards in (False, True):
         value = dict(zip(graph.inputs, arrays, strict=True))
-        for region in store_permuted(fuse(graph)):
+        for region in plan(graph):
             for x in region.inputs:
                 if x.op.name in ("constant", "scalar"):
                     value[x] = np.asarray(interpret.evaluate(x, []))
@@ -53,12 +54,14 @@ def check(graph: Graph, seed: int = 0) -> list[str]:
 
 
 def _run(region, value, backwards) -> list[str]:
-    (y,) = region.outputs
-    around = np.full(y.size + 2 * GUARD, 77, y.dtype.numpy)
-    value[y] = around[GUARD : GUARD + y.size].reshape(y.shape)
+    around = {y: np.full(y.size + 2 * GUARD, 77, y.dtype.numpy) for y in region.outputs}
+    for y, memory in around.items():
+        value[y] = memory[GUARD : GUARD + y.size].reshape(y.shape)
     calls = lower_contraction(region)
     run_calls(calls, value, backwards)
-    assert (around[:GUARD] == 77).all() and (around[GUARD + y.size :] == 77).all()
+    for y, memory in around.items():
+        edges = np.delete(memory, slice(GUARD, GUARD + y.size))
+        np.testing.assert_array_equal(edges, np.full_like(edges, 77))
     return [call.name for call in calls]
 
 
@@ -71,7 +74,7 @@ def _interpret(region, value) -> None:
 
 
 def _compare(left, right, y) -> None:
-    eps = {"float16": 2.0**-16, "float32": 1.2e-7, "float64": 2.3e-16}[y.dtype.name]
+    eps = {"float16": 2.0**-16, "float32": 1.2e-7, "float64": 2.3e-16, "bool": 0}[y.dtype.name]
     scale = max(1.0, float(np.abs(right).max(initial=0)))
     np.testing.assert_allclose(left, right, rtol=0, atol=64 * eps * scale)
 
@@ -271,3 +274,80 @@ def test_the_model_is_in_the_range_of_peak():
         sizes = Sizes(1, n, n, n)
         ideal = n**3 / (card.sms * card.lanes)
         assert least < ideal / choose(4, sizes, card).cycles < 1
+
+
+# ---- epilogues -----------------------------------------------------------------------------------
+
+
+def joined(graph: Graph, **options) -> Plan:
+    return join_epilogues(store_permuted(fuse(graph)), accepts, **options)
+
+
+def number(value, dtype=F):
+    return node("scalar", value=value, dtype=dtype)
+
+
+def linear(m=33, k=20, n=40, dtype=F):
+    x, w, b = tensor(m, k, dtype=dtype), tensor(k, n, dtype=dtype), tensor(n, dtype=dtype)
+    return (x, w, b), node("add", product(x, w), b)
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=lambda d: d.name)
+def test_bias_and_activation_are_computed_before_writing(dtype):
+    inputs, y = linear(dtype=dtype)
+    graph = Graph(inputs, [node("maximum", y, number(0.0, dtype))])
+    assert len(joined(graph).regions) == 1
+    (name, *_) = check(graph, plan=joined)
+    assert name.endswith("add_maximum")
+
+
+def test_parts_are_added_before_the_epilogue():
+    inputs, y = linear(4, 4000, 12)
+    names = check(Graph(inputs, [node("abs", y)]), plan=joined)
+    assert names[1] == "sum_parts_float32_add_abs" and "add" not in names[0]
+
+
+def test_a_convolution_with_bias_residual_and_mask():
+    x, w, b, r = tensor(2, 3, 8, 8), tensor(4, 3, 3, 3), tensor(4), tensor(2, 4, 6, 6)
+    biased = node("add", convolution(x, w), node("reshape", b, shape=(4, 1, 1)))
+    total = node("add", biased, r)
+    mask = node("gt", total, number(0.0))
+    graph = Graph([x, w, b, r], [node("where", mask, total, number(0.0)), mask])
+    assert len(joined(graph).regions) == 1
+    check(graph, plan=joined)
+
+
+def test_operands_are_read_through_views_and_reshapes():
+    x, w, s = tensor(6, 5, 16), tensor(16, 12), tensor(12, 30)
+    dot = product(x, w, ((2,), (0,)))
+    turned = node("reshape", node("permute", dot, axes=(2, 0, 1)), shape=(12, 30))
+    scale = node("slice", s, start=(0, 29), stop=(12, 30), step=(1, 1))  # a column
+    graph = Graph([x, w, s], [node("mul", turned, scale)])
+    assert len(joined(graph).regions) == 1
+    check(graph, plan=joined)
+
+
+def test_what_does_not_join():
+    (x, w, b), y = linear()
+    relu = node("maximum", y, number(0.0))
+    for outputs in (
+        [relu, y.inputs[0]],  # the product itself is wanted
+        [node("sum", relu, axes=(1,))],  # a reduction
+        [node("reshape", relu, shape=(20, 66)), relu],  # fine, but for the other reader
+    ):
+        graph = Graph([x, w, b], outputs)
+        check(graph, plan=joined)
+    assert len(joined(Graph([x, w, b], [node("sum", relu, axes=(1,))])).regions) == 2
+    assert len(joined(Graph([x, w, b], [relu, y.inputs[0]])).regions) == 2
+    # an output that replaces an input is written over it by a loop
+    assert len(joined(Graph([x, w, b], [relu]), written={relu}).regions) == 2
+
+
+def test_a_network_without_gradients_is_products_alone():
+    (x, w, b), y = linear()
+    v, c = tensor(40, 10), tensor(10)
+    hidden = node("mul", y, node("sigmoid", y))
+    graph = Graph([x, w, b, v, c], [node("add", product(hidden, v), c)])
+    assert [region.kind for region in joined(graph)] == [CONTRACT, CONTRACT]
+    check(graph, plan=joined)
+    check(with_gradients(product(hidden, v), [x, w, b, v]), plan=joined)

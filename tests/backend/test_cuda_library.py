@@ -8,7 +8,7 @@ import enum
 import numpy as np
 import pytest
 from graphgrad.kernels.contract_build import product_of
-from graphgrad.kernels.cuda.contract import library
+from graphgrad.kernels.cuda.contract import accepts, library, lower_contraction
 from graphgrad.kernels.cuda.contract.cublaslt import LtMatmul, matrices_of
 from graphgrad.kernels.cuda.contract.maps import maps_of
 from graphgrad.kernels.cuda.contract.plan import zipped_dims
@@ -17,6 +17,7 @@ from graphgrad import dtypes, ir
 from graphgrad.backends import cuda
 from graphgrad.config import config
 from graphgrad.ir import Graph, node
+from graphgrad.passes.epilogue import join_epilogues
 from graphgrad.passes.fuse import fuse
 
 F = dtypes.float32
@@ -93,7 +94,7 @@ def matrices(a, b, contract=((1,), (0,)), batch=((), ()), after=None, **options)
     y = after(dot) if after else dot
     (region,) = fuse(Graph([base(a), base(b)], [y]))
     product = product_of(region)
-    maps = maps_of(product.dot.dtype.name, *zipped_dims(product.operands))
+    maps = maps_of(product.dot.dtype.name, zipped_dims(product.operands))
     item = product.dot.dtype.itemsize
     offsets = {"A": product.a.offset * item, "B": product.b.offset * item, "C": 0}
     return matrices_of(maps, offsets, **options)
@@ -244,7 +245,7 @@ def product():
     dot = node("dot_general", a, b, contract=((1,), (0,)), batch=((), ()))
     (region,) = fuse(Graph([a, b], [dot]))
     found = product_of(region)
-    return found, maps_of("float32", *zipped_dims(found.operands))
+    return found, maps_of("float32", zipped_dims(found.operands))
 
 
 def test_the_setting_decides_who_is_asked(monkeypatch):
@@ -264,6 +265,35 @@ def test_the_setting_decides_who_is_asked(monkeypatch):
         library.library_call(*product())
     with pytest.raises(ValueError, match="cuda_blas"):
         config.cuda_blas = "mkl"
+
+
+def test_the_epilogues_of_cublaslt_are_its_own_and_others_are_ours(monkeypatch):
+    monkeypatch.setattr(library, "installed", lambda: True)
+    x, w, b = tensor(4, 8), tensor(8, 8), tensor(8)
+    dot = node("dot_general", x, w, contract=((1,), (0,)), batch=((), ()))
+    zero = node("scalar", value=0.0, dtype=F)
+    biased = node("add", dot, b)
+    column = node("add", dot, tensor(4, 1))
+
+    def calls(y, *inputs):
+        with config.scope(cuda="auto", cuda_blas="auto"):
+            plan = join_epilogues(fuse(Graph([x, w, *inputs], [y])), accepts)
+            (region, *rest) = plan
+            return len(rest), lower_contraction(region)[0]
+
+    for y, bias, activation in (
+        (biased, True, ""),
+        (node("maximum", biased, zero), True, "relu"),
+    ):
+        rest, call = calls(y, b)
+        assert rest == 0 and (call.key.bias, call.key.activation) == (bias, activation)
+        assert call.slots[4] == ("ptr", b, 0) and len(call.key.parameters) == 5
+        assert call.slots[2] == ("ptr", y, 0)
+    rest, call = calls(node("maximum", dot, zero))
+    assert rest == 0 and call.key.activation == "relu" and len(call.slots) == 4
+    for y, *inputs in ((node("tanh", biased), b), (column, column.inputs[1])):
+        rest, call = calls(y, *inputs)  # by a loop over what cublasLt wrote
+        assert rest == 1 and call.key.activation == "" and not call.key.bias
 
 
 def test_tf32_is_asked_for_by_pytorchs_switch(monkeypatch):

@@ -1,12 +1,14 @@
 """Contractions on the grid: register-tiled kernels that read operands through their views.
 
-    lower_contraction(region)       # GridCalls of a product or convolution
+    lower_contraction(region)       # GridCalls of a product or convolution, and what follows it
+    accepts(region)                 # whether there are any
 
 `maps` turns views into tables of offsets, `tiles` chooses a tile and the parts of k, `template` is
-the kernel, `parts` adds up what was cut. Neither copies an operand: the columns of a convolution
-exist in shared memory only, a tile at a time.
+the kernel, `parts` adds up what was cut, `epilogue` is what consumers make of a product, `library`
+asks NVIDIA's. No operand is copied: the columns of a convolution exist in shared memory only, a
+tile at a time.
 """
 
-from .plan import lower_contraction
+from .plan import accepts, lower_contraction
 
-__all__ = ["lower_contraction"]
+__all__ = ["accepts", "lower_contraction"]

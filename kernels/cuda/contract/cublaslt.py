@@ -67,7 +67,10 @@ class Matrices:
     activation: str = ""
     tf32: bool = False
 
-    parameters = ("ptr", "ptr", "ptr", "ptr")  # A, B, C, workspace
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """How A, B, C, the workspace and the bias, if there is one, are passed."""
+        return ("ptr",) * (4 + self.bias)
 
     @property
     def name(self) -> str:
@@ -115,7 +118,7 @@ def matrices_of(
 
 
 def _strides(dims: list[Dim], operands: int) -> tuple[int, ...]:
-    return dims[0][1:] if dims else (0,) * operands
+    return dims[0][1 : 1 + operands] if dims else (0,) * operands
 
 
 def _matrix(rows: tuple[int, int], columns: tuple[int, int], batch_stride: int) -> Matrix | None:

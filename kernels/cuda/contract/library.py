@@ -11,10 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from graphgrad.config import config
 
 from ...contract_build import Product
 from .cublaslt import WORKSPACE_BYTES, Matrices, installed, matrices_of
+from .epilogue import Fused
 from .maps import Maps
 
 FLOPS_A_NS = 20_000.0
@@ -38,30 +41,67 @@ class LibraryCall:
         return self.key.name
 
 
-def library_call(product: Product, maps: Maps) -> LibraryCall | None:
-    """The product as a call of cublasLt, where the setting, the machine and its shape allow it.
+def usable() -> bool:
+    """Whether products of plain matrices are a library's.
 
     Raises RuntimeError where ``config.cuda_blas`` is "cublaslt" and nvmath-python is missing.
     """
     if config.cuda_blas == "own" or config.cuda == "emulate":
+        return False
+    if not installed() and config.cuda_blas == "cublaslt":
+        raise RuntimeError(
+            "config.cuda_blas = 'cublaslt' needs nvmath-python and cuBLAS: "
+            "pip install 'nvmath-python[cu13]'"
+        )
+    return installed()
+
+
+def library_call(product: Product, maps: Maps, fused: Fused | None = None) -> LibraryCall | None:
+    """The product as a call of cublasLt, where the setting, the machine and its shape allow it,
+    and what follows it is one of cublasLt's epilogues."""
+    kind = _epilogue(fused, maps)
+    if not usable() or kind is None:
         return None
-    if not installed():
-        if config.cuda_blas == "cublaslt":
-            raise RuntimeError(
-                "config.cuda_blas = 'cublaslt' needs nvmath-python and cuBLAS: "
-                "pip install 'nvmath-python[cu13]'"
-            )
-        return None
+    bias, activation = kind
     item = product.dot.dtype.itemsize
     offsets = {"A": product.a.offset * item, "B": product.b.offset * item, "C": 0}
-    matrices = matrices_of(maps, offsets, tf32=config.cuda_tf32)
+    matrices = matrices_of(maps, offsets, bias, activation, config.cuda_tf32)
     if matrices is None:
         return None
-    slots = (
+    target = fused.targets[0] if fused else product.target
+    slots: list[tuple[Any, ...]] = [
         ("ptr", product.a.base, offsets["A"]),
         ("ptr", product.b.base, offsets["B"]),
-        ("ptr", product.target, 0),
+        ("ptr", target, 0),
         ("scratch", 0),
-    )
+    ]
+    if fused and bias:
+        slots.append(("ptr", fused.reads[0].base, fused.reads[0].offset * item))
     flops = 2 * maps.sizes.results * maps.sizes.steps
-    return LibraryCall(matrices, slots, WORKSPACE_BYTES, flops / FLOPS_A_NS)
+    return LibraryCall(matrices, tuple(slots), WORKSPACE_BYTES, flops / FLOPS_A_NS)
+
+
+def _epilogue(fused: Fused | None, maps: Maps) -> tuple[bool, str] | None:
+    """(Whether a bias a column is added, the activation after it), or None for anything else."""
+    if fused is None:
+        return False, ""
+    dtype, found = maps.problem.dtype, fused.epilogue
+    if len(found.wanted) > 1 or any(step.dtype.name != dtype for step in found.steps):
+        return None
+    steps = [(step.op, frozenset(step.args)) for step in found.steps]
+    bias = ("add", frozenset({("product",), ("operand", 0)}))
+    adds = bool(steps) and steps[0] == bias
+    if adds and not (_is_row(maps) and found.operands[0].name == dtype):
+        return None
+    before, zero = ("step", 0) if adds else ("product",), ("number", 0.0, found.product)
+    rest = steps[adds:]
+    if rest == [("maximum", frozenset({before, zero}))]:
+        return adds, "relu"
+    return (adds, "") if adds and not rest and len(found.operands) == 1 else None
+
+
+def _is_row(maps: Maps) -> bool:
+    """Whether the epilogue's first operand is a vector along the columns."""
+    batch, rows, columns = maps.tables[0]
+    steps = np.arange(len(columns), dtype=columns.dtype)
+    return not batch.any() and not rows.any() and bool((columns == steps).all())

@@ -9,15 +9,18 @@ vectors its table has an entry a vector (class ``Access.vector``).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
-from ...contract.layout import Dim, offsets, size
-from ...contract.problem import Problem, normal_form
+from ...contract.layout import Dim, merged, offsets, size
+from ...contract.problem import Problem
 from .tiles import Sizes
+
+Tables = tuple[np.ndarray, np.ndarray, np.ndarray]
+Groups = Sequence[list[Dim]]  # batch, rows, columns, steps
 
 LARGEST = (1 << 31) - 1
 ALONG_STEPS, ALONG_OUTER = "k", "m"
@@ -54,27 +57,58 @@ class Maps:
 
     problem: Problem
     sizes: Sizes
-    tables: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+    tables: dict[str | int, Tables]
 
 
-def maps_of(
+def maps_of(dtype: str, dims: Groups, extras: int = 0) -> Maps:
+    """The tables of a product; its columns are what lies closest in the result.
+
+    ``dims`` are batch, rows, columns and steps as (extent, stride in A, B, C of those that have the
+    dimension), all but those of steps followed by strides in ``extras`` more operands, which have
+    tables under their numbers.
+    """
+    problem = _normal(dtype, *dims)
+    if _last_stride(problem.rows) == 1 and _last_stride(problem.columns) != 1:
+        batch, rows, columns, steps = dims
+        batch = [(n, b, a, *rest) for n, a, b, *rest in batch]
+        steps = [(n, b, a) for n, a, b in steps]
+        problem = replace(_normal(dtype, batch, columns, rows, steps), names=("B", "A"))
+    sizes = Sizes(*(size(x) for x in (problem.batch, problem.rows, problem.columns, problem.steps)))
+    tables: dict[str | int, Tables] = {
+        "A": _tables((problem.batch, 0), (problem.rows, 0), (problem.steps, 0)),
+        "B": _tables((problem.batch, 1), (problem.columns, 0), (problem.steps, 1)),
+        "C": _tables((problem.batch, 2), (problem.rows, 1), (problem.columns, 1)),
+    }
+    for n in range(extras):
+        walks = ((problem.batch, 3 + n), (problem.rows, 2 + n), (problem.columns, 2 + n))
+        tables[n] = _tables(*walks)
+    return Maps(problem, sizes, tables)
+
+
+def _normal(
     dtype: str,
     batch: Sequence[Dim],
     rows: Sequence[Dim],
     columns: Sequence[Dim],
     steps: Sequence[Dim],
-) -> Maps:
-    """The tables of a product; its columns are what lies closest in the result."""
-    problem = normal_form(dtype, list(batch), list(rows), list(columns), list(steps))
-    if _last_stride(problem.rows) == 1 and _last_stride(problem.columns) != 1:
-        problem = problem.swapped()
-    sizes = Sizes(*(size(x) for x in (problem.batch, problem.rows, problem.columns, problem.steps)))
-    tables = {
-        "A": _tables((problem.batch, 0), (problem.rows, 0), (problem.steps, 0)),
-        "B": _tables((problem.batch, 1), (problem.columns, 0), (problem.steps, 1)),
-        "C": _tables((problem.batch, 2), (problem.rows, 1), (problem.columns, 1)),
-    }
-    return Maps(problem, sizes, tables)
+) -> Problem:
+    """The product with walks merged, from large strides to small ones.
+
+    Dimensions of the batch that one operand ignores become rows or columns of the other.
+    """
+    shared_a = [(n, b, *rest) for n, a, b, *rest in batch if a == 0]
+    shared_b = [(n, a, *rest) for n, a, b, *rest in batch if b == 0 and a != 0]
+    return Problem(
+        dtype,
+        merged(dim for dim in batch if dim[1] and dim[2]),
+        _sorted([*shared_b, *rows], lambda dim: abs(dim[2])),
+        _sorted([*shared_a, *columns], lambda dim: abs(dim[2])),
+        _sorted(steps, lambda dim: abs(dim[1]) + abs(dim[2])),
+    )
+
+
+def _sorted(dims: Sequence[Dim], stride: Callable[[Dim], int]) -> list[Dim]:
+    return merged(sorted(merged(dims), key=stride, reverse=True))
 
 
 def _last_stride(dims: list[Dim]) -> int:
@@ -82,7 +116,7 @@ def _last_stride(dims: list[Dim]) -> int:
     return dims[-1][2] if dims else 0
 
 
-def _tables(*walks: tuple[list[Dim], int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _tables(*walks: tuple[list[Dim], int]) -> Tables:
     """Offsets of an operand's three groups of dimensions."""
     reach = sum((dim[0] - 1) * abs(dim[1 + operand]) for dims, operand in walks for dim in dims)
     if reach > LARGEST:
@@ -91,7 +125,7 @@ def _tables(*walks: tuple[list[Dim], int]) -> tuple[np.ndarray, np.ndarray, np.n
     return first, second, third
 
 
-def access(table: tuple[np.ndarray, np.ndarray, np.ndarray], offset: int, lanes: int) -> Access:
+def access(table: Tables, offset: int, lanes: int) -> Access:
     """How an operand is read: by vectors if all of them are whole and aligned, else by numbers.
 
     ``offset`` elements into memory that is aligned to a vector.
@@ -119,7 +153,7 @@ def in_vectors(table: np.ndarray, lanes: int) -> bool:
     )
 
 
-def vector_of(tables: tuple[np.ndarray, np.ndarray, np.ndarray], lanes: int) -> int:
+def vector_of(tables: Tables, lanes: int) -> int:
     """How many numbers of a row of the result may be written at once."""
     batch, rows, columns = tables
     uneven = (batch % lanes).any() or (rows % lanes).any()

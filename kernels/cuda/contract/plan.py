@@ -1,11 +1,13 @@
 """From a region with a product to the calls that compute it: a tile, its tables, its parts.
 
 calls = lower_contraction(region)
+accepts(region)                     # whether there are such calls: asked before regions join
 """
 
 from __future__ import annotations
 
 from collections.abc import Container
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,10 +22,12 @@ from ...contract.plan import Operand
 from ...contract_build import Product, product_of
 from ..call import GridCall
 from ..gridir import VECTOR_BYTES
+from .epilogue import Fused, chain_of, fused_of
 from .library import LibraryCall, library_call
-from .maps import Maps, access, maps_of, padded, vector_of
+from .maps import Maps, Tables, access, maps_of, padded, vector_of
 from .parts import sum_parts
-from .template import SLOTS, Form, product_kernel
+from .place import SLOTS, Form
+from .template import product_kernel
 from .tiles import Choice, choose
 
 SUMS = {  # dtype of the operands -> dtype of the sums
@@ -38,6 +42,31 @@ ALIGNMENT = 64  # of scratch
 Slots = tuple[tuple[Any, ...], ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Work:
+    """A region's product: its operands, what follows it, its tables, the dtype of its sums."""
+
+    product: Product
+    fused: Fused | None
+    maps: Maps
+    sums: DType
+
+    @property
+    def targets(self) -> tuple[Node, ...]:
+        """The values that are written."""
+        return self.fused.targets if self.fused else (self.product.target,)
+
+    def fused_slots(self) -> Slots:
+        """The slots of the epilogue: outputs but the first, then values and tables of operands."""
+        if self.fused is None:
+            return ()
+        slots: list[tuple[Any, ...]] = [("ptr", y, 0) for y in self.targets[1:]]
+        for n, read in enumerate(self.fused.reads):
+            slots.append(("ptr", read.base, read.offset * read.base.dtype.itemsize))
+            slots += [("table", table) for table in self.maps.tables[n]]
+        return tuple(slots)
+
+
 def lower_contraction(
     region: Region, fixed: Container[Node] = ()
 ) -> tuple[GridCall | LibraryCall, ...]:
@@ -46,69 +75,100 @@ def lower_contraction(
     ``fixed`` values stay the same while the region runs many times; nothing here is packed before,
     so they are read as all others are.
     """
-    product = product_of(region)
-    dot = product.dot
+    (dot,) = (x for x in region.nodes if x.op.name == "dot_general")
+    if not dot.size:
+        return ()
+    work = _work(region, dot)
+    library = library_call(work.product, work.maps, work.fused)
+    return (library,) if library is not None else _tiled(work)
+
+
+def accepts(region: Region) -> bool:
+    """Whether one kernel computes a product and what follows it; where a library computes the
+    product, whether it does the rest too."""
+    (dot,) = (x for x in region.nodes if x.op.name == "dot_general")
+    if not dot.size:
+        return False
+    try:
+        work = _work(region, dot)
+    except NotImplementedError:
+        return False
+    with_rest = library_call(work.product, work.maps, work.fused)
+    return with_rest is not None or library_call(work.product, work.maps) is None
+
+
+def _work(region: Region, dot: Node) -> Work:
     sums = SUMS.get(dot.dtype.name)
     if sums is None:
         raise NotImplementedError(f"a product of {dot.dtype.name} on CUDA")
-    if not dot.size:
-        return ()
-    maps = maps_of(dot.dtype.name, *zipped_dims(product.operands))
-    library = library_call(product, maps)
-    return (library,) if library is not None else _tiled(product, maps, sums)
+    product = product_of(region, chain_of(dot, region.nodes)[-1])
+    fused = fused_of(region, dot)
+    strides = [read.strides for read in fused.reads] if fused else []
+    maps = maps_of(dot.dtype.name, zipped_dims(product.operands, strides), len(strides))
+    return Work(product, fused, maps, sums)
 
 
-def zipped_dims(operands: tuple[Operand, Operand, Operand]) -> list[list[Dim]]:
-    """Batch, rows, columns and steps as (extent, stride in each operand that has them)."""
+def zipped_dims(
+    operands: tuple[Operand, Operand, Operand], extras: list[tuple[int, ...]] | None = None
+) -> list[list[Dim]]:
+    """Batch, rows, columns and steps as (extent, stride in each operand that has them).
+
+    ``extras``: strides by the product's axes of what an epilogue reads.
+    """
     a, b, c = operands
-    groups = [
-        (a.batch, b.batch, c.batch),
-        (a.rows, c.rows),
-        (b.columns, c.columns),
-        (a.columns, b.rows),
-    ]
-    return [
-        [(dims[0][0], *(stride for _, stride in dims)) for dims in zip(*group, strict=True)]
-        for group in groups
-    ]
+    groups = [(a.batch, b.batch, c.batch), (a.rows, c.rows), (b.columns, c.columns)]
+    found: list[list[Dim]] = []
+    axis = 0
+    for group in groups:
+        dims = []
+        for parts in zip(*group, strict=True):
+            more = (strides[axis] for strides in extras or ())
+            dims.append((parts[0][0], *(stride for _, stride in parts), *more))
+            axis += 1
+        found.append(dims)
+    steps = [(n, s, t) for (n, s), (_, t) in zip(a.columns, b.rows, strict=True)]
+    return [*found, steps]
 
 
-def _tiled(product: Product, maps: Maps, sums: DType) -> tuple[GridCall, ...]:
+def _tiled(work: Work) -> tuple[GridCall, ...]:
     """The product by our own kernel, and the sum of its parts where k is cut."""
-    sizes, dtype = maps.sizes, product.dot.dtype
-    results = sizes.results
+    sizes, sums = work.maps.sizes, work.sums
     if not sizes.steps:
-        return (sum_parts(product, maps, sums, 0),)
+        return (sum_parts(work, 0),)
     choice = choose(sums.itemsize, sizes)
     whole = choice.splits == 1
-    form = _form(product, maps, sums, dtype if whole else sums, choice)
-    slots = _slots(product, maps, form, choice)
+    form = _form(work, choice)
     tiles = choice.grid(sizes)
+    nbytes = sizes.results * choice.splits * sums.itemsize
     call = GridCall(
         form.name,
         product_kernel(form),
-        slots,
+        _slots(work, form, choice),
         tiles[0] * tiles[1] * sizes.batch * choice.splits,
-        0 if whole else -(-results * choice.splits * sums.itemsize // ALIGNMENT) * ALIGNMENT,
-        2 * results * sizes.steps / FLOPS_A_NS,
+        0 if whole else -(-nbytes // ALIGNMENT) * ALIGNMENT,
+        2 * sizes.results * sizes.steps / FLOPS_A_NS,
     )
-    return (call,) if whole else (call, sum_parts(product, maps, sums, choice.splits))
+    return (call,) if whole else (call, sum_parts(work, choice.splits))
 
 
-def _form(product: Product, maps: Maps, sums: DType, result: DType, choice: Choice) -> Form:
+def _form(work: Work, choice: Choice) -> Form:
     """The accesses that the tables and offsets of the operands allow."""
-    tile, lanes = choice.tile, 16 // sums.itemsize
+    tile, product, whole = choice.tile, work.product, choice.splits == 1
+    lanes = 16 // work.sums.itemsize
     views = {"A": product.a, "B": product.b}
+    names, extents = work.maps.problem.names, (tile.rows, tile.columns)
     walks = []
-    for side, name, extent in zip("AB", maps.problem.names, (tile.rows, tile.columns), strict=True):
+    for side, name, extent in zip("AB", names, extents, strict=True):
         view = views[name]
         most = lanes if _stays_aligned(view.base) else 1
-        walk = access(maps.tables[side], view.offset, most)
+        walk = access(work.maps.tables[side], view.offset, most)
         walks.append(walk.fitting(extent * tile.steps // tile.threads))
-    most = lanes if choice.splits > 1 or _stays_aligned(product.target) else 1
     a, b = walks
-    store = vector_of(_result_tables(maps, choice), most)
-    return Form(product.dot.dtype, sums, result, tile, a, b, store)
+    most = lanes if not whole or all(map(_stays_aligned, work.targets)) else 1
+    store = vector_of(_result_tables(work.maps, choice), most)
+    epilogue = work.fused.epilogue if work.fused and whole else None
+    result = product.dot.dtype if whole else work.sums
+    return Form(product.dot.dtype, work.sums, result, tile, a, b, store, epilogue)
 
 
 def _stays_aligned(x: Node) -> bool:
@@ -116,7 +176,7 @@ def _stays_aligned(x: Node) -> bool:
     return x.nbytes % VECTOR_BYTES == 0
 
 
-def _result_tables(maps: Maps, choice: Choice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _result_tables(maps: Maps, choice: Choice) -> Tables:
     """Where rows and columns are written to: in C, or in a part, row after row."""
     if choice.splits == 1:
         return maps.tables["C"]
@@ -126,21 +186,21 @@ def _result_tables(maps: Maps, choice: Choice) -> tuple[np.ndarray, np.ndarray, 
     return batch, rows * np.int32(sizes.columns), columns
 
 
-def _slots(product: Product, maps: Maps, form: Form, choice: Choice) -> Slots:
-    sizes, tile, tables = maps.sizes, form.tile, maps.tables
+def _slots(work: Work, form: Form, choice: Choice) -> Slots:
+    product, sizes, tile = work.product, work.maps.sizes, form.tile
+    tables, (first, second) = work.maps.tables, work.maps.problem.names
+    item, whole = form.operands.itemsize, choice.splits == 1
     pointers = {
-        "A": ("ptr", product.a.base, product.a.offset * form.operands.itemsize),
-        "B": ("ptr", product.b.base, product.b.offset * form.operands.itemsize),
+        "A": ("ptr", product.a.base, product.a.offset * item),
+        "B": ("ptr", product.b.base, product.b.offset * item),
     }
-    whole = choice.splits == 1
-    c_batch, c_rows, c_columns = _result_tables(maps, choice)
+    c_batch, c_rows, c_columns = _result_tables(work.maps, choice)
     row_tiles, column_tiles = choice.grid(sizes)
     a, b = form.a, form.b
-    first, second = maps.problem.names
     values: dict[str, tuple[Any, ...]] = {
         "a": pointers[first],
         "b": pointers[second],
-        "c": ("ptr", product.target, 0) if whole else ("scratch", 0),
+        "c": ("ptr", work.targets[0], 0) if whole else ("scratch", 0),
         "a_batch": ("table", tables["A"][0]),
         "b_batch": ("table", tables["B"][0]),
         "c_batch": ("table", c_batch),
@@ -159,4 +219,5 @@ def _slots(product: Product, maps: Maps, form: Form, choice: Choice) -> Slots:
         "column_tiles": ("int", column_tiles),
         "part": ("int", sizes.results),
     }
-    return tuple(values[name] for name in SLOTS)
+    own = tuple(values[name] for name in SLOTS)
+    return own + (work.fused_slots() if form.epilogue else ())

@@ -20,65 +20,25 @@ multiply-adds ask for 8 bytes a cycle an SM of the level 2 cache.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from typing import Any
 
 from graphgrad import dtypes
-from graphgrad.dtypes import DType
 
-from ...loopir import Call, For, Get, Int, Let, Number, Pointer, Put, Slot, Var
-from ..gridir import Barrier, Block, GetVector, GridKernel, Local, PutVector, Shared, Thread, When
+from ...loopir import Call, For, Get, Int, Let, Number, Pointer, Put, Var
+from ..gridir import Barrier, GetVector, GridKernel, Local, PutVector, Shared, When
 from .index import Index, Names
 from .maps import ALONG_OUTER, ALONG_STEPS, Access
-from .tiles import Tile
-
-POINTERS = "a b c a_batch b_batch c_batch a_rows b_columns a_steps b_steps c_rows c_columns".split()
-NUMBERS = "rows columns steps split splits row_tiles column_tiles part".split()
-SLOTS = POINTERS + NUMBERS
-# a_batch … c_columns    tables of element offsets; one entry a vector where a side moves by vectors
-# split, splits          steps of one part of k (whole k-tiles), and the parts
-# part                   elements between two parts' results
-SLOT = {name: number for number, name in enumerate(SLOTS)}
+from .place import NUMBERS, POINTERS, SLOT, Form, Place, cast, entry, slot
+from .store import store
 
 PAD = 4  # words a row of shared memory is longer: neighbouring k's of one row, other banks
-BAND = 8  # tiles of rows that share columns while both lie in level 2
-
-
-@dataclass(frozen=True)
-class Form:
-    """What makes one kernel another: dtypes of operands, sums and result, tile, accesses."""
-
-    operands: DType
-    sums: DType
-    result: DType
-    tile: Tile
-    a: Access
-    b: Access
-    store: int  # numbers of a row of the result written at once
-
-    @property
-    def name(self) -> str:
-        """``product_float32_128x128x8_k4_m4_4``."""
-        types = dict.fromkeys((self.operands.name, self.sums.name, self.result.name))
-        parts = (*types, self.tile.name, self.a.name, self.b.name, self.store)
-        return "_".join(map(str, ("product", *parts)))
-
-    @property
-    def lanes(self) -> int:
-        """Numbers in a vector of shared memory."""
-        return 16 // self.sums.itemsize
-
-
-def slot(name: str) -> Index:
-    """An extent among the arguments."""
-    return Index(Slot(SLOT[name]))
 
 
 @functools.cache
 def product_kernel(form: Form) -> GridKernel:
     """The kernel of a form."""
     tile = form.tile
-    place = _Place(form)
+    place = Place(form)
     sides = [_Side(form, "a", tile.rows, form.a), _Side(form, "b", tile.columns, form.b)]
     body = [*(side.shared() for side in sides), *place.body]
     for side in sides:
@@ -93,14 +53,15 @@ def product_kernel(form: Form) -> GridKernel:
         body += [*side.fetch(place.first_step), *side.keep(Index(Int(0)))]
     body.append(Barrier())
     body.append(_steps(form, place, sides))
-    body += _store(form, place)
+    body += store(form, place)
     about = f"a tile of a product of {form.operands.name}, {tile.name}"
     kinds = ("ptr",) * len(POINTERS) + ("int",) * len(NUMBERS)
+    kinds += form.epilogue.kinds if form.epilogue else ()
     resident = tile.resident(form.sums.itemsize)
     return GridKernel(form.name, about, tuple(body), tile.threads, resident=resident, kinds=kinds)
 
 
-def _steps(form: Form, place: _Place, sides: list[_Side]) -> For:
+def _steps(form: Form, place: Place, sides: list[_Side]) -> For:
     """The loop over k-tiles: the next one is on its way while this one is multiplied."""
     names = Names()
     step = Index(Var("step"))
@@ -118,12 +79,12 @@ def _steps(form: Form, place: _Place, sides: list[_Side]) -> For:
     return For("step", Int(0), place.count.expr, body)
 
 
-def _multiply(form: Form, place: _Place, sides: list[_Side], now: Index) -> For:
+def _multiply(form: Form, place: Place, sides: list[_Side], now: Index) -> For:
     """Add the products of one k-tile in shared memory to the sums."""
-    tile, dtype = form.tile, form.sums
+    tile, dtype, numbers = form.tile, form.sums, place.numbers
     body: list[Any] = []
     k = Index(Var("k"))
-    for side, own in zip(sides, (place.thread_row, place.thread_column), strict=True):
+    for side, own in zip(sides, (numbers.thread_row, numbers.thread_column), strict=True):
         row = now * side.buffer + k * side.pitch + own
         source = Var(f"shared_{side.name}")
         for first, offset in enumerate(side.groups):
@@ -139,37 +100,6 @@ def _multiply(form: Form, place: _Place, sides: list[_Side], now: Index) -> For:
     inner = For("j", Int(0), Int(tile.thread_columns), (Put(Var("sums"), at, add, dtype),))
     body.append(For("i", Int(0), Int(tile.thread_rows), (inner,)))
     return For("k", Int(0), Int(tile.steps), tuple(body))
-
-
-class _Place:
-    """Where a block and a thread are: which product, part of k, rows and columns."""
-
-    def __init__(self, form: Form) -> None:
-        tile, names = form.tile, Names()
-        self.thread = thread = Index(Thread())
-        block = Index(Block())
-        tiles = names.let("tiles", slot("row_tiles") * slot("column_tiles"))
-        product = names.let("product", block // tiles)
-        self.part = names.let("part", product % slot("splits"))
-        self.batch = names.let("batch", product // slot("splits"))
-        band = names.let("band", slot("column_tiles") * BAND)
-        inside = names.let("inside", block % tiles)
-        first = names.let("first", inside // band * BAND)
-        height = names.let("height", (slot("row_tiles") - first).at_most(BAND))
-        inside = names.let("within", inside % band)
-        self.row = names.let("row", (first + inside % height) * tile.rows)
-        self.column = names.let("column", inside // height * tile.columns)
-        self.first_step = names.let("first_step", self.part * slot("split"))
-        last = (self.first_step + slot("split")).at_most(slot("steps"))
-        self.count = names.let("count", (last - self.first_step + (tile.steps - 1)) // tile.steps)
-        # lanes of a warp: 4 groups of rows by 8 of columns
-        lane, warp = names.let("lane", thread % 32), names.let("warp", thread // 32)
-        across = tile.columns // tile.thread_columns // 8
-        group = names.let("row_group", warp // across * 4 + lane // 8)
-        self.thread_row = names.let("thread_row", group * form.lanes)
-        group = names.let("column_group", warp % across * 8 + lane % 8)
-        self.thread_column = names.let("thread_column", group * form.lanes)
-        self.body = names.body
 
 
 class _Side:
@@ -195,24 +125,24 @@ class _Side:
         """Two k-tiles, k by k; rows are padded."""
         return Shared(f"shared_{self.name}", self.form.sums, 2 * self.buffer)
 
-    def start(self, place: _Place) -> list[Any]:
+    def start(self, place: Place) -> list[Any]:
         """What a thread needs for all its reads: its place in a line, the offsets of its rows."""
         names, n = Names(), self.name
-        base = names.let(f"{n}_base", _entry(Var(f"{n}_batches"), place.batch))
+        base = names.let(f"{n}_base", entry(f"{n}_batches", place.batch))
         self.along = names.let(f"{n}_along", place.thread % self.line)
         self.across = names.let(f"{n}_across", place.thread // self.line)
         first = place.row if n == "a" else place.column
-        table, staged = Var(f"{n}_outer"), self.lines * self.access.vector
+        table, staged = f"{n}_outer", self.lines * self.access.vector
         arrays = [Local(f"{n}_staged", self.form.sums, staged)]
         if self.access.along == ALONG_OUTER:
-            entry = first // self.access.vector + self.along
-            self.offset = names.let(f"{n}_offset", base + _entry(table, entry))
+            vector = first // self.access.vector + self.along
+            self.offset = names.let(f"{n}_offset", base + entry(table, vector))
             return [*self._pointers(), *names.body, *arrays]
         arrays.append(Local(f"{n}_offsets", dtypes.int32, self.lines))
-        entry = first + self.across + self.number * self.stride
-        offset = (base + _entry(table, entry)).expr
+        line = first + self.across + self.number * self.stride
+        offset = (base + entry(table, line)).expr
         put = Put(Var(f"{n}_offsets"), self.number.expr, offset, dtypes.int32)
-        self.offset = _entry(Var(f"{n}_offsets"), self.number)
+        self.offset = entry(f"{n}_offsets", self.number)
         return [*self._pointers(), *names.body, *arrays, self._each((put,))]
 
     def _each(self, body: tuple[Any, ...]) -> For:
@@ -231,13 +161,13 @@ class _Side:
     def fetch(self, first_step: Index) -> list[Any]:
         """Read this thread's numbers of a k-tile into registers; zeros past the end of k."""
         n, vector = self.name, self.access.vector
-        steps, names, inside = Var(f"{n}_steps"), Names(), Names()
+        steps, names, inside = f"{n}_steps", Names(), Names()
         if self.access.along == ALONG_STEPS:
             k = names.let(f"{n}_k", first_step + self.along * vector)
-            step = names.let(f"{n}_step", _entry(steps, first_step // vector + self.along))
+            step = names.let(f"{n}_step", entry(steps, first_step // vector + self.along))
         else:
             k = inside.let(f"{n}_k", first_step + self.across + self.number * self.stride)
-            step = inside.let(f"{n}_step", _entry(steps, k))
+            step = inside.let(f"{n}_step", entry(steps, k))
         body = (*inside.body, *self._read(self.offset + step, k))
         return [*names.body, self._each(body)]
 
@@ -253,7 +183,7 @@ class _Side:
             read = [GetVector(fresh, values, at.expr, source)]
         inside, zero = (k < slot("steps")).expr, Number(0.0, dtype)
         for q, name in enumerate(fresh):
-            number = _cast(Var(name), source, dtype)
+            number = cast(Var(name), source, dtype)
             number = Call("where", dtype, dtype, (inside, number, zero))
             read.append(Put(staged, (self.number * vector + q).expr, number, dtype))
         return read
@@ -274,62 +204,3 @@ class _Side:
             puts = [PutVector(shared, at.expr, tuple(numbers), sums) if whole
                     else Put(shared, at.expr, numbers[0], sums)]  # fmt: skip
         return [self._each((*names.body, *puts))]
-
-
-def _entry(table: Var, index: Index) -> Index:
-    return Index(Get(table, index.expr, dtypes.int32))
-
-
-def _cast(number: Any, source: DType, dtype: DType) -> Any:
-    return number if source is dtype else Call("cast", dtype, source, (number,))
-
-
-def _store(form: Form, place: _Place) -> list[Any]:
-    """Write the thread's numbers of the result, where there are such rows and columns."""
-    tile, vector = form.tile, form.store
-    names, inner, outer = Names(), Names(), Names()
-    pointers: list[Any] = [
-        Let("c_batches", Pointer(SLOT["c_batch"], dtypes.int32)),
-        Let("c_rows", Pointer(SLOT["c_rows"], dtypes.int32)),
-        Let("c_columns", Pointer(SLOT["c_columns"], dtypes.int32)),
-        Let("c_values", Pointer(SLOT["c"], form.result)),
-    ]
-    base = _entry(Var("c_batches"), place.batch) + place.part * slot("part")
-    base = names.let("c_base", base)
-    i, j = Index(Var("i")), Index(Var("j"))
-    # All offsets first: the writes might change the tables, for all that the compiler knows.
-    spread = _spread(j * vector, tile.columns, tile.thread_columns, form.lanes)
-    column = inner.let("c_column", place.column + place.thread_column + spread)
-    offset = (base + _entry(Var("c_columns"), column // vector)).expr
-    parts = tile.thread_columns // vector
-    columns = (*inner.body, Put(Var("c_offsets"), j.expr, offset, dtypes.int32))
-    spread = _spread(i, tile.rows, tile.thread_rows, form.lanes)
-    row = outer.let("c_row", place.row + place.thread_row + spread)
-    start = outer.let("c_start", _entry(Var("c_rows"), row))
-    at = start + _entry(Var("c_offsets"), j)
-    put = _put(form, at, i * tile.thread_columns + j * vector)
-    write = When((column < slot("columns")).expr, (put,))
-    writes = For("j", Int(0), Int(parts), (*inner.body, write))
-    rows = When((row < slot("rows")).expr, (outer.body[1], writes))
-    return [
-        *pointers,
-        *names.body,
-        Local("c_offsets", dtypes.int32, parts),
-        For("j", Int(0), Int(parts), columns),
-        For("i", Int(0), Int(tile.thread_rows), (outer.body[0], rows)),
-    ]
-
-
-def _spread(i: Index, extent: int, own: int, lanes: int) -> Index:
-    """Where number ``i`` of a thread lies: vectors of them are spread evenly over the tile."""
-    return i // lanes * (extent * lanes // own) + i % lanes
-
-
-def _put(form: Form, at: Index, first: Index) -> Any:
-    numbers = [
-        _cast(Get(Var("sums"), (first + q).expr, form.sums), form.sums, form.result)
-        for q in range(form.store)
-    ]
-    if form.store == 1:
-        return Put(Var("c_values"), at.expr, numbers[0], form.result)
-    return PutVector(Var("c_values"), at.expr, tuple(numbers), form.result)

@@ -58,6 +58,7 @@ class Tile:
     thread_rows: int
     thread_columns: int
     registers: int
+    tensor: bool = False  # tensor cores sum it
 
     @property
     def threads(self) -> int:
