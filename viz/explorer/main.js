@@ -92,7 +92,8 @@ function search() {
   if (words.length) {
     const here = STAGES[state.stage].operands, elsewhere = [];
     const match = n => {
-      const text = ["title", "op", "type", "module", "line", "composite"].map(f => get(n, f)).join(" ").toLowerCase();
+      const fields = ["title", "op", "type", "module", "line", "composite"].map(f => get(n, f));
+      const text = [...fields, DATA.types[get(n, "module")] || ""].join(" ").toLowerCase();
       return words.every(w => text.includes(w) || w === `#${n}`);
     };
     for (let n = 0; n < DATA.nodes.length && hits.length < 60; n++) {

@@ -285,8 +285,12 @@ function memoryPanel() {
 }
 
 function guardsPanel() {
-  const list = (items, none) => items.length
-    ? el("ol", { class: "guards" }, ...items.map(t => el("li", {}, t))) : el("p", { class: "muted" }, none);
+  const list = (items, none) => {
+    const tally = new Map();
+    items.forEach(t => tally.set(t, (tally.get(t) || 0) + 1));
+    const rows = [...tally].map(([t, n]) => el("li", {}, t, n > 1 ? el("small", {}, ` ×${n}`) : ""));
+    return rows.length ? el("ol", { class: "guards" }, ...rows) : el("p", { class: "muted" }, none);
+  };
   return [
     el("h2", {}, "Guards"),
     section("Traced again, because this changed", list(DATA.retraces, "Never: one trace has served every call so far.")),

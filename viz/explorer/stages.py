@@ -89,10 +89,14 @@ class Stages:
 
     def _inherited(self, stage: int, x: Node) -> int:
         if stage:
-            for y in self._steps[stage - 1].sources.get(x, ()):
+            step = self._steps[stage - 1]
+            free = []
+            for y in step.sources.get(x, ()):
                 same = y.op is x.op and y.shape == x.shape and y.dtype == x.dtype
                 if same and y in self.number and self.number[y] not in self._taken:
-                    return self.number[y]
+                    free.append((step.fates[y].kind not in ("kept", "moved"), self.number[y]))
+            if free:
+                return min(free)[1]
         self.shown.append(x)
         return len(self.shown) - 1
 

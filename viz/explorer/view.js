@@ -97,13 +97,15 @@ function colourAll() {
 }
 function world() {
   view.parts = Object.fromEntries(
-    ["frames", "edges", "boxes"].map(name => [name, svg("g", { class: name })]));
+    ["frames", "edges", "labels", "boxes"].map(name => [name, svg("g", { class: name })]));
   for (const f of view.layout.frames.sort((a, b) => a.group.depth - b.group.depth)) {
-    view.parts.frames.append(drawnFrame(f));
+    const [frame, label] = drawnFrame(f);
+    view.parts.frames.append(frame);
+    view.parts.labels.append(label);
   }
   view.parts.edges.append(
     svg("path", { class: "edge" }), svg("path", { class: "edge chosen" }));
-  view.world = svg("g", {}, view.parts.frames, view.parts.edges, view.parts.boxes);
+  view.world = svg("g", {}, ...Object.values(view.parts));
   const arrow = svg("marker", {
     id: "arrow", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto",
   }, svg("path", { d: "M0 0L8 4L0 8z", class: "arrow" }));
@@ -111,15 +113,18 @@ function world() {
 }
 function drawnFrame(f) {
   const kind = isPhase(f.group) ? `phase ${f.group.label}` : "module";
-  const g = svg("g", { class: `frame ${kind}`, "data-key": f.group.key });
-  g.append(svg("rect", { x: f.x, y: f.y, width: f.w, height: f.h, rx: 8 }));
+  // Its name stands above the lines that cross the frame.
+  const frame = svg("g", { class: `frame ${kind}`, "data-key": f.group.key });
+  frame.append(svg("rect", { x: f.x, y: f.y, width: f.w, height: f.h, rx: 8 }));
+  const g = svg("g", { class: `frame label ${kind}` });
   const label = svg("text", { x: f.x + 24, y: f.y + 18 });
   label.textContent = fitted(f.group.label, true);
   const mark = svg("text", { x: f.x + 10, y: f.y + 18, class: "mark" });
   mark.textContent = "–";
   g.append(mark, label, svg("title", {}, `${f.group.key.split("\n").join(" › ")}: click to fold`));
-  g.addEventListener("click", event => { if (!view.moved) { event.stopPropagation(); toggle(f.group.key); } });
-  return g;
+  const fold = event => { if (!view.moved) { event.stopPropagation(); toggle(f.group.key); } };
+  for (const part of [frame, g]) part.addEventListener("click", fold);
+  return [frame, g];
 }
 
 // ---- drawing what is in sight -----------------------------------------------------------------
@@ -174,9 +179,9 @@ function drawnBox(b) {
   const mark = changeOf(b);
   if (mark) {
     g.classList.add(mark);
-    const t = svg("text", { x: b.w - 9, y: 12, class: "badge" });
+    const t = svg("text", { x: b.w - 3, y: 5, class: "badge" });
     t.textContent = { added: "+", changed: "~", gone: "−" }[mark];
-    g.append(t);
+    g.append(svg("circle", { cx: b.w - 3, cy: 1, r: 7, class: "badge" }), t);
   }
   const full = b.group ? b.group.key.split("\n").join(" › ") : `${get(b.node, "title")} ${get(b.node, "type")}`;
   g.append(svg("title", {}, full));
@@ -280,6 +285,11 @@ function fit() {
   view.scale = whole >= 0.7 ? whole : Math.max(Math.min(width / (w + 40), 1), 0.7);
   view.x = Math.max((width - w * view.scale) / 2, 14);
   view.y = whole >= 0.7 ? Math.max((height - h * view.scale) / 2, 10) : 14;
+  // Where the page is much wider than the window: where the graph begins.
+  const forward = view.layout.boxes.filter(b => phaseOf(b.parent) === "forward");
+  const first = (forward.length ? forward : view.layout.boxes)
+    .reduce((a, b) => !a || b.y < a.y || (b.y === a.y && b.x < a.x) ? b : a, null);
+  if (first && view.x + (first.x + first.w) * view.scale > 0.7 * width) view.x = width / 3 - first.x * view.scale;
   draw();
 }
 function zoom(factor, x, y) {
