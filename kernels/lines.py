@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graphgrad.ir import Node
-from graphgrad.regions import CONTRACT, Region
+from graphgrad.regions import LOOP, Region
 
 from .contract.kernels import engine_recipe
 from .contract_build import ContractCall
@@ -50,14 +50,16 @@ class Sources:
 
     def of(self, step: Step, inplace: Mapping[Node, Node] | None = None) -> list[Source]:
         """The kernels that a step calls, in order; ``inplace`` as it was lowered with."""
-        if not all(isinstance(call, KernelCall | ContractCall) for call in step.calls):
-            # Another device's: their text, as far as it is not a library's.
-            plain = (c for c in step.calls if getattr(c, "source", ""))
-            return [Source(c.name, c.source) for c in plain]
-        if step.region.kind == CONTRACT:
+        if all(isinstance(call, ContractCall) for call in step.calls):
             return _of_engine(step)
-        if not step.calls:
-            return []
+        loop = step.region.kind == LOOP and all(isinstance(c, KernelCall) for c in step.calls)
+        found = self._loop(step, inplace) if loop else []
+        if [k.source for k in found] == [getattr(call, "source", "") for call in step.calls]:
+            return found
+        # Another device's: their text, as far as it is not a library's.
+        return [Source(c.name, c.source) for c in step.calls if getattr(c, "source", "")]
+
+    def _loop(self, step: Step, inplace: Mapping[Node, Node] | None) -> list[Source]:
         order, key = structure(step.region, dict(inplace or {}))
         if key not in self._known:
             self._known[key] = order, generated(step.region, dict(inplace or {}))

@@ -14,6 +14,7 @@ from graphgrad.viz.explorer.data import data
 
 import graphgrad as gg
 from graphgrad.cli import main
+from graphgrad.config import config
 from graphgrad.errors import GraphError
 from graphgrad.exploring import explore, material
 
@@ -163,3 +164,15 @@ def test_command(tmp_path: pathlib.Path, monkeypatch: Any, capsys: Any) -> None:
     assert json.loads((tmp_path / "n.json").read_text())["rows"]
     assert main(["explore", "explored:step", "-o", "nowhere/step.html"]) == 2
     assert "cannot write" in capsys.readouterr().err
+
+
+def test_programs_of_another_device_show_their_kernels(tmp_path: pathlib.Path) -> None:
+    with config.scope(cuda="emulate"):
+        step = gg.compile(lambda x, w: (x @ w).exp().sum(1))
+        args = gg.ones(4, 8, device="cuda"), gg.ones(8, 3, device="cuda")
+        step(*args)
+        found = written(explore(step, tmp_path / "step.html", *args))
+    kernels = found["kernels"][: found["steps"]]
+    assert kernels and all(kernel["code"] for kernel in kernels)
+    texts = [found["sources"][code["text"]] for k in kernels for code in k["code"]]
+    assert any("exp" in text and "def " in text for text in texts)
