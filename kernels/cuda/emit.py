@@ -171,6 +171,7 @@ class CudaWriter(SourceWriter):
     def room(self, dtype: DType, size: int) -> tuple[str, str]:
         """A shared array for one meeting of threads: its name, and the line that makes it."""
         self.rooms += 1
+        dtype = dtypes.by_name(computed(dtype))
         name = f"room_{self.rooms}"
         return name, f"{name} = {self.array('shared', size, dtype)}"
 
@@ -179,7 +180,7 @@ class CudaWriter(SourceWriter):
             return [f"{stmt.name} = {self.expr(stmt.value)}"]
         if stmt.stride > 1 or not self.shuffles:
             return self._fold_shared(stmt)
-        short = f"fold_{stmt.op}_{SHORT[stmt.dtype.name]}"
+        short = f"fold_{stmt.op}_{SHORT[computed(stmt.dtype)]}"
         within = min(stmt.lanes, WARP)
         whole = self.name(f"{short}_{within}")
         lines = [f"{stmt.name} = {whole}({self.expr(stmt.value)})"]
@@ -317,7 +318,7 @@ class CudaWriter(SourceWriter):
         return text
 
     def call(self, e: ir.Call) -> str:
-        return super().call(registers(e))
+        return rounded(self, e, super().call(registers(e)))
 
 
 def is_test(e: Any) -> bool:
@@ -331,6 +332,14 @@ def registers(e: ir.Call) -> ir.Call:
         wide = [dtypes.float32 if x.name in HALVES else x for x in (e.dtype, e.source)]
         return ir.Call(e.op, *wide, e.args, e.attrs)
     return e
+
+
+def rounded(writer: SourceWriter, e: ir.Call, text: str) -> str:
+    """A cast to 16 bits, rounded as if it had been stored."""
+    if e.op != "cast" or e.dtype.name not in HALVES:
+        return text
+    short = SHORT[e.dtype.name]
+    return f"{writer.name(f'from_{short}')}({writer.name(f'to_{short}')}({text}))"
 
 
 def computed(dtype: DType) -> str:

@@ -21,7 +21,7 @@ from ..emit import POINTERS, SourceWriter
 from ..lower.call import KernelCall
 from ..lower.cost import grain
 from .call import GridCall
-from .emit import HALVES, SHORT, computed, halves, is_test, registers
+from .emit import HALVES, SHORT, computed, halves, is_test, registers, rounded
 from .gridir import (
     AtomicAdd,
     Barrier,
@@ -316,11 +316,14 @@ class _Emulation(SourceWriter):
         float32."""
         return dtype.name in HALVES and pointer.name not in self.own
 
+    def scalar(self, slot: int, dtype: DType) -> str:
+        return super().scalar(slot, dtypes.by_name(computed(dtype)))
+
     def number(self, value: float | int, dtype: DType) -> str:
         return super().number(value, dtypes.by_name(computed(dtype)))
 
     def call(self, e: ir.Call) -> str:
-        return super().call(registers(e))
+        return rounded(self, e, super().call(registers(e)))
 
 
 def _next(index: Any, k: int) -> Any:

@@ -119,6 +119,42 @@ def test_few_columns_of_many_rows_are_cut_into_parts():
     assert next(call.grid for call in lower_region(region)) > 100
 
 
-def fuse_of(build, *shapes) -> list[Region]:
-    inputs = [ir.input(shape, dtypes.float32) for shape in shapes]
+def fuse_of(build, *shapes, dtype=dtypes.float32) -> list[Region]:
+    inputs = [ir.input(shape, dtype) for shape in shapes]
     return list(fuse(Graph(inputs, build(*inputs))))
+
+
+# ---- 16 bits in memory, float32 in registers -----------------------------------------------------
+
+
+def halves(x: Node) -> list[Node]:
+    """A softmax, an extremum, casts both ways, a choice by a number of the type."""
+    small = node("scalar", value=0.5, dtype=x.dtype)
+    return [
+        normal(x)[0],
+        node("argmax", x, axis=1),
+        node("cast", node("mul", x, x), dtype=dtypes.float32),
+        node("cast", node("cast", x, dtype=dtypes.float32), dtype=x.dtype),
+        node("where", node("lt", x, small), x, node("tanh", x)),
+    ]
+
+
+@pytest.mark.parametrize("shape", [(6, 64), (5, 33), (2, 5000)], ids=str)
+def test_float16(shape):
+    x = test_lower.floats(*shape).astype(np.float16)
+    test_lower.check_graph(halves, x, tolerance=4e-3)
+
+
+MOVED = {
+    "cumsum": lambda x: [node("cumsum", x, axis=1)],
+    "pad": lambda x: [node("pad", x, low=(1, 1), high=(0, 2), interior=(0, 1), value=0.5)],
+    "permute": lambda x: [node("permute", x, axes=(1, 0))],
+    "concat": lambda x: [node("concat", x, node("neg", x), axis=0)],
+    "sort": lambda x: [node("result", node("sort", x, axis=1, descending=False), index=0)],
+}
+
+
+@pytest.mark.parametrize("name", MOVED)
+def test_float16_moved(name):
+    x = test_lower.floats(40, 48).astype(np.float16)
+    test_lower.check_graph(MOVED[name], x, tolerance=2e-2)

@@ -12,6 +12,8 @@ from graphgrad.kernels.cuda import compiler
 from graphgrad.kernels.cuda.gridir import GridKernel
 from graphgrad.kernels.cuda.lower import lower_region
 
+from graphgrad import dtypes
+
 REGISTERS = 96  # of a thread: five blocks of 128 threads on a multiprocessor, at least
 
 pytestmark = pytest.mark.skipif(
@@ -68,3 +70,14 @@ def test_threads_meet_by_shuffles_and_barriers(compiled):
 def test_indices_are_divided_as_32_bit_numbers(compiled):
     for kernel, report in compiled:
         assert kernel.wide or not report.count(r"(div|rem)\.[su]64"), kernel.source
+
+
+def test_16_bits_are_converted_by_instructions():
+    """Kernels of float16 read 16 bits, compute in float32, and call no functions for it."""
+    from test_cuda_lower import fuse_of, halves
+
+    (region, *_) = fuse_of(halves, (6, 64), dtype=dtypes.float16)
+    kernels = [(call.kernel, arch) for call in lower_region(region) for arch in ("sm_80", "sm_90")]
+    for report in reports(kernels):
+        assert report.count(r"cvt\.f32\.f16") and report.count(r"cvt\.rn\.f16\.f32")
+        assert not report.count(r"\bcall\b") and not report.count(r"\.extern")
