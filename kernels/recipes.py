@@ -42,8 +42,9 @@ class Recipe:
     template: tuple[str, str] | None = None  # module and function in it
     arguments: tuple = ()
 
-    def function(self, path: str) -> Callable:
-        """The plain Python function to compile; `path` is what a debugger shows for its source."""
+    def function(self, path: str, names: dict[str, Any] | None = None) -> Callable:
+        """The plain Python function to compile; `path` is what a debugger shows for its source,
+        `names` are there before it runs."""
         if self.template is not None:
             module, name = self.template
             function = getattr(importlib.import_module(module), name)
@@ -51,6 +52,7 @@ class Recipe:
         if not os.path.exists(path):
             linecache.cache[path] = (len(self.source), None, self.source.splitlines(True), path)
         namespace: dict[str, Any] = {"__name__": pathlib.Path(path).stem, "__file__": path}
+        namespace |= names or {}
         exec(compile(self.source, path, "exec"), namespace)
         return namespace[self.name]
 

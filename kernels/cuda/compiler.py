@@ -94,6 +94,22 @@ def function_of(kernel: GridKernel, source: str | None = None) -> Callable:
 
 def ptx_of(kernel: GridKernel, arch: str) -> str:
     """The kernel as PTX, its entry called ``kernel.name``."""
+    _numba_cuda()
+    from numba.cuda.cudadrv import nvvm
+
+    from . import front
+
+    try:
+        text = front.translate(kernel, _elements(kernel), nvvm)
+    except front.Unsupported:
+        return typed_by_numba(kernel, arch)
+    with _compiling:
+        ptx = nvvm.compile_ir(text, arch=arch.replace("sm", "compute"), opt=3)
+    return _text(ptx)
+
+
+def typed_by_numba(kernel: GridKernel, arch: str) -> str:
+    """The same by numba's own front end, which knows more of Python and takes longer."""
     cuda = _numba_cuda()
     from numba import types
 
@@ -109,16 +125,27 @@ def ptx_of(kernel: GridKernel, arch: str) -> str:
             output="ptx",
             launch_bounds=(kernel.block, kernel.resident),
         )
-    text = ptx.decode() if isinstance(ptx, bytes) else ptx
+    text = _text(ptx)
     (entry,) = ENTRY.findall(text)
-    lines = (line for line in text.splitlines() if not line.startswith(".common"))
-    return "\n".join(lines).replace(entry, kernel.name) + "\n"
+    return text.replace(entry, kernel.name)
+
+
+def _text(ptx: bytes | str) -> str:
+    """PTX without what numba wants to find in it."""
+    text = ptx.decode() if isinstance(ptx, bytes) else ptx
+    lines = (line for line in text.rstrip("\0").splitlines() if not line.startswith(".common"))
+    return "\n".join(lines) + "\n"
+
+
+def _elements(kernel: GridKernel) -> dict[int, str]:
+    """The element types of pointers, by slot."""
+    return {x.slot: emit.NUMBA.get(x.dtype.name, x.dtype.name) for x in _pointers(kernel)}
 
 
 def _types(kernel: GridKernel, types: Any) -> list[Any]:
     """numba's types of the parameters."""
     numbers = {"i32": types.int32, "i64": types.int64, "f32": types.float32, "f64": types.float64}
-    memory = {x.slot: emit.NUMBA.get(x.dtype.name, x.dtype.name) for x in _pointers(kernel)}
+    memory = _elements(kernel)
     return [
         numbers[kind] if kind in numbers else types.CPointer(getattr(types, memory.get(k, "int64")))
         for k, kind in enumerate(kernel.parameters)

@@ -146,7 +146,7 @@ class CudaWriter(SourceWriter):
 
     def _clamp(self, stmt: ir.Clamp, pad: str) -> list[str]:
         return [
-            f"{pad}{stmt.name} = {self.expr(stmt.index)}",
+            f"{pad}{stmt.name} = np.int64({self.expr(stmt.index)})",
             f"{pad}if {stmt.name} < 0 or {stmt.name} >= {self.expr(stmt.extent)}:",
             f"{pad}    {self.parameter(stmt.slot)}[0] = {OUT_OF_RANGE}",
             f"{pad}    {stmt.name} = np.int64(0)",
@@ -154,11 +154,10 @@ class CudaWriter(SourceWriter):
 
     def _get_vector(self, stmt: GetVector, pad: str) -> list[str]:
         load = self.name(f"load{len(stmt.names)}_{SHORT[stmt.dtype.name]}")
-        names = ", ".join(stmt.names)
+        is_bool = stmt.dtype is dtypes.bool_
+        names = ", ".join(f"{name}_byte" if is_bool else name for name in stmt.names)
         lines = [f"{pad}{names} = {load}({stmt.pointer.name}, {self.index(stmt.index)})"]
-        if stmt.dtype is dtypes.bool_:
-            lines += [f"{pad}{name} = {name} != 0" for name in stmt.names]
-        return lines
+        return lines + [f"{pad}{name} = {name}_byte != 0" for name in stmt.names if is_bool]
 
     # ---- what threads do together
 
@@ -194,13 +193,13 @@ class CudaWriter(SourceWriter):
         warps = stmt.lanes // WARP
         room, made = self.room(stmt.dtype, self.kernel.block // WARP)
         groups = self.kernel.block // stmt.lanes
-        first = f"thread // {stmt.lanes} * {warps} + " if groups > 1 else ""
-        mine = f"{room}[{first}thread % {warps}]"
+        first = f"({over(stmt.lanes)}) * {warps} + " if groups > 1 else ""
+        mine = f"{room}[{first}({within(warps)})]"
         held = f"{mine} != 0" if stmt.dtype is dtypes.bool_ else mine
         return [
             made,
-            f"if thread % {WARP} == 0:",
-            f"    {room}[thread // {WARP}] = {stmt.name}",
+            f"if ({within(WARP)}) == 0:",
+            f"    {room}[{over(WARP)}] = {stmt.name}",
             "cuda.syncthreads()",
             f"{stmt.name} = {self.name(f'{short}_{warps}')}({held})",
             *(["cuda.syncthreads()"] if self.looping else []),
@@ -210,14 +209,14 @@ class CudaWriter(SourceWriter):
         """Halves onto halves in shared memory."""
         self.name("thread")
         room, made = self.room(stmt.dtype, self.kernel.block)
-        lane = f"thread % {stmt.lanes}" if stmt.stride == 1 else f"thread // {stmt.stride}"
-        first = f"thread - {lane}" if stmt.stride == 1 else f"thread % {stmt.stride}"
+        lane = within(stmt.lanes) if stmt.stride == 1 else over(stmt.stride)
+        first = f"thread - ({lane})" if stmt.stride == 1 else within(stmt.stride)
         lines = [made, f"{room}[thread] = {self.expr(stmt.value)}", "cuda.syncthreads()"]
         for half in halves(stmt):
             pair = (f"{room}[thread]", f"{room}[thread + {half * stmt.stride}]")
             inside = stmt.stride == 1 and half < WARP < stmt.lanes
             lines += [
-                f"if {lane}{f' % {WARP}' if inside else ''} < {half}:",
+                f"if ({within(WARP) if inside else lane}) < {half}:",
                 f"    {room}[thread] = {self.folded(stmt, *pair)}",
                 "cuda.syncthreads()",
             ]
@@ -243,15 +242,15 @@ class CudaWriter(SourceWriter):
             return lines
         self.name("thread")
         room, made = self.room(stmt.dtype, self.kernel.block // WARP)
-        first = f"thread // {stmt.lanes} * {stmt.lanes // WARP}, "
+        first = f"({over(stmt.lanes)}) * {stmt.lanes // WARP}, "
         first = first if stmt.lanes < self.kernel.block else ""
         return [
             *lines,
             made,
-            f"if thread % {WARP} == {WARP - 1}:",
-            f"    {room}[thread // {WARP}] = {stmt.name}",
+            f"if ({within(WARP)}) == {WARP - 1}:",
+            f"    {room}[{over(WARP)}] = {stmt.name}",
             "cuda.syncthreads()",
-            f"for warp in range({first}thread // {WARP}):",
+            f"for warp in range({first}{over(WARP)}):",
             f"    {stmt.name} = {self.folded(stmt, f'{room}[warp]', stmt.name)}",
             *(["cuda.syncthreads()"] if self.looping else []),
         ]
@@ -260,14 +259,14 @@ class CudaWriter(SourceWriter):
         """Every thread adds what lies 1, 2, 4, … threads before it, in shared memory."""
         self.name("thread")
         room, made = self.room(stmt.dtype, self.kernel.block)
-        lane = f"thread % {stmt.lanes}" if stmt.lanes < self.kernel.block else "thread"
+        lane = within(stmt.lanes) if stmt.lanes < self.kernel.block else "thread"
         lines = [f"{stmt.name} = {self.expr(stmt.value)}", made]
         lines += [f"{room}[thread] = {stmt.name}", "cuda.syncthreads()"]
         step = 1
         while step < stmt.lanes:
             earlier = self.folded(stmt, f"{room}[thread - {step}]", f"{room}[thread]")
             lines += [
-                f"if {lane} >= {step}:",
+                f"if ({lane}) >= {step}:",
                 f"    {stmt.name} = {earlier}",
                 "cuda.syncthreads()",
                 f"{room}[thread] = {stmt.name}",
@@ -319,6 +318,16 @@ class CudaWriter(SourceWriter):
 
     def call(self, e: ir.Call) -> str:
         return rounded(self, e, super().call(registers(e)))
+
+
+def over(power: int) -> str:
+    """The thread's number divided by a power of two."""
+    return f"thread >> {power.bit_length() - 1}"
+
+
+def within(power: int) -> str:
+    """The thread's number modulo a power of two."""
+    return f"thread & {power - 1}"
 
 
 def is_test(e: Any) -> bool:

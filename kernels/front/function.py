@@ -50,11 +50,11 @@ def translate(function: Callable, symbol: str, words_only: bool = False) -> str:
 
 def inline(builder: ir.IRBuilder, function: Callable, arguments: Sequence[Any]) -> Any:
     """The body of `function` at this place; returns its result."""
-    definition = _definition(function)
+    definition = definition_of(function)
     names = [a.arg for a in definition.args.args]
     if len(names) != len(arguments):
         raise Unsupported(f"{function.__qualname__} takes {len(names)} arguments")
-    body = _Body(builder, function, _fixed(definition))
+    body = Body(builder, function, _fixed(definition))
     for name, value in zip(names, arguments, strict=True):
         body.bind(name, value)
     try:
@@ -64,7 +64,8 @@ def inline(builder: ir.IRBuilder, function: Callable, arguments: Sequence[Any]) 
     return body.finish()
 
 
-def _definition(function: Callable) -> ast.FunctionDef:
+def definition_of(function: Callable) -> ast.FunctionDef:
+    """The syntax of a function, from its source."""
     code = function.__code__
     found = _definitions(code.co_filename).get(code.co_firstlineno)
     if found is None:
@@ -94,7 +95,7 @@ def _definitions(filename: str) -> dict[int, ast.FunctionDef]:
     }
 
 
-class _Body(Expressions):
+class Body(Expressions):
     """One function being translated: its names, and where `return` goes."""
 
     def __init__(self, builder: ir.IRBuilder, function: Callable, fixed: frozenset[str]) -> None:
@@ -216,7 +217,7 @@ class _Body(Expressions):
         builder.cbranch(builder.icmp_signed("<", counter, stop), body, after)
         outside = len(builder.function.blocks)
         with self.loop(body, latch, after):
-            self.assign(statement.target, Value(builder, "int64", counter))
+            self.assign(statement.target, self.counter(counter))
             self.statements(statement.body)
         builder.position_at_end(latch)
         counter.add_incoming(builder.add(counter, step, flags=["nsw"]), latch)
@@ -224,6 +225,10 @@ class _Body(Expressions):
         if _is_long([body, *builder.function.blocks[outside:]]):
             again.set_metadata("llvm.loop", _interleaved(builder.module, 2))
         builder.position_at_end(after)
+
+    def counter(self, count: ir.Value) -> Value:
+        """A loop's variable, from the int64 that counts."""
+        return Value(self.builder, "int64", count)
 
     def _range(self, call: ast.expr) -> tuple[ir.Value, ...]:
         """Start, stop and step, which has to be positive."""
@@ -275,17 +280,17 @@ def _interleaved(module: ir.Module, count: int) -> ir.MDValue:
     return loop
 
 
-_STATEMENTS: dict[type, Callable[[_Body, Any], None]] = {
-    ast.Assign: _Body.assign_all,
-    ast.AugAssign: _Body.update,
-    ast.Expr: _Body.discard,
-    ast.Return: _Body.leave,
-    ast.If: _Body.choose,
-    ast.While: _Body.repeat,
-    ast.For: _Body.count,
-    ast.Break: _Body.jump,
-    ast.Continue: _Body.jump,
-    ast.Pass: _Body.nothing,
+_STATEMENTS: dict[type, Callable[[Body, Any], None]] = {
+    ast.Assign: Body.assign_all,
+    ast.AugAssign: Body.update,
+    ast.Expr: Body.discard,
+    ast.Return: Body.leave,
+    ast.If: Body.choose,
+    ast.While: Body.repeat,
+    ast.For: Body.count,
+    ast.Break: Body.jump,
+    ast.Continue: Body.jump,
+    ast.Pass: Body.nothing,
 }
 
 

@@ -29,15 +29,15 @@ def mul_sum_columns(n0, n1, n2, x0, x1):
     room_1 = shared_f32_256()
     room_1[thread] = acc0
     cuda.syncthreads()
-    if thread // 32 < 4:
+    if (thread >> 5) < 4:
         room_1[thread] = room_1[thread] + room_1[thread + 128]
     cuda.syncthreads()
-    if thread // 32 < 2:
+    if (thread >> 5) < 2:
         room_1[thread] = room_1[thread] + room_1[thread + 64]
     cuda.syncthreads()
-    if thread // 32 < 1:
+    if (thread >> 5) < 1:
         room_1[thread] = room_1[thread] + room_1[thread + 32]
     cuda.syncthreads()
-    add_row0 = room_1[thread % 32]
+    add_row0 = room_1[thread & 31]
     if (lane0 == 0) and (group0 < n0):
         x1[at0] = add_row0

@@ -22,7 +22,7 @@ def gather_points(n0, x0, error2, n3, n4, x1, x2, n7):
         i1 = np.int32(rest(i0, n0))
         outer0 = np.int32(quotient(i0, n0))
         load_0 = x0[outer0]
-        index0 = load_0
+        index0 = np.int64(load_0)
         if index0 < 0 or index0 >= n3:
             error2[0] = 1
             index0 = np.int64(0)

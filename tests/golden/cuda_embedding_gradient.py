@@ -45,7 +45,7 @@ def scatter_add_points(n0, x0, x1, error3, n4, n5, x2, n7):
         outer0 = np.int32(quotient(i0, n0))
         load_0 = x0[i0]
         load_1 = x1[outer0]
-        index0 = load_1
+        index0 = np.int64(load_1)
         if index0 < 0 or index0 >= n4:
             error3[0] = 1
             index0 = np.int64(0)

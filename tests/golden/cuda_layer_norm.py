@@ -32,10 +32,10 @@ def sum_mul_sub_mul_sum_mul_rows(n0, n1, n2, x0, c4, c5, x1, x2, x3):
     load_0, load_1, load_2, load_3 = load4_f32(x0, np.int32(at1 + first0))
     add_row0 = fold_add_f32_32((load_0 + load_1) + (load_2 + load_3))
     room_1 = shared_f32_8()
-    if thread % 32 == 0:
-        room_1[thread // 32] = add_row0
+    if (thread & 31) == 0:
+        room_1[thread >> 5] = add_row0
     cuda.syncthreads()
-    add_row0 = fold_add_f32_2(room_1[thread // 64 * 2 + thread % 2])
+    add_row0 = fold_add_f32_2(room_1[(thread >> 6) * 2 + (thread & 1)])
     mul_0 = add_row0 * scalar_0
     sub_0 = load_0 - mul_0
     mul_1 = sub_0 * sub_0
@@ -47,10 +47,10 @@ def sum_mul_sub_mul_sum_mul_rows(n0, n1, n2, x0, c4, c5, x1, x2, x3):
     mul_4 = sub_3 * sub_3
     add_row1 = fold_add_f32_32((mul_1 + mul_2) + (mul_3 + mul_4))
     room_2 = shared_f32_8()
-    if thread % 32 == 0:
-        room_2[thread // 32] = add_row1
+    if (thread & 31) == 0:
+        room_2[thread >> 5] = add_row1
     cuda.syncthreads()
-    add_row1 = fold_add_f32_2(room_2[thread // 64 * 2 + thread % 2])
+    add_row1 = fold_add_f32_2(room_2[(thread >> 6) * 2 + (thread & 1)])
     mul_5 = add_row1 * scalar_0
     add_0 = mul_5 + scalar_1
     rsqrt_0 = rsqrt_f32(add_0)

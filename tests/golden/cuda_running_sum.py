@@ -29,19 +29,19 @@ def cumsum_scan_rows(n0, n1, x0, x1):
         mine0 = load_0 if on0 else np.float32(0.0)
         prefix0 = scan_add_f32_32(mine0)
         room_1 = shared_f32_8()
-        if thread % 32 == 31:
-            room_1[thread // 32] = prefix0
+        if (thread & 31) == 31:
+            room_1[thread >> 5] = prefix0
         cuda.syncthreads()
-        for warp in range(thread // 32):
+        for warp in range(thread >> 5):
             prefix0 = room_1[warp] + prefix0
         cuda.syncthreads()
         so_far0 = acc0 + prefix0
         whole0 = fold_add_f32_32(mine0)
         room_2 = shared_f32_8()
-        if thread % 32 == 0:
-            room_2[thread // 32] = whole0
+        if (thread & 31) == 0:
+            room_2[thread >> 5] = whole0
         cuda.syncthreads()
-        whole0 = fold_add_f32_8(room_2[thread % 8])
+        whole0 = fold_add_f32_8(room_2[(thread & 7)])
         cuda.syncthreads()
         acc0 = acc0 + whole0
         if on0:

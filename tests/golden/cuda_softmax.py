@@ -33,10 +33,10 @@ def max_sub_exp_sum_div_rows(n0, n1, n2, x0, x1):
     load_0, load_1, load_2, load_3 = load4_f32(x0, np.int32(at1 + first0))
     maximum_row0 = fold_maximum_f32_32(maximum_f32(maximum_f32(load_0, load_1), maximum_f32(load_2, load_3)))
     room_1 = shared_f32_8()
-    if thread % 32 == 0:
-        room_1[thread // 32] = maximum_row0
+    if (thread & 31) == 0:
+        room_1[thread >> 5] = maximum_row0
     cuda.syncthreads()
-    maximum_row0 = fold_maximum_f32_2(room_1[thread // 64 * 2 + thread % 2])
+    maximum_row0 = fold_maximum_f32_2(room_1[(thread >> 6) * 2 + (thread & 1)])
     sub_0 = load_0 - maximum_row0
     exp_0 = exp_f32(sub_0)
     sub_1 = load_1 - maximum_row0
@@ -47,10 +47,10 @@ def max_sub_exp_sum_div_rows(n0, n1, n2, x0, x1):
     exp_3 = exp_f32(sub_3)
     add_row0 = fold_add_f32_32((exp_0 + exp_1) + (exp_2 + exp_3))
     room_2 = shared_f32_8()
-    if thread % 32 == 0:
-        room_2[thread // 32] = add_row0
+    if (thread & 31) == 0:
+        room_2[thread >> 5] = add_row0
     cuda.syncthreads()
-    add_row0 = fold_add_f32_2(room_2[thread // 64 * 2 + thread % 2])
+    add_row0 = fold_add_f32_2(room_2[(thread >> 6) * 2 + (thread & 1)])
     div_0 = exp_0 / add_row0
     div_1 = exp_1 / add_row0
     div_2 = exp_2 / add_row0

@@ -32,10 +32,10 @@ def abs_sum_parts_rows(n0, n1, x0, p0):
         acc0 = acc0 + ((abs_0 + abs_1) + (abs_2 + abs_3))
     add_row0 = fold_add_f32_32(acc0)
     room_1 = shared_f32_16()
-    if thread % 32 == 0:
-        room_1[thread // 32] = add_row0
+    if (thread & 31) == 0:
+        room_1[thread >> 5] = add_row0
     cuda.syncthreads()
-    add_row0 = fold_add_f32_16(room_1[thread % 16])
+    add_row0 = fold_add_f32_16(room_1[(thread & 15)])
     if thread == 0:
         p0[group0] = add_row0
 

@@ -37,7 +37,7 @@ class _Points(GridWriter):
         # Below are the levels inside of the condition that the element exists.
         top, self.levels[0].body = self.levels[0].body, []
         places = self.decomposed(first, loops)
-        self.counted = first, loops
+        self.counted = (first, loops) if loops else None
         units = []
         for u in range(width):
             along = {loops[-1]: ir.arith("+", places[-1], ir.Int(u))} if width > 1 else {}
