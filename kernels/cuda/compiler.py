@@ -32,6 +32,8 @@ from . import emit
 from .gridir import GridKernel, walk
 
 ENTRY = re.compile(r"\.visible \.entry (\S+)\(")
+# PTX for this architecture is assembled for newer ones, for which libnvvm has another language.
+NEWEST = 90
 NEEDED = ("numba-cuda", "cuda-core", "cuda-bindings")
 _compiling = threading.Lock()  # numba compiles one function at a time
 
@@ -104,7 +106,7 @@ def ptx_of(kernel: GridKernel, arch: str) -> str:
     except front.Unsupported:
         return typed_by_numba(kernel, arch)
     with _compiling:
-        ptx = nvvm.compile_ir(text, arch=arch.replace("sm", "compute"), opt=3)
+        ptx = nvvm.compile_ir(text, arch=f"compute_{min(NEWEST, _number(arch))}", opt=3)
     return _text(ptx)
 
 
@@ -114,12 +116,11 @@ def typed_by_numba(kernel: GridKernel, arch: str) -> str:
     from numba import types
 
     signature = types.void(*_types(kernel, types))
-    number = arch.removeprefix("sm_")
     with _compiling:
         ptx, _ = cuda.compile(
             function_of(kernel),
             signature,
-            cc=(int(number[:-1]), int(number[-1])),
+            cc=divmod(min(NEWEST, _number(arch)), 10),
             device=False,
             abi="numba",
             output="ptx",
@@ -128,6 +129,11 @@ def typed_by_numba(kernel: GridKernel, arch: str) -> str:
     text = _text(ptx)
     (entry,) = ENTRY.findall(text)
     return text.replace(entry, kernel.name)
+
+
+def _number(arch: str) -> int:
+    """The number in "sm_90", without the letter of an architecture's own features."""
+    return int(arch.removeprefix("sm_").rstrip("af"))
 
 
 def _text(ptx: bytes | str) -> str:

@@ -3,7 +3,7 @@
     exp_f32, tanh_f64, …, philox2x32      functions of `graphgrad.kernels.vecmath`, same formulas
     load4_f32(pointer, i)                 a 128-bit load of four elements from i on, a multiple of 4
     store4_f32(pointer, i, a, b, c, d)
-    add_f32(pointer, i, value)            atomic
+    add_f32(pointer, i, value), max_i32   atomic
     fold_add_f32_32(value)                over the 32 threads of a warp (or 2, 4, 8, 16 of them)
     scan_add_f32_32(value)                over those up to this one
     shared_f32_512(), local_f32_64()      arrays of a block, of a thread
@@ -206,16 +206,16 @@ _RED = {"f32": ("f32", "f"), "f64": ("f64", "d"), "i32": ("u32", "r"), "u32": ("
         "i64": ("u64", "l")}  # fmt: skip
 
 
-def _atomic(short: str) -> tuple[Any, Any]:
-    if short not in _RED:
-        raise AttributeError(f"no atomic addition of {TYPES[short]}")
-    kind, register = _RED[short]
+def _atomic(op: str, short: str) -> tuple[Any, Any]:
+    if short not in _RED or (op == "max" and short != "i32"):
+        raise AttributeError(f"no atomic {op} of {TYPES[short]}")
+    kind, register = ("s32", "r") if op == "max" else _RED[short]
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         pointer, index, value = args
         place = builder.ptrtoint(builder.gep(pointer, [index]), ir.IntType(64))
         shape = ir.FunctionType(ir.VoidType(), [place.type, value.type])
-        text = f"red.global.add.{kind} [$0], $1;"
+        text = f"red.global.{op}.{kind} [$0], $1;"
         builder.asm(shape, text, f"l,{register}", [place, value], side_effect=True)
         return context.get_dummy_value()
 
@@ -224,7 +224,8 @@ def _atomic(short: str) -> tuple[Any, Any]:
 
     def plain(pointer: Any, index: int, value: Any) -> None:
         with _one_at_a_time:
-            pointer[index] += value
+            now = pointer[index]
+            pointer[index] = max(now, value) if op == "max" else now + value
 
     return plain, _of_arity(3, typed)
 
@@ -351,5 +352,5 @@ _MAKERS: dict[str, Callable] = {
     r"(from|to)_(bf16|f16)": _halves,
     r"fold_(\w+?)_([a-z]+\d+)_(\d+)": _fold,
     r"scan_(\w+?)_([a-z]+\d+)_(\d+)": _scan,
-    r"add_([a-z]+\d+)": _atomic,
+    r"(add|max)_([a-z]+\d+)": _atomic,
 }

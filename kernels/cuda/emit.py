@@ -19,6 +19,7 @@ from ..emit import OUT_OF_RANGE, SourceWriter
 from .gridir import (
     WARP,
     AtomicAdd,
+    AtomicMax,
     Barrier,
     Block,
     Comment,
@@ -118,8 +119,9 @@ class CudaWriter(SourceWriter):
             case ir.Put(pointer, index, value, dtype):
                 place = f"{pointer.name}[{self.expr(index)}]"
                 return [f"{pad}{place} = {self.stored(value, dtype)}"]
-            case AtomicAdd(pointer, index, value, dtype):
-                add = self.name(f"add_{SHORT[dtype.name]}")
+            case AtomicAdd(pointer, index, value, dtype) | AtomicMax(pointer, index, value, dtype):
+                what = "add" if isinstance(stmt, AtomicAdd) else "max"
+                add = self.name(f"{what}_{SHORT[dtype.name]}")
                 return [f"{pad}{add}({pointer.name}, {self.index(index)}, {self.expr(value)})"]
             case GetVector():
                 return self._get_vector(stmt, pad)

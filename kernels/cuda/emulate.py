@@ -24,6 +24,7 @@ from .call import GridCall
 from .emit import HALVES, SHORT, computed, halves, is_test, registers, rounded
 from .gridir import (
     AtomicAdd,
+    AtomicMax,
     Barrier,
     Block,
     Comment,
@@ -237,9 +238,10 @@ class _Emulation(SourceWriter):
                 narrow = self.name(f"to_{SHORT[dtype.name]}")
                 place = f"{pointer.name}[{self.expr(index)}]"
                 return [f"{pad}{place} = {narrow}({self.expr(value)})"]
-            case AtomicAdd(pointer, index, value, dtype):
+            case AtomicAdd(pointer, index, value, dtype) | AtomicMax(pointer, index, value, dtype):
                 now = ir.Get(pointer, index, dtype)
-                total = ir.Call("add", dtype, dtype, (now, value))
+                op = "add" if isinstance(stmt, AtomicAdd) else "maximum"
+                total = ir.Call(op, dtype, dtype, (now, value))
                 return self.statement(ir.Put(pointer, index, total, dtype), depth)
             case GetVector(names, pointer, index, dtype):
                 lets = [

@@ -4,7 +4,7 @@
     statement  When, While, Steps, Comment                one thread's control flow
                Shared, Local                              arrays of a block, of a thread
                Barrier, Fold, Scan                        what all threads of a block do together
-               AtomicAdd, GetVector, PutVector            memory
+               AtomicAdd, AtomicMax, GetVector, PutVector memory
 
 Conditions are index arithmetic (``Arith`` with ``<``, ``>=``, ``==``, ``and``, …) or boolean
 elements. Barriers, folds and scans stand at the top of a kernel or inside loops whose bounds are
@@ -123,6 +123,16 @@ class Scan:
 @dataclass(frozen=True, slots=True)
 class AtomicAdd:
     """``pointer[index] += value``, whichever threads do the same at once."""
+
+    pointer: ir.Var
+    index: Any
+    value: Any
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True)
+class AtomicMax:
+    """``pointer[index] = max(pointer[index], value)``, likewise; of int32."""
 
     pointer: ir.Var
     index: Any

@@ -34,7 +34,7 @@ from graphgrad.kernels.host import interpret_region, literal
 from numba import cuda
 from numeric import sample
 
-THREADS = 2400  # a thread takes about a millisecond
+THREADS = 2600  # a thread takes about a millisecond
 
 
 def run(call: GridCall, value: dict[Any, np.ndarray], scratch: np.ndarray) -> None:

@@ -158,3 +158,28 @@ MOVED = {
 def test_float16_moved(name):
     x = test_lower.floats(40, 48).astype(np.float16)
     test_lower.check_graph(MOVED[name], x, tolerance=2e-2)
+
+
+# ---- scattering ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape, axis, count", [((50,), 0, 400), ((6, 9), 1, 70), ((40, 3), 0, 99)])
+@pytest.mark.parametrize("op", ["scatter", "scatter_add"])
+def test_many_scattered_over_few(op, shape, axis, count):
+    """Of equal positions the last wins, whichever thread comes first; sums take them all."""
+    where = tuple(count if a == axis else n for a, n in enumerate(shape))
+    index = test_lower.rng.integers(0, shape[axis] - 1, where)
+    base, source = test_lower.floats(*shape), test_lower.floats(*where)
+
+    def build(base: Node, index: Node, source: Node) -> list[Node]:
+        return [node(op, base, index, node("neg", source), axis=axis)]
+
+    test_lower.check_graph(build, base, index, source)
+
+
+def test_scattered_elements_are_elected_not_walked():
+    i = ir.input((5000,), dtypes.int64)
+    x, y = ir.input((900,), dtypes.float32), ir.input((5000,), dtypes.float32)
+    (region,) = fuse(Graph([x, i, y], [node("scatter", x, i, y, axis=0)]))
+    start, vote, take = lower_region(region)
+    assert "max_i32" in vote.source and vote.serial and not take.serial and start.grid == 1

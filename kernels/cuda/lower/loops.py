@@ -21,15 +21,19 @@ def lower_stores(
     stores: Sequence[Store],
     trace: Trace,
     serial: Sequence[Axis] = (),
-    atomic: bool = False,
+    atomic: str = "",
+    scratch: int = 0,
 ) -> list[GridCall]:
-    """Grid calls that write all stores; ``serial`` axes are walked in order, by one thread."""
+    """Grid calls that write all stores; ``serial`` axes are walked in order, by one thread.
+
+    ``atomic`` is what stores do that add, ``scratch`` the bytes that the region's calls share.
+    """
     schedule = Schedule.of(stores, serial)
     if schedule.inner:
         return lower_groups(name, about, schedule, trace)
-    if schedule.crossed and not atomic:
+    if schedule.crossed and not atomic and not scratch:
         return [lower_tiles(name, about, schedule)]
-    return [lower_points(name, about, schedule, atomic)]
+    return [lower_points(name, about, schedule, atomic, scratch)]
 
 
 def summary(region: Region) -> str:

@@ -18,14 +18,16 @@ from .writer import VECTOR, GridWriter, Trip, Unit
 BLOCK = 256
 
 
-def lower_points(name: str, about: str, schedule: Schedule, atomic: bool = False) -> GridCall:
+def lower_points(
+    name: str, about: str, schedule: Schedule, atomic: str = "", scratch: int = 0
+) -> GridCall:
     """The kernel call that does all elements of a schedule without inner loops."""
-    return _Points(f"{name}_points", schedule, about).call(atomic)
+    return _Points(f"{name}_points", schedule, about).call(atomic, scratch)
 
 
 class _Points(GridWriter):
-    def call(self, atomic: bool) -> GridCall:
-        self.is_atomic = atomic
+    def call(self, atomic: str, scratch: int) -> GridCall:
+        self.atomic = atomic
         s = self.schedule
         loops = in_memory_order(s)
         count = s.elements
@@ -53,13 +55,13 @@ class _Points(GridWriter):
         self.levels[1].body = [g.When(condition, tuple(inside))]
         kernel = self.kernel(BLOCK)
         grid = -(-count // (BLOCK * width))
-        return GridCall(
-            self.name, kernel, tuple(self.slots), grid, 0, nanoseconds(s), serial=atomic
-        )
+        ns = nanoseconds(s)
+        slots = tuple(self.slots)
+        return GridCall(self.name, kernel, slots, grid, scratch, ns, serial=bool(atomic))
 
     def _fits(self, along: Loop) -> bool:
         """Whether all stores may be vectors along the innermost loop."""
-        if along.size % VECTOR or self.is_atomic:
+        if along.size % VECTOR or self.atomic:
             return False
         self.trip = Trip([Unit({}, [])] * VECTOR, along)
         return all(not s.add and self.is_vector(s.array, s.position) for s in self.schedule.stores)

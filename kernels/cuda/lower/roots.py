@@ -2,7 +2,7 @@
 
 As `kernels.lower.roots`, whose rules run here with grid calls for loops, but: every element of a
 padded array, or of summed windows, finds what it is made of (one kernel, where a CPU would rather
-walk borders apart), and scattered sums are atomic.
+walk borders apart), scattered sums are atomic, and of scattered elements the last is elected.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from ...lower import roots as cpu
 from ...lower.affine import Affine, dot
 from ...lower.nests import indices
 from ...lower.schedule import Store
-from ...lower.values import Value, total
+from ...lower.values import Array, Value, total
 from ..call import GridCall
 from .loops import lower_stores, summary
+from .writer import WIDE
 
+FEW = 32  # elements along an axis that one thread may as well scatter in order
 ATOMIC = frozenset({dtypes.float32, dtypes.float64, dtypes.int32, dtypes.int64, dtypes.uint32})
 
 
@@ -147,12 +149,56 @@ def _scatter_add(root: GridRoot) -> list[GridCall]:
         root.trace.at(index, here), x.shape[x.attrs["axis"]]
     )
     store = Store(root.target, dot(where, root.strides), root.trace.at(source, here), True)
-    return calls + lower_stores(root.region.name, root.about, [store], root.trace, atomic=True)
+    return calls + lower_stores(root.region.name, root.about, [store], root.trace, atomic="add")
+
+
+def _scatter(root: GridRoot) -> list[GridCall]:
+    """The last of equal positions wins: elements' numbers meet in a maximum, the winner is read."""
+    x, index = root.x, root.x.inputs[1]
+    count = index.shape[x.attrs["axis"]] if index.shape else 1
+    if index.size == 0 or count <= FEW or x.size > WIDE:
+        return cpu.ROOTS["scatter"](root)
+    try:
+        stores = _elected(root, count)
+    except NotImplementedError:
+        return cpu.ROOTS["scatter"](root)
+    calls = []
+    for store in stores:
+        atomic = "max" if store.add else ""
+        about = f"{root.about}: the last of equal positions"
+        scratch = 4 * x.size
+        calls += lower_stores(
+            root.region.name, about, [store], root.trace, atomic=atomic, scratch=scratch
+        )
+    return calls
+
+
+def _elected(root: GridRoot, count: int) -> list[Store]:
+    """No winner yet; every element a candidate where it goes; what each place takes."""
+    x, (base, index, source), t = root.x, root.x.inputs, root.trace
+    axis, int32, zero = x.attrs["axis"], dtypes.int32, root.trace.literal(0, dtypes.int32)
+    winners = Array("w", int32, ("scratch", 0), 4 * x.size)
+    everywhere = indices(fresh(x.shape))
+    start = Store(winners, dot(everywhere, root.strides), t.literal(-1, int32))
+    here = indices(root.frame.domain(x))
+    where = list(here)
+    where[axis] = t.checked(t.at(index, here), x.shape[axis])
+    number = t.make("index", int32, (), here[axis])
+    vote = Store(winners, dot(where, root.strides), number, True)
+    everywhere = indices(fresh(x.shape))
+    place = dot(everywhere, root.strides)
+    winner = t.load(winners, place)
+    won = t.make("ge", dtypes.bool_, [winner, zero])
+    taken = [root.inside(i, 1, n)[0] for i, n in zip(everywhere, source.shape, strict=True)]
+    taken[axis] = Affine.of(t.make("where", int32, [won, winner, zero], count))
+    value = root.chosen([won], t.at(source, tuple(taken)), t.at(base, everywhere))
+    return [start, vote, Store(root.target, place, value)]
 
 
 ROOTS: dict[str, Callable[[GridRoot], list[GridCall]]] = {
     **cpu.ROOTS,
     "pad": _pad,
     "window_sum": _window_sum,
+    "scatter": _scatter,
     "scatter_add": _scatter_add,
 }

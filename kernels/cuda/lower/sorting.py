@@ -92,22 +92,13 @@ def _runs(dtype: DType, descending: bool) -> g.GridKernel:
     other = ir.Let("other", ir.Get(ir.Var("x"), at, dtype))
     earlier = before(ir.Var("other"), ir.Var("key"), dtype, descending)
     later = before(ir.Var("key"), ir.Var("other"), dtype, descending)
+    more = ir.Assign("rank", ir.Arith("+", rank, ir.Int(1)))
     tie = g.When(
         g.both([ir.Arith("<", j, p), ir.Arith("==", ir.Var("after"), ir.Int(0))]),
-        (ir.Assign("rank", ir.Arith("+", rank, ir.Int(1))),),
+        (more,),
     )
-    more = ir.Assign("rank", ir.Arith("+", rank, ir.Int(1)))
-    loop = (
-        other,
-        g.When(
-            earlier,
-            (more,),
-            (
-                ir.Let("after", ir.Call("cast", dtypes.int32, dtypes.bool_, (later,))),
-                tie,
-            ),
-        ),
-    )
+    after = ir.Let("after", ir.Call("cast", dtypes.int32, dtypes.bool_, (later,)))
+    loop = (other, g.When(earlier, (more,), (after, tie)))
     own = ir.Arith("+", ir.Var("base"), ir.Arith("*", p, ir.Slot(INNER)))
     body = [
         *_place_in_row(),
@@ -128,53 +119,24 @@ def _runs(dtype: DType, descending: bool) -> g.GridKernel:
 
 def _merge(dtype: DType, descending: bool) -> g.GridKernel:
     """Merges neighbouring runs of WIDTH elements."""
-    p, i, low, high = (ir.Var(v) for v in ("p", "i", "low", "high"))
-    width, own, other = ir.Slot(WIDTH), ir.Var("own"), ir.Var("other")
-    row = ir.Arith("-", i, p)
-    middle = ir.Var("middle")
-    there = ir.Let("there", ir.Get(ir.Var("keys"), ir.Arith("+", ir.Var("start"), middle), dtype))
-    left = before(ir.Var("there"), ir.Var("key"), dtype, descending)
-    right = before(ir.Var("key"), ir.Var("there"), dtype, descending)
-    odd = ir.Arith("==", ir.Arith("%", ir.Var("run"), ir.Int(2)), ir.Int(1))
-    search = (
-        ir.Let("middle", ir.Arith("//", ir.Arith("+", low, high), ir.Int(2))),
-        there,
-        # A right run's element follows its equals on the left; a left run's precedes them.
-        g.When(
-            ir.Var("is_right"),
-            (ir.Let("take", ir.Call("logical_not", dtypes.bool_, dtypes.bool_, (right,))),),
-            (ir.Let("take", left),),
-        ),
-        g.When(
-            ir.Var("take"),
-            (ir.Assign("low", ir.Arith("+", middle, ir.Int(1))),),
-            (ir.Assign("high", ir.Arith("+", middle, ir.Int(0))),),
-        ),
-    )
-    back = ir.Arith("-", own, width)
+    p, i, low, own, other = (ir.Var(v) for v in ("p", "i", "low", "own", "other"))
+    width, is_right = ir.Slot(WIDTH), ir.Var("is_right")
     ahead = ir.Arith("min", ir.Arith("+", own, width), ir.Slot(N))
-    rank = ir.Arith(
-        "+",
-        ir.Arith("min", own, other),
-        ir.Arith("+", ir.Arith("-", p, own), ir.Arith("-", low, other)),
-    )
+    before_it = ir.Arith("+", ir.Arith("-", p, own), ir.Arith("-", low, other))
     body = [
         *_place_in_row(),
-        ir.Let("start", row),
+        ir.Let("start", ir.Arith("-", i, p)),
         ir.Let("key", ir.Get(ir.Var("keys"), i, dtype)),
         ir.Let("place", ir.Get(ir.Var("order"), i, dtypes.int64)),
         ir.Let("run", ir.Arith("//", p, width)),
-        ir.Let("is_right", odd),
+        ir.Let("is_right", ir.Arith("==", ir.Arith("%", ir.Var("run"), ir.Int(2)), ir.Int(1))),
         ir.Let("own", ir.Arith("*", ir.Var("run"), width)),
-        g.When(
-            ir.Var("is_right"),
-            (ir.Let("other", back),),
-            (ir.Let("other", ahead),),
-        ),
+        ir.Let("other", ahead),
+        g.When(is_right, (ir.Assign("other", ir.Arith("-", own, width)),)),
         ir.Let("low", ir.Arith("+", other, ir.Int(0))),
         ir.Let("high", ir.Arith("min", ir.Arith("+", other, width), ir.Slot(N))),
-        g.While(ir.Arith("<", low, high), search),
-        ir.Let("rank", rank),
+        *_bisection(dtype, descending),
+        ir.Let("rank", ir.Arith("+", ir.Arith("min", own, other), before_it)),
         *_base("to", STEP),
         *_written(dtype, ir.Var("rank"), ir.Var("place")),
     ]
@@ -185,6 +147,28 @@ def _merge(dtype: DType, descending: bool) -> g.GridKernel:
         ir.Let("order", ir.Pointer(ORDER, dtypes.int64)),
     ]
     return _kernel(name, about, dtype, pointers, body, (*_KINDS, "ptr", "ptr", "int"))
+
+
+def _bisection(dtype: DType, descending: bool) -> list[Any]:
+    """Moves ``low`` to behind the elements of the other run that come before the key."""
+    low, high, middle = (ir.Var(v) for v in ("low", "high", "middle"))
+    there, key = ir.Var("there"), ir.Var("key")
+    place = ir.Arith("+", ir.Var("start"), middle)
+    precedes = before(there, key, dtype, descending)
+    follows = before(key, there, dtype, descending)
+    # A right run's element follows its equals on the left; a left run's precedes them.
+    equals_too = ir.Call("logical_not", dtypes.bool_, dtypes.bool_, (follows,))
+    step = (
+        ir.Let("middle", ir.Arith("//", ir.Arith("+", low, high), ir.Int(2))),
+        ir.Let("there", ir.Get(ir.Var("keys"), place, dtype)),
+        g.When(ir.Var("is_right"), (ir.Let("take", equals_too),), (ir.Let("take", precedes),)),
+        g.When(
+            ir.Var("take"),
+            (ir.Assign("low", ir.Arith("+", middle, ir.Int(1))),),
+            (ir.Assign("high", ir.Arith("+", middle, ir.Int(0))),),
+        ),
+    )
+    return [g.While(ir.Arith("<", low, high), step)]
 
 
 def _place_in_row() -> list[Any]:

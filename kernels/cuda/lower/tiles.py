@@ -13,7 +13,7 @@ from typing import Any
 from ... import loopir as ir
 from ...lower.affine import Affine
 from ...lower.cost import nanoseconds
-from ...lower.schedule import Loop, Schedule
+from ...lower.schedule import Schedule
 from ...lower.values import Value
 from .. import gridir as g
 from ..call import GridCall
@@ -40,25 +40,27 @@ class _Tiles(GridWriter):
         s, counts = self.schedule, [-(-loop.size // TILE) for loop in (self.across, self.along)]
         row = self.let(1, "y", ir.Arith("//", g.Thread(), ir.Int(TILE)))
         column = self.let(1, "x", ir.Arith("%", g.Thread(), ir.Int(TILE)))
-        tiles = [Loop(()), Loop(())]
-        del tiles
-        rest: Any = g.Block()
-        low = self.let(1, "tile", ir.Arith("%", rest, self.number("tiles along", counts[1])))
-        rest = self.let(1, "rest", ir.Arith("//", rest, self.number("tiles along", counts[1])))
-        if s.outer:
-            across = self.number("tiles across", counts[0])
-            high = self.let(1, "tile", ir.Arith("%", rest, across))
-            rest = self.let(1, "rest", ir.Arith("//", rest, across))
-            self.starts = dict(zip(s.outer, self.decomposed(rest, s.outer), strict=True))
-        else:
-            high = rest
-        first = [self.let(1, "first", ir.Arith("*", t, ir.Int(TILE))) for t in (high, low)]
+        first = [self.let(1, "first", ir.Arith("*", t, ir.Int(TILE))) for t in self._tile(counts)]
         turned = [v for v in s.values if v.op == "load" and self._crosses(v.position)]
         rooms = self._read(turned, first, row, column)
         self._write(turned, rooms, first, row, column)
         grid = math.prod([*counts, *(loop.size for loop in s.outer)])
         kernel = self.kernel(TILE * ROWS)
         return GridCall(self.name, kernel, tuple(self.slots), grid, 0, nanoseconds(s))
+
+    def _tile(self, counts: list[int]) -> list[Any]:
+        """The numbers of the block's tile, across and along; outer loops are counted above."""
+        along = self.number("tiles along", counts[1])
+        low = self.let(1, "tile", ir.Arith("%", g.Block(), along))
+        rest: Any = self.let(1, "rest", ir.Arith("//", g.Block(), along))
+        outer = self.schedule.outer
+        if not outer:
+            return [rest, low]
+        across = self.number("tiles across", counts[0])
+        high = self.let(1, "tile", ir.Arith("%", rest, across))
+        rest = self.let(1, "rest", ir.Arith("//", rest, across))
+        self.starts = dict(zip(outer, self.decomposed(rest, outer), strict=True))
+        return [high, low]
 
     def _crosses(self, position: Affine) -> bool:
         """Whether something lies along the other loop, at a place known without reading."""

@@ -21,7 +21,7 @@ from ...lower.values import Array, Value
 from ...lower.writer import Level, Writer
 from .. import gridir as g
 
-WIDE = 2**31 - 1  # elements that 32-bit indices reach
+WIDE = 2**31 - 2**24  # elements that 32-bit indices reach, with the threads and steps beyond
 VECTOR = 4
 
 
@@ -216,8 +216,9 @@ class GridWriter(Writer):
         for unit, value in zip(trip.units, values, strict=True):
             self.enter(unit)
             pointer, index = self.address(s.array, s.position)
-            if s.add and self.is_atomic:
-                statements.append(g.AtomicAdd(pointer, index, value, dtype))
+            if s.add and self.atomic:
+                atomic = g.AtomicAdd if self.atomic == "add" else g.AtomicMax
+                statements.append(atomic(pointer, index, value, dtype))
                 continue
             if s.add:
                 now = ir.Get(pointer, index, dtype)
@@ -225,7 +226,8 @@ class GridWriter(Writer):
             statements.append(ir.Put(pointer, index, value, dtype))
         return statements
 
-    is_atomic = False
+    # How stores that add do it, where several threads may add to one place: "add" or "max".
+    atomic = ""
 
 
 def _is_wide(schedule: Schedule) -> bool:
