@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=_demo)
 
     run = commands.add_parser("run", help="run a PyTorch script whose torch is graphgrad")
-    run.add_argument("script", help="a file, or digits, recurrent, small_gpt")
+    run.add_argument("script", help="a file, or digits, recurrent, small_gpt, sine")
     run.add_argument("arguments", nargs=argparse.REMAINDER, help="the script's own")
     run.set_defaults(run=_run)
 

@@ -25,12 +25,17 @@ class Traced:
 
     def __str__(self) -> str:
         head = (
-            f"trace: {self.calls} calls, {self.inputs} inputs ({self.mutated} written in place), "
+            f"trace: {_count(self.calls, 'call')}, "
+            f"{self.inputs} inputs ({self.mutated} written in place), "
             f"{self.nodes} nodes traced, {self.optimised_nodes} after the passes, "
-            f"{len(self.guards)} guards"
+            f"{_count(len(self.guards), 'guard')}"
         )
         body = "interpreted: no kernels" if self.program is None else str(self.program)
         return "\n".join([head, *(f"  {line}" for line in body.splitlines())])
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Explanation:
         return len(self.programs)
 
     def __str__(self) -> str:
-        lines = [f"{self.name}: {self.traces} traces"]
+        lines = [f"{self.name}: {_count(self.traces, 'trace')}"]
         lines += [f"  retraced because this changed: {reason}" for reason in self.retraces]
         for program in self.programs:
             lines += [f"  {line}" for line in str(program).splitlines()]

@@ -100,13 +100,21 @@ class Report:
 
     def __str__(self) -> str:
         where = "" if self.device == "cpu" else f" on {self.device}"
+        wide = max((len(name) for name, _ in (*self.kernels, *self.interpreted)), default=0)
         lines = [
             f"{self.regions} regions, {self.launches} launches of {len(self.kernels)} kernels"
             f"{where}, {len(self.interpreted)} regions interpreted",
             *str(self.memory).splitlines(),
-            *(f"  kernel      {name:<32} {path}" for name, path in self.kernels),
-            *(f"  interpreted {name:<32} {why}" for name, why in self.interpreted),
         ]
+        folders: dict[str, list[str]] = {}
+        for name, path in self.kernels:
+            folder, _, file = path.rpartition("/")
+            folders.setdefault(folder, []).append(f"  {name:<{wide}}  {file}")
+        for folder, rows in folders.items():
+            lines += [f"kernels in {folder}:" if folder else "kernels:", *rows]
+        if self.interpreted:
+            lines.append("interpreted:")
+            lines += (f"  {name:<{wide}}  {why}" for name, why in self.interpreted)
         return "\n".join(lines)
 
 

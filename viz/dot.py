@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from .metrics import width
-from .rails import DETAIL, SLACK, Layout, Place, Point, lay, spline
+from .metrics import DETAIL, SLACK, width
+from .rails import Layout, Place, Point, lay, spline
 from .scene import Box, Edge, Path, Scene, called, dotted, with_chips
 from .theme import EDGE, FONT, FRAMES, INK, KINDS, MUTED
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import linecache
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from graphgrad.errors import Origin
@@ -20,7 +20,7 @@ from .costs import bytes_text, flops, flops_text, nbytes
 from .dims import Sizes, plain
 from .frames import adopted, beside
 from .scene import Box, Edge, Group, Path, Scene, dotted, size_text
-from .units import Unit, units
+from .units import Unit, kernel_pairs, most, units
 
 # Which kind of box an operation is, by the kind its primitive has in ops.PRIMITIVES.
 BOX_OF_KIND = {
@@ -99,38 +99,6 @@ def _phase_of(region: Region, phases: dict[Node, str]) -> str:
     return tally.most_common(1)[0][0] if tally else "update" if updates else "forward"
 
 
-def kernel_pairs(
-    plan: Plan, phases: Sequence[str], calls: Mapping[Node, Unit]
-) -> list[tuple[str, float]]:
-    """For every kernel a mark, which a forward one shares with what undoes most of it; its place.
-
-    Backward kernels that have no partner stand near the forward kernel they undo most of, and in
-    the order they run, upwards.
-    """
-    pairs = [{calls[x].pair for x in r.nodes if x in calls} for r in plan.regions]
-    marks = [(f"k{i}", float(i)) for i in range(len(pairs))]
-    owners: dict[str, list[int]] = {}
-    for i, phase in enumerate(phases):
-        for pair in pairs[i] if phase == "forward" else ():
-            owners.setdefault(pair, []).append(i)
-    taken: dict[int, int] = {}
-    for j in (j for j, phase in enumerate(phases) if phase == "backward"):
-        tally = Counter(i for pair in sorted(pairs[j]) for i in owners.get(pair, ()))
-        near = [i for i, _ in tally.most_common()]
-        if near and near[0] not in taken:
-            taken[near[0]] = j
-            marks[j] = marks[near[0]]
-        elif near:
-            # After the partner's own: above it, for backward climbs.
-            marks[j] = (f"k{j}", near[0] - (j - taken[near[0]]) / len(phases))
-    return marks
-
-
-def _most(paths: Sequence[Path]) -> Path:
-    """The path of most; of none, nowhere."""
-    return Counter(paths).most_common(1)[0][0] if paths else ()
-
-
 def _count(things: Sequence[Any], what: str) -> str:
     return f"{len(things)} {what}{'s' if len(things) != 1 else ''}"
 
@@ -190,7 +158,7 @@ class _Draft:
         if len(name) > _KERNEL_WIDTH:
             name = f"{name[:_KERNEL_WIDTH]}…"
         work = (x for x in region.nodes if x in self.units and not _is_literal(x))
-        home = _most([self.units[x].path for x in work])
+        home = most([self.units[x].path for x in work])
         self.kernel_units[path] = Unit(f"k{number}", name, home, pair, order)
         for x in region.nodes:
             self.kernels.setdefault(x, []).append(path)

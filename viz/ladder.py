@@ -83,7 +83,8 @@ def _bookkeeping(scene: Scene, key: dict[str, Hashable]) -> dict[str, Hashable]:
         call = key[box.id]
         read = users.get(call, set())
         if call not in state and box.phase in ("forward", "") and read and read <= state:
-            moved[call] = ("mutated", box.path) if ("mutated", box.path) in read else call
+            own = ("mutated", box.path, "")
+            moved[call] = own if own in read else call
     return {id_: moved.get(k, k) for id_, k in key.items()}
 
 
@@ -100,12 +101,13 @@ def leaving_of(scene: Scene, key: Mapping[str, Hashable]) -> dict[str, int]:
 
 def _key(box: Box, homes: dict[str, Path], views: dict[str, str]) -> Hashable:
     """What stays apart: calls, and what belongs to different modules."""
-    if box.kind in OWNED and box.path:
-        return (box.kind, box.path)
+    if box.kind in OWNED:
+        return (box.kind, box.path, "" if box.path else box.title)
     owner = _owner(box)
-    if owner and homes.get(owner):
-        buffers = box.kind == "output" and box.phase != "backward"
-        return ("mutated" if buffers else "update", homes[owner])
+    if owner in homes:
+        buffers = box.kind == "output" and box.phase not in ("backward", "update")
+        # Of a module all parameters together, else each by itself.
+        return ("mutated" if buffers else "update", homes[owner], "" if homes[owner] else owner)
     if box.unit and box.phase != "update":
         return ("call", box.phase, views.get(box.pair) or box.unit)
     return box.id
@@ -291,7 +293,7 @@ def _rows(scene: Scene) -> tuple[tuple[str, ...], ...]:
         if tail.kind == "input" and head.id in row and head.id in fed:
             # Beside the call that reads it; what the first call reads stands above it.
             row.setdefault(tail.id, row[head.id])
-        if tail.kind in OWNED and tail.path and head.id in row:
+        if tail.kind in OWNED and head.id in row:
             row.setdefault(tail.id, row[head.id])
         if head.kind in ("update", "output") and tail.phase == "backward" and tail.id in row:
             row.setdefault(head.id, row[tail.id])
@@ -301,7 +303,7 @@ def _rows(scene: Scene) -> tuple[tuple[str, ...], ...]:
             calls.setdefault(box.path, box.pair)
     for box in scene.boxes:
         # State that its module only writes has no reader to stand beside.
-        if box.kind in OWNED and box.path in calls:
+        if box.kind in OWNED and box.path and box.path in calls:
             row.setdefault(box.id, calls[box.path])
     members: dict[str, list[Box]] = {}
     for box in scene.boxes:

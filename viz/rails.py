@@ -13,25 +13,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from .metrics import width
+from .metrics import size, width
 from .scene import Box, Edge, Path, Scene
-from .theme import KINDS
 
 Point = tuple[float, float]
 
-TITLE, DETAIL, FRAME, SMALL = 11.0, 8.5, 10.0, 8.5
+FRAME, SMALL = 10.0, 8.5
 _ROW_GAP, _COLUMN_GAP, _CELL_GAP = 24.0, 34.0, 10.0
 _RAIL, _PAD, _HEADER, _INSET, _MARGIN = 9.0, 9.0, 20.0, 8.0, 18.0
 _CORNER = 7.0
-# How much wider than its text a box of some shape is.
-SLACK = {
-    "hexagon": 44.0,
-    "octagon": 36.0,
-    "ellipse": 38.0,
-    "parallelogram": 30.0,
-    "invhouse": 26.0,
-}
-_TALL = {"hexagon": 4.0, "octagon": 8.0, "ellipse": 8.0, "cylinder": 10.0, "invhouse": 12.0}
 
 
 @dataclass(frozen=True)
@@ -106,14 +96,6 @@ def lay(scene: Scene, label_of: LabelOf) -> Layout:
     drawing = _Drawing(scene, root, label_of)
     drawing.run()
     return drawing.layout
-
-
-def size(box: Box) -> tuple[float, float]:
-    """How large a box has to be."""
-    row = KINDS[box.kind]
-    text = max(width(box.title, TITLE, bold=True), width(box.detail, DETAIL))
-    height = (30.0 if box.detail else 20.0) + _TALL.get(row.shape, 0.0)
-    return max(text + SLACK.get(row.shape, 18.0), 38.0), height
 
 
 # --------------------------------------------------------------------------------------------- rows

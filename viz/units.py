@@ -10,11 +10,13 @@ box each, side by side.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from graphgrad.ir import Graph, Node
+from graphgrad.regions import Plan
 
 from .scene import Path
 
@@ -148,3 +150,35 @@ class _Partners:
         turn = self.used[place] = self.used.get(place, -1) + 1
         partner = choice[-1 - turn % len(choice)]
         return Unit(f"b-{partner.key}-{record}", record, partner.path, partner.pair, partner.order)
+
+
+def kernel_pairs(
+    plan: Plan, phases: Sequence[str], calls: Mapping[Node, Unit]
+) -> list[tuple[str, float]]:
+    """For every kernel a mark, which a forward one shares with what undoes most of it; its place.
+
+    Backward kernels that have no partner stand near the forward kernel they undo most of, and in
+    the order they run, upwards.
+    """
+    pairs = [{calls[x].pair for x in r.nodes if x in calls} for r in plan.regions]
+    marks = [(f"k{i}", float(i)) for i in range(len(pairs))]
+    owners: dict[str, list[int]] = {}
+    for i, phase in enumerate(phases):
+        for pair in pairs[i] if phase == "forward" else ():
+            owners.setdefault(pair, []).append(i)
+    taken: dict[int, int] = {}
+    for j in (j for j, phase in enumerate(phases) if phase == "backward"):
+        tally = Counter(i for pair in sorted(pairs[j]) for i in owners.get(pair, ()))
+        near = [i for i, _ in tally.most_common()]
+        if near and near[0] not in taken:
+            taken[near[0]] = j
+            marks[j] = marks[near[0]]
+        elif near:
+            # After the partner's own: above it, for backward climbs.
+            marks[j] = (f"k{j}", near[0] - (j - taken[near[0]]) / len(phases))
+    return marks
+
+
+def most(paths: Sequence[Path]) -> Path:
+    """The path of most; of none, nowhere."""
+    return Counter(paths).most_common(1)[0][0] if paths else ()

@@ -138,3 +138,34 @@ class Schedule(Callback):
             self.scheduler.step(measured.get("val_loss", measured["loss"]))
         else:
             self.scheduler.step()
+
+
+class TensorBoard(Callback):
+    """Writes every epoch's measures, and the loss of every batch, for TensorBoard.
+
+    Needs tensorboardX or tensorboard; see ``graphgrad.utils.tensorboard``.
+    """
+
+    def __init__(self, log_dir: str | os.PathLike[str] | None = None, batches: bool = True) -> None:
+        from graphgrad.utils.tensorboard import backend
+
+        backend()  # says now what is missing, not after the first epoch
+        self.log_dir, self.batches, self.step = log_dir, batches, 0
+        self.writer: Any = None
+
+    def on_train_begin(self, run: Any) -> None:
+        from graphgrad.utils.tensorboard import SummaryWriter
+
+        self.writer = SummaryWriter(self.log_dir)
+
+    def on_batch_end(self, run: Any, loss: float) -> None:
+        self.step += 1
+        if self.batches:
+            self.writer.add_scalar("loss/batch", loss, self.step)
+
+    def on_epoch_end(self, run: Any, measured: dict[str, float]) -> None:
+        for name, value in measured.items():
+            self.writer.add_scalar(f"epoch/{name}", value, run.epoch)
+
+    def on_train_end(self, run: Any) -> None:
+        self.writer.close()
