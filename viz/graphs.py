@@ -6,9 +6,11 @@ pass the two stand side by side: data flows down on the forward side, gradients 
 
 from __future__ import annotations
 
+import functools
 import linecache
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from types import CodeType
 from typing import Any
 
 from graphgrad.errors import Origin
@@ -215,7 +217,7 @@ class _Draft:
         is_input = x.op.name == "input"
         title = self._input_title(x) if is_input else x.op.name
         detail = self._shape(x) if is_input else _detail(x)
-        place = str(x.origin) if x.origin.code else ""
+        place = _line(x.origin.code, x.origin.offset)[0] if x.origin.code else ""
         tip = _tooltip(x, name)
         kind = _kind(x)
         if x in self.written and kind in ("input", "state"):
@@ -382,5 +384,12 @@ def _where(origins: Iterable[Origin]) -> Iterator[str]:
         if origin.phase or context:
             yield f"{origin.phase or 'forward'} of {context}" if context else origin.phase
         if origin.code is not None:
-            line = linecache.getline(origin.file, origin.line).strip()
-            yield f"{origin}  {line}".rstrip()
+            place, line = _line(origin.code, origin.offset)
+            yield f"{place}  {line}".rstrip()
+
+
+@functools.lru_cache(maxsize=4096)
+def _line(code: CodeType, offset: int) -> tuple[str, str]:
+    """``("train.py:12", "loss = net(x).sum()")``"""
+    origin = Origin(code, offset)
+    return str(origin), linecache.getline(origin.file, origin.line).strip()

@@ -49,14 +49,6 @@ def scenes(
     )
 
 
-def graphs(executable: Any) -> dict[str, Graph]:
-    """The graph as traced, then after each pass where they were recorded, else after all."""
-    optimised = executable.optimised
-    if executable.trace:
-        return dict(executable.trace)
-    return {"traced": executable.graph, "simplified": optimised}
-
-
 def _program_scenes(compiled: Any, dims: Mapping[str, int]) -> Scenes:
     """The program of the newest signature, the trace that ran last."""
     groups = list(compiled.entries.values())
@@ -88,5 +80,9 @@ def _executable_scenes(
     def planned() -> Scene:
         return plan_scene(executable.plan, known, sizes(executable.plan.graph, "kernels"))
 
-    found: Scenes = {s: partial(drawn, s, g) for s, g in graphs(executable).items()}
+    passes = dict(executable.trace) or {"traced": executable.graph}
+    found: Scenes = {name: partial(drawn, name, graph) for name, graph in passes.items()}
+    if len(found) == 1:
+        # No pass was recorded: what all of them make of it, when somebody asks.
+        found["simplified"] = lambda: drawn("simplified", executable.optimised)
     return found | {"kernels": planned}

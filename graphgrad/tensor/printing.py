@@ -170,11 +170,12 @@ def _line(values: list[Any], indent: int, style: _Style) -> str:
 
 
 @method
-def graph(self: Tensor) -> Any:
+def graph(self: Tensor, **options: Any) -> Any:
     """A Picture of the history that backward would walk: shown in a notebook, or ``.svg(path)``.
 
-    Raises GraphError where no layout program is installed.
+    Also ``.dot(path)``, ``.png(path)``, ``.pdf(path)``; ``options`` are those of ``draw``. Raises
+    GraphError where no layout program is installed.
     """
     from graphgrad.viz import draw
 
-    return draw(self)
+    return draw(self, **options)

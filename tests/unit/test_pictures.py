@@ -132,7 +132,8 @@ def test_layers_that_alternate_repeat_together():
 
 def test_histories_fold_like_programs():
     net = Net(12)
-    drawn = net(graphgrad.zeros(5, 6)).sum().graph()
+    drawn = net(graphgrad.zeros(5, 6)).sum().graph(theme="dark")
+    assert drawn.theme == "dark"
     assert "Block × 12" in drawn.source and len(drawn.scene.boxes) < 30
 
 
