@@ -19,8 +19,8 @@ from .repeats import with_repeats
 from .scene import Box, Path, Scene, called, dotted
 from .updates import fold_updates
 
-# Boxes in a picture, and in one that shows single operations.
-LIMIT, OPERATIONS = 200, 24
+# Boxes in a picture, in one that shows single operations, and in one of kernels that does.
+LIMIT, OPERATIONS, IN_KERNELS = 200, 24, 60
 # Fewer folded boxes than this say nothing.
 _FEWEST = 4
 
@@ -62,7 +62,8 @@ def fold(scene: Scene, view: View) -> Scene:
 
 def _shown(scene: Scene, view: View) -> Scene:
     asked = view.depth is not None or view.fold or view.unfold
-    if "*" in view.unfold or (not asked and len(scene.boxes) <= min(OPERATIONS, view.limit)):
+    few = IN_KERNELS if any(b.unit.startswith("k") for b in scene.boxes) else OPERATIONS
+    if "*" in view.unfold or (not asked and len(scene.boxes) <= min(few, view.limit)):
         return scene
     calls = ladder(scene) if any(b.unit for b in scene.boxes) else scene
     deepest = max((len(b.path) for b in calls.boxes), default=0)

@@ -40,8 +40,11 @@ def _adopted(box: Box, readers: list[Box], known: Mapping[str, Path]) -> Box:
             # In the frame of a kernel nothing stands but its operations.
             inside = reader.group[-len(reader.path) :] == reader.path
             return replace(box, group=reader.group if inside else (), path=reader.path)
-    # Read in another module only, or by a kernel that is mostly another's.
-    return replace(box, path=known.get(".".join(modules), ()) if readers else ())
+    # Read elsewhere, or by a kernel that is mostly another's, or of a module that is never called.
+    outward = (".".join(modules[:depth]) for depth in range(len(modules), 0, -1))
+    root = readers[0].path[:1] if readers and modules else ()
+    path = next((known[name] for name in outward if name in known), root)
+    return replace(box, path=path) if readers else box
 
 
 def beside(scene: Scene) -> Scene:

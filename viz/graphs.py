@@ -121,6 +121,8 @@ class _Draft:
         self.columns = False
         # The frames of the kernels that compute a node: several, when it is cheap.
         self.kernels: dict[Node, list[Path]] = {}
+        # The call whose loop or branch is being drawn.
+        self.within: Unit | None = None
         # {box of a loop or branch: {result: the boxes that compute it}}
         self.leaves: dict[str, dict[int, list[str]]] = {}
 
@@ -210,7 +212,7 @@ class _Draft:
 
     def _unit(self, x: Node, group: Path) -> Unit:
         """The call, or the kernel, that a box is a part of."""
-        return self.kernel_units.get(group) or self.units.get(x, _ALONE)
+        return self.within or self.kernel_units.get(group) or self.units.get(x, _ALONE)
 
     def _box(self, x: Node, name: dict[Node, str], group: Path) -> str:
         id_ = f"n{len(self.boxes)}"
@@ -226,11 +228,12 @@ class _Draft:
         if phase == "backward" and self.phases.get(x) == "update":
             phase = "update"
         unit = self._unit(x, group)
+        work = 0 if is_input or self.within else flops(x)
         self.boxes.append(
             Box(
                 id_, kind, title, detail, tip, group, place, phase,
                 unit.path, unit.key, unit.name, unit.pair,
-                self._shape(x), nbytes(x), 0 if is_input else flops(x), unit.order,
+                self._shape(x), nbytes(x), work, unit.order,
             )
         )  # fmt: skip
         return id_
@@ -273,7 +276,10 @@ class _Draft:
         for key, inner in ((k, v) for k, v in x.attrs.items() if isinstance(v, Graph)):
             path = (*group, f"{box} {key}")
             self.groups[path] = Group(f"{x.op.name} · {key}", "kernel")
+            outer = self.within
+            self.within = outer or self._unit(x, group)
             drawn = self.add(inner, path, box)
+            self.within = outer
             if key != "test":
                 for i, y in enumerate(inner.outputs):
                     leaves.setdefault(i, []).extend(drawn.get(y, [])[:1])
@@ -354,10 +360,9 @@ def _says(value: Any) -> bool:
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, tuple):
-        between = " · " if any(isinstance(v, tuple) for v in value) else " "
-        return between.join(map(_value, value))
-    return getattr(value, "name", str(value))
+    if not isinstance(value, tuple):
+        return getattr(value, "name", str(value))
+    return (" · " if any(isinstance(v, tuple) for v in value) else " ").join(map(_value, value))
 
 
 def _tooltip(x: Node, name: dict[Node, str]) -> str:

@@ -29,12 +29,13 @@ def ladder(scene: Scene) -> Scene:
     if scene.columns:
         scene = fold_updates(scene)
     homes = {b.title: b.path for b in scene.boxes if b.kind in OWNED}
+    written = {b.title for b in scene.boxes if b.kind == "mutated"}
     views = _views(scene)
-    key = _bookkeeping(scene, {b.id: _key(b, homes, views) for b in scene.boxes})
+    key = _bookkeeping(scene, {b.id: _key(b, homes, views, written) for b in scene.boxes})
     leaving = leaving_of(scene, key)
     made = scene.merged(key, lambda k, boxes: _made(k, boxes, leaving, views))
-    written = {b.id for b in made.boxes if b.kind == "mutated"}
-    edges = tuple(e for e in made.edges if e.head not in written)
+    state = {b.id for b in made.boxes if b.kind == "mutated"}
+    edges = tuple(e for e in made.edges if e.head not in state)
     boxes = made.boxes
     if any(b.unit.startswith("k") for b in boxes):
         # A kernel is of several modules: frames would tear the flow of data apart.
@@ -99,13 +100,13 @@ def leaving_of(scene: Scene, key: Mapping[str, Hashable]) -> dict[str, int]:
     return found
 
 
-def _key(box: Box, homes: dict[str, Path], views: dict[str, str]) -> Hashable:
+def _key(box: Box, homes: dict[str, Path], views: dict[str, str], written: set[str]) -> Hashable:
     """What stays apart: calls, and what belongs to different modules."""
     if box.kind in OWNED:
         return (box.kind, box.path, "" if box.path else box.title)
     owner = _owner(box)
     if owner in homes:
-        buffers = box.kind == "output" and box.phase not in ("backward", "update")
+        buffers = box.kind == "output" and owner in written
         # Of a module all parameters together, else each by itself.
         return ("mutated" if buffers else "update", homes[owner], "" if homes[owner] else owner)
     if box.unit and box.phase != "update":
@@ -196,7 +197,7 @@ def _owned(boxes: list[Box], path: Path) -> Box:
     """The parameters, or the buffers, of one module."""
     boxes = [b for b in boxes if b.kind in OWNED]
     boxes.sort(key=lambda b: not b.title.rpartition(".")[2].startswith("weight"))
-    names = [b.title.rpartition(".")[2] for b in boxes]
+    names = [own_name(b.title, path) for b in boxes]
     total = sum(b.nbytes for b in boxes)
     tip = "\n".join(f"{b.title}: {b.shape}, {bytes_text(b.nbytes)}" for b in boxes)
     return replace(
@@ -216,18 +217,25 @@ def _updated(boxes: list[Box], path: Path) -> Box:
     """The update of a module's parameters, or their gradients where nothing reads them."""
     works = [b for b in boxes if b.phase == "update"]
     shown = works or boxes
-    names = [b.title.rpartition(".")[2] for b in shown]
+    names = [own_name(b.title, path) for b in shown]
     states = dict.fromkeys(b.detail.rpartition(" · ")[2] for b in works if " · " in b.detail)
     return replace(
         shown[0],
         kind="update" if works else "output",
-        title=listed(names, "gradient"),
+        title=listed(names, "parameter" if works else "gradient"),
         detail=next(iter(states), ""),
         tooltip="\n".join(f"{b.title}: {b.tooltip}" for b in shown),
         group=path,
         path=path,
         members=tuple(b.id for b in boxes),
     )
+
+
+def own_name(title: str, path: Path) -> str:
+    """A parameter's name inside its module: ``weight``, or ``out_proj.weight``."""
+    names = title.split(".")
+    home = list(map(called, path[1:]))
+    return ".".join(names[len(home) :] if names[: len(home)] == home else names[-1:])
 
 
 def listed(names: list[str], what: str, between: str = ", ") -> str:

@@ -329,3 +329,42 @@ def test_listings_say_module_and_record(step):
     assert "in Net.blocks.0.norm (NativeLayerNorm)" in text
     assert "backward of Net.head (AddmmBackward0)" in text
     assert "blocks.0.norm.weight: float32[8]" in text
+
+
+def test_a_loop_is_one_call_with_all_that_is_in_it():
+    net = nn.LSTM(6, 4)
+    optimizer = graphgrad.optim.SGD(net.parameters(), lr=0.1)
+
+    @graphgrad.compile
+    def train(x):
+        optimizer.zero_grad()
+        loss = net(x)[0].square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    train.trace(graphgrad.zeros(5, 2, 6))
+    scene = viz.draw(train, stage="traced").scene
+    assert {"Lstm", "LstmBackward0", "Pow", "Mean", "4 parameters"} <= {
+        b.title for b in scene.boxes
+    }
+    assert len(scene.boxes) < 20 and all(b.kind != "input" or b.title == "x" for b in scene.boxes)
+
+
+def test_parameters_of_a_module_that_is_never_called_stand_with_their_reader():
+    net = nn.MultiheadAttention(8, 2)
+    x = graphgrad.zeros(3, 2, 8)
+    scene = viz.draw(net, inputs=(x, x, x)).scene
+    owned = [b for b in scene.boxes if b.kind == "parameter"]
+    assert [b.title for b in owned] == ["4 parameters"] and "out_proj.weight" in owned[0].tooltip
+
+
+def test_every_workload_can_be_drawn(tmp_path):
+    from graphgrad.bench.workloads import MAIN, OTHERS
+
+    small = ("sin", "own", "gelu", "softmax", "matmul", "LeNet", "LSTM", "gradient", "VAE")
+    for workload in (w for w in (*MAIN, *OTHERS) if w.name.startswith(small)):
+        program = workload.build(graphgrad, graphgrad.compile)
+        program.trace()
+        for stage in ("traced", "kernels"):
+            ElementTree.fromstring(viz.draw(program, stage=stage).svg())
