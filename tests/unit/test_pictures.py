@@ -288,10 +288,10 @@ def test_twenty_thousand_nodes():
     h = x = ir.input((4,), F32, "x")
     for _ in range(10_000):
         h = lang.mul(lang.tanh(h), 0.5)
-    start = time.perf_counter()
+    start = time.process_time()
     drawn = viz.draw(Graph([x], [h]))
     assert len(drawn.scene.boxes) <= View().limit and len(drawn.svg()) < 1_000_000
-    assert time.perf_counter() - start < 30
+    assert time.process_time() - start < 20
 
 
 # ---------------------------------------------------------------------------------------- as text
