@@ -30,7 +30,7 @@ def _convolution(
     groups: int,
 ) -> Tensor:
     """x (N, C, *space), weight (O, C/groups, *kernel) → (N, O, *positions)."""
-    out = _windows_dot_weight(_padded(x, pads), weight, stride, dilation, groups)
+    out = _windows_dot_weight(_padded(_grouped(x, groups), pads), weight, stride, dilation, groups)
     return out if bias is None else out + _per_channel(bias, out.dim())
 
 
@@ -45,8 +45,10 @@ def _transposed(
     groups: int,
 ) -> Tensor:
     """The adjoint of ``_convolution``: zeros between elements, kernel flipped, channels swapped."""
-    low, high = ((0, 0, *side) for side in zip(*pads, strict=True))
-    wide = lang.pad(x, low, high, (0, 0, *(s - 1 for s in stride)))
+    y = _grouped(x, groups)
+    others = (0,) * (y.dim() - len(pads))
+    low, high = ((*others, *side) for side in zip(*pads, strict=True))
+    wide = lang.pad(y, low, high, (*others, *(s - 1 for s in stride)))
     flipped = lang.flip(_exchanged(weight, groups), range(2, weight.dim()))
     out = _windows_dot_weight(wide, flipped, (1,) * len(pads), dilation, groups)
     return out if bias is None else out + _per_channel(bias, out.dim())
@@ -65,8 +67,16 @@ def _exchanged(weight: Tensor, groups: int) -> Tensor:
 def _padded(x: Tensor, pads: Pads) -> Tensor:
     if not any(map(any, pads)):
         return x
+    others = (0,) * (x.dim() - len(pads))
     low, high = zip(*pads, strict=True)
-    return lang.pad(x, (0, 0, *low), (0, 0, *high))
+    return lang.pad(x, (*others, *low), (*others, *high))
+
+
+def _grouped(x: Tensor, groups: int) -> Tensor:
+    """(N, C, *space) → (N, G, C/G, *space), for several groups."""
+    if groups == 1:
+        return x
+    return lang.reshape(x, (x.shape[0], groups, x.shape[1] // groups, *x.shape[2:]))
 
 
 def _per_channel(bias: Tensor, ndim: int) -> Tensor:
@@ -76,22 +86,26 @@ def _per_channel(bias: Tensor, ndim: int) -> Tensor:
 def _windows_dot_weight(
     x: Tensor, weight: Tensor, stride: Sequence[int], dilation: Sequence[int], groups: int
 ) -> Tensor:
+    """Windows of x (N, C, *space), for several groups (N, G, C/G, *space), times the weight.
+
+    Groups are there before the windows, so that these stay the product's own operand: its gradients
+    are then products over windows as well.
+    """
     kernel = tuple(weight.shape[2:])
-    n = len(kernel)
-    space = tuple(range(2, 2 + n))
+    n, first = len(kernel), x.dim() - len(kernel)
+    space = tuple(range(first, first + n))
     windows = lang.apply(
         "window", x, axes=space, size=kernel, stride=tuple(stride), dilation=tuple(dilation)
     )
-    batch, channels, *positions = windows.shape[: 2 + n]
+    taps = tuple(range(first + n, first + 2 * n))
     if groups == 1:
         # (O, C, k…) · (N, C, p…, k…) → (O, N, p…): positions stay innermost in memory.
-        contract = ((1, *space), (1, *range(2 + n, 2 + 2 * n)))
-        return lang.dot_general(weight, windows, contract).transpose(0, 1)
-    per_out, per_in = weight.shape[0] // groups, channels // groups
+        return lang.dot_general(weight, windows, ((1, *space), (1, *taps))).transpose(0, 1)
+    batch, _, per_in, *positions = windows.shape[: first + n]
+    per_out = weight.shape[0] // groups
     w = lang.reshape(weight, (groups, per_out, per_in, *kernel))
-    v = lang.reshape(windows, (batch, groups, per_in, *positions, *kernel))
-    contract = ((2, *range(3, 3 + n)), (2, *range(3 + n, 3 + 2 * n)))
-    out = lang.dot_general(w, v, contract, ((0,), (1,)))
+    # (G, O/G, C/G, k…) · (N, G, C/G, p…, k…) → (G, O/G, N, p…)
+    out = lang.dot_general(w, windows, ((2, *range(3, 3 + n)), (2, *taps)), ((0,), (1,)))
     moved = lang.permute(out, (2, 0, 1, *range(3, 3 + n)))
     return lang.reshape(moved, (batch, groups * per_out, *positions))
 

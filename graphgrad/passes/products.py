@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 from graphgrad import dtypes, ir
 from graphgrad.dtypes import INTEGER
 from graphgrad.ir import Graph, Node
+from graphgrad.views import resolve
+
+FEW_STEPS = 32  # numbers summed to a result: loops over them are no longer than a window's
 
 
 def plain_products(graph: Graph, halves: bool = True) -> Graph:
-    """Rewrite products of integers, and (``halves``) of half-precision numbers.
+    """Rewrite products of integers, and (``halves``) of half-precision numbers and thin ones.
 
     before  dot_general(i, j)  int64[m, k], int64[k, n]
     after   sum(i[m, 1, k] * j[1, n, k], k)
@@ -24,8 +29,10 @@ def plain_products(graph: Graph, halves: bool = True) -> Graph:
 
 
 def _rewrite(x: Node) -> Node | None:
-    if x.op.name != "dot_general" or x.dtype in (dtypes.float32, dtypes.float64):
+    if x.op.name != "dot_general":
         return None
+    if x.dtype in (dtypes.float32, dtypes.float64):
+        return _multiplied_out(x) if _is_thin(x) else None
     if x.dtype.is_half:
         wide = [ir.node("cast", i, dtype=dtypes.float32, origins=x.origins) for i in x.inputs]
         dot = ir.node("dot_general", *wide, origins=x.origins, **x.attrs)
@@ -33,17 +40,45 @@ def _rewrite(x: Node) -> Node | None:
     return _multiplied_out(x) if x.dtype.category <= INTEGER else None
 
 
+def _is_thin(x: Node) -> bool:
+    """Whether a product shares nothing between its results that a tile could keep in registers.
+
+    An outer product sums nothing. A vector times a matrix whose columns are apart in memory is
+    gathered number by number; a few steps of it are a loop, which fuses with its neighbours.
+    """
+    steps = math.prod(x.inputs[0].shape[a] for a in x.attrs["contract"][0])
+    if steps == 1:
+        return True
+    return steps <= FEW_STEPS and any(_is_vector_of_strided(x, side) for side in (0, 1))
+
+
+def _is_vector_of_strided(x: Node, side: int) -> bool:
+    """Whether one operand is a vector, and no free dimension of the other one has neighbours."""
+    free = [_free(x, 0), _free(x, 1)]
+    matrix = x.inputs[1 - side]
+    if math.prod(x.inputs[side].shape[a] for a in free[side]) != 1:
+        return False
+    view = resolve(matrix)
+    return view is not None and all(
+        matrix.shape[a] == 1 or view.strides[a] != 1 for a in free[1 - side]
+    )
+
+
+def _free(x: Node, side: int) -> list[int]:
+    used = (*x.attrs["contract"][side], *x.attrs["batch"][side])
+    return [i for i in range(len(x.inputs[side].shape)) if i not in used]
+
+
 def _multiplied_out(x: Node) -> Node:
     a, b = x.inputs
     contract, batch = x.attrs["contract"], x.attrs["batch"]
-    free = [
-        [i for i in range(len(y.shape)) if i not in (*contract[side], *batch[side])]
-        for side, y in enumerate((a, b))
-    ]
+    free = [_free(x, 0), _free(x, 1)]
     left = _aligned(a, batch[0], free[0], 0, len(free[1]), contract[0], x)
     right = _aligned(b, batch[1], free[1], len(free[0]), 0, contract[1], x)
     axes = tuple(range(len(x.shape), len(left.shape)))
     product = ir.node("mul", left, right, origins=x.origins)
+    if all(product.shape[a] == 1 for a in axes):
+        return ir.node("reshape", product, shape=x.shape, origins=x.origins)
     return ir.node("sum", product, axes=axes, origins=x.origins)
 
 

@@ -9,6 +9,7 @@ memory and add them up, into a convolution of the padded cotangent with the flip
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from graphgrad import ir, lang
@@ -16,20 +17,23 @@ from graphgrad.ir import Node
 
 
 def window_sum_of_dot(x: Node) -> Node | None:
-    """window_sum(dot(g, w)) → dot(window(pad(g)), flip(w))   for unit strides
+    """window_sum(dot(g, w)) → dot(window(pad(g)), flip(w))   for unit strides, or one o
 
     before  y[n, c, p + k] += Σ_o g[n, o, p]·w[o, c, k]          (overlapping windows, added)
     after   y[n, c, q] = Σ_{o,k} pad(g)[n, o, q + k]·flip(w)[o, c, k]
+
+    Strides put zeros between the elements of g. Products with these cost more than the sum of
+    windows does, unless nothing is summed over o: there it is memory that takes time.
     """
-    attrs = x.attrs
-    if any(s != 1 for s in attrs["stride"]):
-        return None
     (source,) = x.inputs
     order = tuple(range(len(source.shape)))
     dot = source
     if source.op.name == "permute":
         order, dot = source.attrs["axes"], source.inputs[0]
     if dot.op.name != "dot_general":
+        return None
+    summed = math.prod(dot.inputs[0].shape[a] for a in dot.attrs["contract"][0])
+    if summed > 1 and any(s != 1 for s in x.attrs["stride"]):
         return None
     places = _window_operands(dot, order, x)
     return None if places is None else _slide(x, dot, order, *places)
@@ -63,15 +67,16 @@ def _slide(
     x: Node, dot: Node, order: tuple[int, ...], side: int, positions: list[int], windows: list[int]
 ) -> Node:
     g, w = dot.inputs[side], dot.inputs[1 - side]
-    size, dilation, extent = (x.attrs[k] for k in ("size", "dilation", "extent"))
-    low, high = [0] * len(g.shape), [0] * len(g.shape)
-    for axis, k, d, n in zip(positions, size, dilation, extent, strict=True):
-        low[axis] = d * (k - 1)
-        high[axis] = n - g.shape[axis]
+    size, dilation = x.attrs["size"], x.attrs["dilation"]
+    low, high, between = ([0] * len(g.shape) for _ in range(3))
+    for i, axis in enumerate(positions):
+        between[axis] = x.attrs["stride"][i] - 1
+        low[axis] = dilation[i] * (size[i] - 1)
+        high[axis] = x.attrs["extent"][i] - (g.shape[axis] - 1) * x.attrs["stride"][i] - 1
     ones = (1,) * len(size)
     view = ir.node(
         "window",
-        lang.pad(g, low, high),
+        lang.pad(g, low, high, between),
         axes=tuple(positions),
         size=tuple(size),
         stride=ones,
@@ -136,9 +141,11 @@ def _unit_slice(x: Node) -> bool:
 
 
 def _sliced(a: Node, cut: dict[int, tuple[int, int]]) -> Node:
+    """A slice of ``a``, as far inside as it gets."""
     start = [cut[i][0] if i in cut else 0 for i in range(len(a.shape))]
     stop = [cut[i][1] if i in cut else n for i, n in enumerate(a.shape)]
-    return lang.slice_(a, start, stop)
+    sliced = lang.slice_(a, start, stop)
+    return slice_through(sliced) or sliced
 
 
 def slice_through(x: Node) -> Node | None:
@@ -148,7 +155,7 @@ def slice_through(x: Node) -> Node | None:
     """
     (a,) = x.inputs
     push = _PUSH.get(a.op.name)
-    if push is None or not _unit_slice(x) or not _reaches_dot(a):
+    if push is None or not _unit_slice(x) or not _reaches_dot(a) or x.shape == a.shape:
         return None
     start, stop = x.attrs["start"], x.attrs["stop"]
     cut = {
@@ -168,7 +175,7 @@ def _reaches_dot(a: Node) -> bool:
 def _through_permute(a: Node, cut: dict[int, tuple[int, int]]) -> Node | None:
     axes = a.attrs["axes"]
     inner = a.inputs[0]
-    if inner.op.name != "dot_general":
+    if inner.op.name not in ("dot_general", "pad"):
         return None
     return ir.node("permute", _sliced(inner, {axes[i]: c for i, c in cut.items()}), axes=axes)
 
@@ -202,12 +209,12 @@ def _through_window(a: Node, cut: dict[int, tuple[int, int]]) -> Node | None:
 
 
 def _through_pad(a: Node, cut: dict[int, tuple[int, int]]) -> Node | None:
-    if any(a.attrs["interior"]):
-        return None
     low, high = list(a.attrs["low"]), list(a.attrs["high"])
     for i, (start, stop) in cut.items():
         low[i] -= start
         high[i] -= a.shape[i] - stop
+        if a.attrs["interior"][i] and min(low[i], high[i]) < 0:
+            return None
     return ir.node("pad", a.inputs[0], **{**a.attrs, "low": tuple(low), "high": tuple(high)})
 
 

@@ -1,4 +1,4 @@
-"""Convolutions rewritten to fewer multiplications, as kernels."""
+"""Convolutions that passes write another way, as kernels: beside the interpreter's plain sums."""
 
 from __future__ import annotations
 
@@ -42,6 +42,38 @@ def test_kernels_agree_with_the_interpreter(case, monkeypatch):
         np.testing.assert_array_equal(serial, shared)
     for expected, actual in zip(results["interpret", 1], results["compiled", 1], strict=True):
         atol = np.abs(expected).max() * (2e-5 if dtype == "float32" else 1e-13)
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=atol)
+
+
+GROUPED = {
+    "depthwise": ((3, 6, 16, 9), (6, 1, 3, 3), {"groups": 6, "padding": 1}),
+    "depthwise, stride 2": ((3, 6, 17, 16), (6, 1, 3, 3), {"groups": 6, "stride": 2, "padding": 1}),
+    "two results a channel": ((2, 4, 9, 9), (8, 1, 5, 5), {"groups": 4, "stride": 3}),
+    "dilated": ((2, 4, 11, 12), (4, 1, 3, 3), {"groups": 4, "dilation": 2, "stride": 2}),
+    "groups of four": ((2, 8, 10, 7), (12, 4, 3, 3), {"groups": 2, "padding": 1}),
+    "groups of four, stride 2": ((2, 8, 10, 7), (12, 4, 3, 3), {"groups": 2, "stride": 2}),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", GROUPED)
+def test_grouped_convolutions_and_their_gradients(case, dtype):
+    shape, kernel, options = GROUPED[case]
+    rng = np.random.default_rng(0)
+    values = [rng.standard_normal(s).astype(dtype) for s in (shape, kernel)]
+
+    def step(x, w):
+        y = gg.nn.functional.conv2d(x, w, **options)
+        loss = (y * y.sigmoid()).mean()
+        return (y, *gg.autograd.grad(loss, [x, w]))
+
+    results = []
+    for tier, threads in (("interpret", 1), ("compiled", 2)):
+        with config.scope(tier=tier, threads=threads):
+            operands = [gg.tensor(v, requires_grad=True) for v in values]
+            results.append([y.detach().numpy() for y in gg.compile(step)(*operands)])
+    for expected, actual in zip(*results, strict=True):
+        atol = max(1.0, np.abs(expected).max()) * (1e-5 if dtype == "float32" else 1e-13)
         np.testing.assert_allclose(actual, expected, rtol=0, atol=atol)
 
 

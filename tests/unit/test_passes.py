@@ -172,6 +172,37 @@ def test_data_gradient_of_a_convolution_is_a_convolution(geometry):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("geometry", [(1, 1, 1), (1, 2, 1), (0, 3, 1), (2, 2, 2)])
+def test_data_gradient_of_a_depthwise_convolution_is_one_at_any_stride(geometry):
+    """Nothing is summed over channels: zeros between elements cost less than adding windows up."""
+    padding, stride, dilation = geometry
+    x, w = x_of(2, 3, 1, 9, 8), x_of(3, 1, 3, 2, name="w")
+    padded = L.pad(x, (0, 0, 0, padding, padding), (0, 0, 0, padding, padding))
+    attrs = {"axes": (3, 4), "size": (3, 2), "stride": (stride,) * 2, "dilation": (dilation,) * 2}
+    view = L.apply("window", padded, **attrs)
+    y = L.dot_general(view, w, ((2, 5, 6), (1, 2, 3)), ((1,), (0,)))
+    g = ir.like(y, "g")
+    graph = ir.Graph([x, w, g], autodiff.vjp_nodes([y], [g], [x, w]))
+    simpler = simplify(graph).verify()
+    assert "window_sum" not in ops(simpler)
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=i.shape) for i in graph.inputs]
+    for a, b in zip(interpret.run(graph, arrays), interpret.run(simpler, arrays), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_a_crop_goes_into_the_padding_below_a_permute():
+    """The gradient of a padded convolution pads the cotangent by what it reads, and no more."""
+    x, w = x_of(2, 3, 8, 8), x_of(4, 3, 3, 3, name="w")
+    y = _convolution(x, w, 1, 1, 1)
+    g = ir.like(y, "g")
+    (dx,) = autodiff.vjp_nodes([y], [g], [x])
+    simpler = simplify(ir.Graph([x, w, g], [dx]))
+    assert "slice" not in ops(simpler)
+    (pad,) = [y for y in simpler if y.op.name == "pad"]
+    assert sorted(pad.shape) == [2, 4, 10, 10]
+
+
 # ---------------------------------------------------------------------------------------- quotients
 
 

@@ -36,3 +36,27 @@ def test_engine_products_stay():
     a, b = ir.input((3, 4), dtypes.float32), ir.input((4, 5), dtypes.float32)
     dot = ir.node("dot_general", a, b, contract=((1,), (0,)), batch=((), ()))
     assert plain_products(Graph([a, b], [dot])).outputs == (dot,)
+
+
+def test_outer_products_are_elementwise():
+    a, b = ir.input((3, 1), dtypes.float32), ir.input((1, 5), dtypes.float32)
+    dot = ir.node("dot_general", a, b, contract=((1,), (0,)), batch=((), ()))
+    plain = plain_products(Graph([a, b], [dot])).verify()
+    assert {x.op.name for x in plain} == {"input", "permute", "reshape", "mul"}
+    arrays = [np.arange(3, dtype=np.float32)[:, None], np.arange(5, dtype=np.float32)[None]]
+    np.testing.assert_array_equal(interpret.run(plain, arrays)[0], arrays[0] @ arrays[1])
+
+
+@pytest.mark.parametrize(("stride", "loops"), [(1, False), (2, True)])
+def test_a_vector_times_columns_apart_in_memory_is_a_loop(stride, loops):
+    x, w = ir.input((2, 3, 9, 9), dtypes.float64), ir.input((3, 3, 3), dtypes.float64)
+    attrs = {"axes": (2, 3), "size": (3, 3), "stride": (stride,) * 2, "dilation": (1, 1)}
+    view = ir.node("window", x, **attrs)
+    contract, batch = ((1, 2), (4, 5)), ((0,), (1,))
+    graph = Graph([x, w], [ir.node("dot_general", w, view, contract=contract, batch=batch)])
+    plain = plain_products(graph).verify()
+    assert ("dot_general" not in [y.op.name for y in plain]) is loops
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(y.shape) for y in graph.inputs]
+    expected, actual = (interpret.run(g, arrays)[0] for g in (graph, plain))
+    np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-12)
