@@ -11,6 +11,7 @@ cuda       "auto": the GPUs there are; "emulate": devices made of host memory (G
 cuda_devices    how many devices the emulator has
 cuda_blas  products on GPUs: "own" kernels, "cublaslt" wherever it can, "auto": that if installed
 cuda_tf32  whether float32 products of cublasLt may round their operands to 10 bits
+cuda_archs   what exported files hold machine code for: "sm_80,sm_90" ("": the GPU's own)
 cuda_tensor_cores   whether 16-bit products of our own use them (sm_80 and later)
 """
 
@@ -48,6 +49,7 @@ class Config:
     winograd: bool = field(default_factory=lambda: os.environ.get("GRAPHGRAD_WINOGRAD", "1") != "0")
     cuda: str = field(default_factory=lambda: os.environ.get("GRAPHGRAD_CUDA", "auto"))
     cuda_devices: int = 1
+    cuda_archs: str = ""
     cuda_blas: str = "auto"
     cuda_tf32: bool = False
     cuda_tensor_cores: bool = True

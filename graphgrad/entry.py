@@ -84,7 +84,8 @@ class HostPart:
         inputs = [x for x in topological([y for _, y in writes]) if x.op.name == "input"]
         self.sources = [table[x] for x in inputs]
         self.targets = [source for source, _ in writes]
-        self._steps = Steps(Graph(inputs, [y for _, y in writes]))
+        self.graph = Graph(inputs, [y for _, y in writes])
+        self._steps = Steps(self.graph)
 
     def __call__(self, leaves: Leaves) -> None:
         """Compute, then write."""

@@ -18,11 +18,13 @@ from typing import Any
 import numpy as np
 
 from graphgrad.compile import optimise, plan_graph
+from graphgrad.device import CPU
 from graphgrad.ir import Graph
 from graphgrad.jit import Compiled, compile
 from graphgrad.passes.memory import assign, best_fit
 
 from .body import Body, ExportContext
+from .device import architectures_of, exported_on_device
 from .flow import FLOW
 from .interface import Interface
 from .module import Module
@@ -38,6 +40,9 @@ def export(function: Any, path: str | os.PathLike[str], *args: Any, **kwargs: An
     A compiled function that was called is exported as it was traced last; anything else, or another
     shape, with example arguments: they are traced, nothing runs. Returns the path.
 
+    What runs on a CUDA device becomes a file of launches that needs NumPy and cuda.core, with
+    machine code for ``config.cuda_archs`` (the device's own, unless set) beside it.
+
     Raises ValueError for a path that is no ``.py`` or a function without a trace, OSError where the
     files cannot be written, NotImplementedError for what a file cannot hold (host functions,
     arguments that are neither arrays nor numbers).
@@ -46,7 +51,12 @@ def export(function: Any, path: str | os.PathLike[str], *args: Any, **kwargs: An
     if path.suffix != ".py" or not path.stem.isidentifier():
         raise ValueError(f"{path.name!r} is no name for a Python module: end it in .py")
     compiled = function if isinstance(function, Compiled) else compile(function)
-    text, arrays = _exported(compiled, compiled.trace(*args, **kwargs), path.stem)
+    entry = compiled.trace(*args, **kwargs)
+    place = entry.executable.device
+    if place is CPU:
+        text, arrays = _exported(compiled, entry, path.stem)
+    else:
+        text, arrays = exported_on_device(compiled, entry, path.stem, architectures_of(place))
     if arrays:
         _write(path.with_suffix(".npz"), lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
     _write(path, lambda file: file.write(text.encode()))

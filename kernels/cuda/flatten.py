@@ -24,11 +24,12 @@ ERROR_BYTES = 16  # (code, row) of a row that can fail
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A kernel (a key of the program's), how many blocks, and its arguments for cuda.core."""
+    """A kernel, how many blocks, its arguments for cuda.core, and the row it comes from."""
 
     kernel: Any
     grid: int
     arguments: tuple[Any, ...]
+    row: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ class Walk:
                 ]
             if grids[t] > 0:
                 arguments = tuple(f(v) for f, v in zip(convert, values, strict=True))
-                yield Launch(kernel, grids[t], arguments)
+                yield Launch(kernel, grids[t], arguments, number)
 
     @staticmethod
     def _tables(row: list[int], words: list[int], width: int) -> tuple[int, int, list[int]]:

@@ -8,7 +8,7 @@ host but what is defined there (factorisations, Fourier transforms, custom calls
 from __future__ import annotations
 
 import functools
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 from graphgrad.device import device as Device
@@ -54,6 +54,18 @@ def _emulated(device: Device) -> Target:
         functools.partial(EmulatedProgram, device),
         interprets=False,
         placed=functools.partial(from_host, device=device),
+    )
+
+
+def listing_target(compile: Callable[[Iterable[Any]], Any]) -> Target:
+    """For a list of launches: ``build`` then gives (Program, Making), and nothing is run."""
+    return Target(
+        "cuda-listing",
+        lower_for_gpu,
+        compile,
+        lambda program, aliases, types, making: (program, making()),
+        interprets=False,
+        portable=False,
     )
 
 

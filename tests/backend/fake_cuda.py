@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from graphgrad.kernels import cache
@@ -274,6 +274,11 @@ def _inside(address: int, ranges: dict[int, int]) -> bool:
 # ---- devices -------------------------------------------------------------------------------------
 
 
+class Capability(NamedTuple):
+    major: int
+    minor: int
+
+
 class Device:
     made: dict[int, Device] = {}
 
@@ -292,7 +297,7 @@ class Device:
     streams: list[Stream]
     memory_resource: MemoryResource
     name = "a GPU that is not there"
-    compute_capability = SimpleNamespace(major=9, minor=0)
+    compute_capability = Capability(9, 0)
     properties = SimpleNamespace(
         multiprocessor_count=132,
         warp_size=32,
