@@ -158,7 +158,7 @@ def _run(name: str, operands: Sequence[Tensor], **attrs: Any) -> list[Tensor]:
     if state.trace is not None:
         return list(_results(name, operands, attrs))
     # In anomaly mode equal bodies at different lines are kept apart: errors name their lines.
-    known = _Attributes(attrs, () if state.plain else _lines(attrs))
+    known = _Attributes(attrs, () if state.watch is None and state.trace is None else _lines(attrs))
     results = _COMPOSITES[name](*operands, known)
     return list(results)
 

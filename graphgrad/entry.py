@@ -176,7 +176,7 @@ class Entry:
         return [s for s, _ in self.grads if (id(s.tensor), s.argument) not in read]
 
     def _outputs(self, leaves: Leaves, arrays: list[Any]) -> list[Any]:
-        if state.plain:
+        if state.watch is None:
             for source in self.replaced():
                 source.owner(leaves)._grad = None
             return (self.executable.ready() or self.executable)(arrays)

@@ -157,7 +157,8 @@ class Compiled:
 
     def _key(self, leaves: list[Any], shape: Any) -> tuple[Any, ...]:
         rows = [self._signature(i, x) for i, x in enumerate(leaves)]
-        return (shape, state.grad, dtypes.get_default_dtype(), *rows, *_sharing(leaves))
+        casting = () if state.casting is None else state.casting.key
+        return (shape, state.grad, dtypes.get_default_dtype(), casting, *rows, *_sharing(leaves))
 
     def _signature(self, position: int, x: Any) -> Any:
         """What of an argument is structure; floats are run-time values unless Python reads them."""

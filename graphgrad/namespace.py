@@ -17,6 +17,14 @@ from graphgrad.autograd.anomaly import (
 from graphgrad.config import config
 from graphgrad.device import get_default_device, set_default_device
 from graphgrad.dtypes import DType
+from graphgrad.tensor.casting import (
+    get_autocast_cpu_dtype,
+    get_autocast_dtype,
+    get_autocast_gpu_dtype,
+    is_autocast_cache_enabled,
+    is_autocast_cpu_enabled,
+    is_autocast_enabled,
+)
 from graphgrad.tensor.convert import LEGACY
 from graphgrad.tensor.core import Size, Tensor
 from graphgrad.tensor.creation import full_of, tensor
@@ -74,16 +82,6 @@ def get_num_interop_threads() -> int:
     return 1
 
 
-def is_autocast_enabled(device_type: Any = None) -> bool:
-    """False: ``autocast`` changes no type."""
-    return False
-
-
-def get_autocast_dtype(device_type: str) -> DType:
-    """The type that autocast computes in is the operands' own; asked for one, the default type."""
-    return dtypes.get_default_dtype()
-
-
 def set_default_tensor_type(kind: Any) -> None:
     """The old way to set the default float type: ``torch.DoubleTensor`` or its name."""
     dtypes.set_default_dtype(
@@ -124,6 +122,10 @@ _CALLABLE = (
     get_num_interop_threads,
     is_autocast_enabled,
     get_autocast_dtype,
+    get_autocast_cpu_dtype,
+    get_autocast_gpu_dtype,
+    is_autocast_cpu_enabled,
+    is_autocast_cache_enabled,
     set_default_tensor_type,
     set_default_device,
     get_default_device,

@@ -1,7 +1,11 @@
-"""Automatic mixed precision, by PyTorch's names, on a device that computes in full precision.
+"""Automatic mixed precision, by PyTorch's names and lists, on the CPU and on CUDA.
 
-``autocast`` changes no type: there is no bfloat16 here, and float16 is not faster on a CPU, so
-every operation is done in the type its operands have. ``GradScaler`` works as PyTorch's does.
+with gg.autocast("cuda"):
+    loss = loss_of(model(x), y)
+scaler.scale(loss).backward(); scaler.step(optimizer); scaler.update()
+
+Written inside a compiled function, conversions, scaling and the choice to skip a step are part of
+its program.
 """
 
 from graphgrad.amp.autocast import autocast, custom_bwd, custom_fwd, is_autocast_available

@@ -132,7 +132,8 @@ def _recorded(
     )
     among_tensors = [sum(isinstance(x, Tensor) for x in args[:i]) for i, _ in tensors]
     needing = tuple(i for i, _ in tensors)
-    way = FunctionWay(cls, ctx, len(args), needing, tuple(among_tensors), fresh)
+    kinds = [(x.dtype, x.device) for _, x in tensors]
+    way = FunctionWay(cls, ctx, len(args), needing, tuple(among_tensors), fresh, kinds)
     rec = record.make(way, (), (), [edge_of(x) for _, x in tensors])
     ctx._record = rec
     locate(rec)
@@ -159,9 +160,12 @@ class FunctionWay:
         needs: tuple[int, ...],
         numbers: tuple[int, ...],
         outputs: Sequence[Any],
+        kinds: Sequence[tuple[Any, Any]],
     ) -> None:
         self.kind = record.kind(f"{cls.__name__}Backward")
         self.cls, self.ctx, self.needs, self.count = cls, ctx, needs, count
+        # Of the arguments that want a gradient.
+        self.kinds = kinds
         self.inputs = [None] * count
         # Outputs of the backward function are counted over the arguments that are tensors.
         self.numbers = numbers
@@ -190,7 +194,14 @@ class FunctionWay:
                 f"function {self.kind.__name__} returned an incorrect number of gradients "
                 f"(expected {self.count}, got {len(pulled)})"
             )
-        return [pulled[i] for i in self.needs]
+        pairs = zip(self.needs, self.kinds, strict=True)
+        return [self._matching(pulled[i], *kind) for i, kind in pairs]
+
+    def _matching(self, g: Any, dtype: Any, place: Any) -> Any:
+        """A gradient in the type and on the device of the argument, as the engine's are."""
+        if not isinstance(g, Tensor) or (g.dtype is dtype and g.device == place):
+            return g
+        return g.to(place, dtype)
 
     def _zeros(self, i: int) -> Tensor:
         from graphgrad.tensor.creation import full_of

@@ -14,6 +14,7 @@ from graphgrad.functional._arguments import spelled
 from graphgrad.functional.activation import log_softmax, logsigmoid
 from graphgrad.functional.loss import Flag, chosen_reduction, reduced
 from graphgrad.tensor import Tensor
+from graphgrad.tensor.casting import in_float32
 from graphgrad.tensor.composite import composite
 from graphgrad.tensor.place import at_hand
 
@@ -88,6 +89,7 @@ def _check_labels(target: Tensor, classes: int, ignore_index: int) -> None:
             raise IndexError(f"Target {wrong.flat[0]} is out of bounds.")
 
 
+@in_float32
 def nll_loss(
     input: Tensor,
     target: Tensor,
@@ -109,6 +111,7 @@ def nll_loss(
     return run(input, labels, weight, ignore_index, reduction)
 
 
+@in_float32
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -241,6 +244,7 @@ def _bce_logits(
     return reduced(loss if weight is None else loss * weight, reduction)
 
 
+@in_float32
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
@@ -262,6 +266,7 @@ def binary_cross_entropy_with_logits(
 # ------------------------------------------------------------------------------------ margins
 
 
+@in_float32
 def soft_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -279,6 +284,7 @@ def _soft_margin(x: Tensor, target: Tensor, reduction: str) -> Tensor:
     return reduced(lang.log1p(lang.exp(-target * x)), reduction)
 
 
+@in_float32
 def multilabel_soft_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -295,6 +301,7 @@ def multilabel_soft_margin_loss(
     return reduced(loss.mean(-1), reduction)
 
 
+@in_float32
 def multi_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -343,6 +350,7 @@ def _multi_margin(
     return reduced(loss.reshape(shape), reduction)
 
 
+@in_float32
 def multilabel_margin_loss(
     input: Tensor,
     target: Tensor,

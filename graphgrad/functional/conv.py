@@ -15,6 +15,7 @@ from graphgrad import lang
 from graphgrad.functional._arguments import spelled, spread
 from graphgrad.tensor import Tensor
 from graphgrad.tensor.composite import composite
+from graphgrad.tensor.state import state
 
 Pads = tuple[tuple[int, int], ...]
 
@@ -156,9 +157,9 @@ def _check(name: str, x: Tensor, weight: Tensor, bias: Any, groups: int, n: int)
             f"Expected {n + 1}D (unbatched) or {n + 2}D (batched) input to {name}, "
             f"but got input of size: {list(x.shape)}"
         )
-    if x.dtype is not weight.dtype:
+    if x.dtype is not weight.dtype and state.casting is None:
         raise RuntimeError(f"expected scalar type {spelled(x)} but found {spelled(weight)}")
-    if bias is not None and bias.dtype is not x.dtype:
+    if bias is not None and bias.dtype is not x.dtype and state.casting is None:
         raise RuntimeError(
             f"Input type ({spelled(x)}) and bias type ({spelled(bias)}) should be the same"
         )

@@ -17,10 +17,12 @@ from graphgrad.dtypes import FLOAT, int64
 from graphgrad.functional._arguments import resolve_reduction, spelled
 from graphgrad.functional.loss import reduced
 from graphgrad.tensor import Tensor
+from graphgrad.tensor.casting import in_float32
 from graphgrad.tensor.composite import composite
 from graphgrad.tensor.place import at_hand
 
 
+@in_float32
 def ctc_loss(
     log_probs: Tensor,
     targets: Tensor,

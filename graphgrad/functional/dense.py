@@ -14,9 +14,10 @@ from graphgrad.dtypes import int32, int64
 from graphgrad.functional._arguments import spelled
 from graphgrad.functional.sparse import sparse_embedding
 from graphgrad.tensor import Tensor
+from graphgrad.tensor.casting import lowered
 from graphgrad.tensor.composite import composite
 from graphgrad.tensor.place import at_hand
-from graphgrad.tensor.state import is_grad_enabled
+from graphgrad.tensor.state import is_grad_enabled, state
 
 
 # The weight is transposed inside: a transposed view would be copied to be read by a program.
@@ -32,6 +33,8 @@ def _mm(x: Tensor, weight: Tensor) -> Tensor:
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x·weightᵀ + bias over the last dimension; RuntimeError where the inner sizes differ."""
+    if state.casting is not None:
+        input, weight, bias = lowered(input, weight, bias)
     _check_linear(input, weight, bias)
     if weight.dim() == 1:
         out = input @ weight

@@ -19,6 +19,7 @@ from graphgrad import lang
 from graphgrad.functional._arguments import legacy_reduction, resolve_reduction
 from graphgrad.functional.normalization import pairwise_distance
 from graphgrad.tensor import Tensor
+from graphgrad.tensor.casting import in_float32
 from graphgrad.tensor.composite import composite
 from graphgrad.tensor.state import as_one
 
@@ -64,6 +65,7 @@ def _mse(x: Tensor, target: Tensor, reduction: str) -> Tensor:
     return reduced(difference * difference, reduction)
 
 
+@in_float32
 def mse_loss(
     input: Tensor,
     target: Tensor,
@@ -80,6 +82,7 @@ def mse_loss(
     return _weighted(_mse(input, target, "none"), weight, reduction)
 
 
+@in_float32
 def l1_loss(
     input: Tensor,
     target: Tensor,
@@ -103,6 +106,7 @@ def _smooth_l1(x: Tensor, target: Tensor, reduction: str, beta: float) -> Tensor
     return reduced(lang.where(d < beta, d * d * (0.5 / beta), d - 0.5 * beta), reduction)
 
 
+@in_float32
 def smooth_l1_loss(
     input: Tensor,
     target: Tensor,
@@ -127,6 +131,7 @@ def _huber(x: Tensor, target: Tensor, reduction: str, delta: float) -> Tensor:
     return reduced(lang.where(d <= delta, d * d * 0.5, (d - 0.5 * delta) * delta), reduction)
 
 
+@in_float32
 def huber_loss(
     input: Tensor,
     target: Tensor,
@@ -145,6 +150,7 @@ def huber_loss(
 
 
 @as_one
+@in_float32
 def poisson_nll_loss(
     input: Tensor,
     target: Tensor,
@@ -201,6 +207,7 @@ def _one_dimension_shared(var: Tensor, input: Tensor) -> bool:
 # ------------------------------------------------------------------------------------ distances
 
 
+@in_float32
 def kl_div(
     input: Tensor,
     target: Tensor,
@@ -228,6 +235,7 @@ def kl_div(
     return reduced(loss, chosen_reduction(size_average, reduce, reduction))
 
 
+@in_float32
 def margin_ranking_loss(
     input1: Tensor,
     input2: Tensor,
@@ -247,6 +255,7 @@ def margin_ranking_loss(
     return reduced((-target * (input1 - input2) + margin).clamp_min(0), reduction)
 
 
+@in_float32
 def hinge_embedding_loss(
     input: Tensor,
     target: Tensor,
@@ -262,6 +271,7 @@ def hinge_embedding_loss(
     return reduced(apart + gg.where(target != -1, input, zero), reduction)
 
 
+@in_float32
 def cosine_embedding_loss(
     input1: Tensor,
     input2: Tensor,
@@ -288,6 +298,7 @@ def cosine_embedding_loss(
     )
 
 
+@in_float32
 def triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,

@@ -150,7 +150,7 @@ class Update:
         for row in rows:
             new = self.rule(*row, by_type[row[0].dtype])
             for old, value in zip((row[0], *row[2:]), new, strict=True):
-                assign(old, value)
+                assign(old, value if state.skip is None else _unless(state.skip, value, old))
 
     def _reader(self, name: str, p: Tensor) -> Callable[[], float]:
         """Reads one number at each call of the compiled step; ``parts`` is for who reads it so."""
@@ -164,6 +164,14 @@ class Update:
             steps = self.optimizer.state[p]["step"]
         read.name, read.parts = name, (number, optimizer, group, steps)  # type: ignore[attr-defined]
         return read
+
+
+def _unless(bad: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """What a step that may be skipped leaves.
+
+    Counters on the host of parameters on a device count on: they do not wait for it.
+    """
+    return new if old.device != bad.device else FUNCTIONS["where"](bad, old, new)
 
 
 def parts(x: Tensor) -> Tensor:
@@ -211,7 +219,7 @@ def _build(rule: Callable[..., Any], rows: list[list[Tensor]]) -> _Step:
 def _call(
     program: Executable, arrays: list[Any], numbers: Sequence[str], rows: list[list[Tensor]]
 ) -> None:
-    if state.plain:
+    if state.watch is None:
         program(arrays)
         return
     labels = list(numbers)

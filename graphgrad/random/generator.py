@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from graphgrad import lang
-from graphgrad.config import config
 from graphgrad.device import CPU, device, located
 from graphgrad.ir import Node
 from graphgrad.tensor.core import Tensor, function, wrap
@@ -106,23 +105,32 @@ default_generator = Generator()
 default_generator.seed()
 
 
-# The default generators of devices that were drawn on: GPUs, and the emulator's.
-_elsewhere: dict[tuple[str, device], Generator] = {}
+# The default generators of devices that were drawn on: GPUs, and the emulator's, by their driver.
+_elsewhere: dict[tuple[Any, device], Generator] = {}
 
 
 def _others() -> list[Generator]:
     """Those of the devices that can be used now."""
-    return [g for (kind, _), g in _elsewhere.items() if kind == config.cuda]
+    if not _elsewhere:
+        return []
+    from graphgrad.kernels.cuda.driver import available, driver
+
+    if not available():
+        return []
+    return [g for (owner, _), g in _elsewhere.items() if owner is driver()]
 
 
 def generator_of(place: device) -> Generator:
     """The default generator of a device; a new one gets the seed that the CPU's had last."""
     if place is CPU:
         return default_generator
-    found = _elsewhere.get((config.cuda, place))
+    from graphgrad.kernels.cuda.driver import driver
+
+    key = (driver(), place)
+    found = _elsewhere.get(key)
     if found is None:
         with suspended():
-            found = _elsewhere[config.cuda, place] = Generator(place)
+            found = _elsewhere[key] = Generator(place)
             found.manual_seed(default_generator.initial_seed())
     return found
 

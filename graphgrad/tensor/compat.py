@@ -258,12 +258,6 @@ def is_warn_always_enabled() -> bool:
     return False
 
 
-@_empty
-def is_autocast_enabled(device_type: str | None = None) -> bool:
-    """False: operations keep the types of their operands."""
-    return False
-
-
 # ------------------------------------------------------------------------------------ old operators
 
 _OLD = {"__nonzero__": "__bool__", "__long__": "__int__", "__idiv__": "__itruediv__"}

@@ -23,6 +23,7 @@ from graphgrad.dtypes import float32
 from graphgrad.errors import TraceError
 from graphgrad.ir import Graph, Node
 from graphgrad.tensor import engine, record
+from graphgrad.tensor.casting import as_they_are
 from graphgrad.tensor.core import Tensor, tracer, wrap
 from graphgrad.tensor.place import common_device, to_device
 from graphgrad.tensor.plan import UNWRITTEN, Type, edge_of, literal, locate
@@ -45,10 +46,15 @@ def composite(name: str, moves: bool = False) -> Callable[[Callable[..., Any]], 
         table: dict[Any, Composite] = {}
         function = function if moves else _in_float32(function)
 
+        own = name.removesuffix("Backward0")
+
         @functools.wraps(function)
         def operation(*args: Any, **static: Any) -> Any:
-            if not state.plain and state.trace is not None:
-                return _inlined(state.trace, name, function, args, static)
+            if not state.plain:
+                if state.casting is not None:
+                    args = tuple(state.casting.operands(own, args))
+                if state.trace is not None:
+                    return _inlined(state.trace, name, function, args, static)
             key, tensors = _key(args, static)
             found = table.get(key)
             if found is None:
@@ -107,7 +113,8 @@ def _inlined(trace: Any, name: str, function: Any, args: Any, static: Any) -> An
     outer = trace.composite
     trace.composite = outer or name.removesuffix("Backward0")
     try:
-        return function(*args, **static)
+        with as_they_are():
+            return function(*args, **static)
     finally:
         trace.composite = outer
 
@@ -139,7 +146,7 @@ class Composite:
         tensors = [*tensors, *self.captured] if self.captured else tensors
         arrays = [x._array for x in tensors]
         results = self.program.run(arrays)
-        if not state.plain:
+        if state.watch is not None:
             state.watch.program(self.program.graph, arrays, results[: self.count])
         outputs = [wrap(y) for y in results[: self.count]]
         if self.way is not None:
@@ -182,7 +189,7 @@ def _trace(
     name: str, function: Any, args: Any, static: Any, needs: list[bool], place: device
 ) -> _Traced:
     """Run the function on tracers; its gradient follows the records, so ``detach`` counts."""
-    with Trace(name) as trace:
+    with as_they_are(), Trace(name) as trace:
         trace.device = place
         trace.composite = name.removesuffix("Backward0")
         operands: list[Any] = []
@@ -294,7 +301,7 @@ class GraphWay:
         if any(isinstance(g, Tensor) for g in given):
             arrays = [*values, *(g._array if isinstance(g, Tensor) else literal(g) for g in given)]
             results = self.program.run(arrays)
-            if not state.plain:
+            if state.watch is not None:
                 state.watch.program(self.cut.backward, arrays, results, self.own_lines)
             return [wrap(g) for g in results]
         return ir.inline(self.cut.backward, [*values, *given])

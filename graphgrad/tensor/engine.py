@@ -21,6 +21,7 @@ from graphgrad import ir, lang
 from graphgrad.device import CPU, device
 from graphgrad.errors import SUM, Origin, TraceError
 from graphgrad.ir import Graph, Node
+from graphgrad.tensor.casting import as_they_are
 from graphgrad.tensor.core import Tensor, tracer, wrap
 from graphgrad.tensor.hooks import after_hooks, before_hooks, tensor_hooks
 from graphgrad.tensor.place import settled, to_device
@@ -71,6 +72,16 @@ def run(
     roots: (edge, cotangent); a cotangent of None stands for ones. Values of the result are arrays
     when a program ran, and tensors otherwise.
     """
+    with as_they_are():
+        return _run(roots, targets, retain, create_graph)
+
+
+def _run(
+    roots: Sequence[tuple[Edge, Any]],
+    targets: Sequence[Edge] | None,
+    retain: bool,
+    create_graph: bool,
+) -> dict[Edge, Any]:
     order = reach(edge for edge, _ in roots)
     if targets is not None:
         order = towards(order, targets)

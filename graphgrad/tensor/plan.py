@@ -225,6 +225,8 @@ def apply(name: str, *inputs: Any, **attrs: Any) -> Tensor:
 def _apply(cls: Any, name: str, inputs: Sequence[Any], attrs: dict[str, Any]) -> Tensor:
     watch = None
     if not state.plain:
+        if state.casting is not None:
+            inputs = state.casting.operands(name, inputs)
         if state.trace is not None:
             return _traced(state.trace, name, inputs, attrs)
         watch = state.watch

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphgrad.errors import ShapeError, message
+from graphgrad.tensor.casting import as_they_are, lowered
 from graphgrad.tensor.composite import composite
 from graphgrad.tensor.core import FUNCTIONS, Tensor, both, function, method
 from graphgrad.tensor.plan import apply
 from graphgrad.tensor.shapes import axis_of
+from graphgrad.tensor.state import state
 
 NO_BATCH: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
 
@@ -41,6 +43,8 @@ def _same_kind(name: str, x: Tensor, y: Tensor) -> None:
 @both
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
     """[n, k] times [k, m] → [n, m]."""
+    if state.casting is not None:
+        input, mat2 = lowered(input, mat2)
     _expect("mm", input.ndim == 2 and mat2.ndim == 2, "both must be matrices", input, mat2)
     _same_kind("mm", input, mat2)
     if input.shape[1] != mat2.shape[0]:
@@ -54,6 +58,8 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
 @both
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """[b, n, k] times [b, k, m] → [b, n, m]."""
+    if state.casting is not None:
+        input, mat2 = lowered(input, mat2)
     _expect("bmm", input.ndim == 3 and mat2.ndim == 3, "batches of matrices expected", input, mat2)
     _same_kind("bmm", input, mat2)
     fits = input.shape[0] == mat2.shape[0] and input.shape[2] == mat2.shape[1]
@@ -64,6 +70,12 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
 @both
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """[n, k] times [k] → [n]."""
+    if state.casting is not None:
+        # By PyTorch's lists CUDA computes these in the low-precision type, the CPU does not.
+        if input.device.type == "cpu":
+            with as_they_are():
+                return mv(input, vec)
+        input, vec = lowered(input, vec)
     fits = input.ndim == 2 and vec.ndim == 1 and input.shape[1] == vec.shape[0]
     _expect("mv", fits, f"size mismatch, got {list(input.shape)}, {list(vec.shape)}", input, vec)
     return contract(input, vec, (1,), (0,))
@@ -110,6 +122,8 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     """
     if not isinstance(other, Tensor):
         return NotImplemented
+    if state.casting is not None:
+        input, other = lowered(input, other)
     n, m = input.ndim, other.ndim
     if n == 0 or m == 0:
         why = "both arguments to matmul need to be at least 1D"
@@ -168,6 +182,8 @@ def _plus_product(name: str, product: Any) -> Any:
     def operation(
         input: Tensor, first: Tensor, second: Tensor, *, beta: Any = 1, alpha: Any = 1
     ) -> Tensor:
+        if state.casting is not None:
+            input, first, second = lowered(input, first, second)
         out = product(first, second)
         out = out if alpha == 1 else out * alpha
         if beta == 0:
@@ -193,6 +209,8 @@ for _name, _product in {
 @both
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """``beta * input + alpha * mat1 @ mat2``, as one operation."""
+    if state.casting is not None:
+        input, mat1, mat2 = lowered(input, mat1, mat2)
     fits = mat1.ndim == 2 and mat2.ndim == 2 and mat1.shape[1] == mat2.shape[0]
     if not fits or not input.dtype is mat1.dtype is mat2.dtype or input.ndim > 2:
         return input * beta + mm(mat1, mat2) * alpha

@@ -24,7 +24,7 @@ def several(name: str, *inputs: Tensor, **attrs: Any) -> tuple[Tensor, ...]:
     place = common_device(name, [x._array for x in inputs])
     results = interpret.RULES[name](*arrays, **attrs)
     results = [np.asarray(r) for r in results]
-    if not state.plain:
+    if state.watch is not None:
         for r in results:
             state.watch.operation(name, arrays, r)
     return tuple(wrap(to_device(r, place)) for r in results)

@@ -24,7 +24,11 @@ class State(threading.local):
     check_nan: bool = True
     watch: Any = None
     trace: Any = None
-    # Neither a trace nor a watch: the one thing that the short paths of operations look up.
+    # A traced bool, 0-d: where it is true, optimizers' steps change nothing (GradScaler).
+    skip: Any = None
+    # What autocast converts operands to; None outside of it.
+    casting: Any = None
+    # None of the three: the one thing that the short paths of operations look up.
     plain: bool = True
     module: str = ""
     # The module that was called from outside all modules, and the last layer that ran in it.
@@ -37,11 +41,15 @@ class State(threading.local):
 
     def set_trace(self, trace: Any) -> None:
         self.trace = trace
-        self.plain = trace is None and self.watch is None
+        self.plain = trace is None and self.watch is None and self.casting is None
 
     def set_watch(self, watch: Any) -> None:
         self.watch = watch
-        self.plain = watch is None and self.trace is None
+        self.plain = watch is None and self.trace is None and self.casting is None
+
+    def set_casting(self, casting: Any) -> None:
+        self.casting = casting
+        self.plain = casting is None and self.trace is None and self.watch is None
 
 
 state = State()
@@ -52,7 +60,7 @@ def as_one(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if state.plain or state.trace is not None:
+        if state.watch is None or state.trace is not None:
             return function(*args, **kwargs)
         return state.watch.whole(function, args, kwargs)
 
