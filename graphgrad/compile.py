@@ -205,7 +205,7 @@ class Executable:
 
     def _build(self) -> Any:
         target = self._target
-        target.prepare()  # first: LLVM works while the plan is made
+        target.prepare(self.graph)  # first: LLVM works while the plan is made
         from graphgrad.kernels import store
 
         key = store.key_of(self.graph, self.aliases, self.donated, target)

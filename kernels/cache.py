@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from graphgrad.config import config
 
 from . import codegen, loader
-from .jobs import Job, cores, share
+from .jobs import Job, cores, finish, forget, share
 from .layout import KERNEL_TYPE
 from .recipes import Recipe, from_source, from_template, key_of
 
@@ -87,14 +87,16 @@ def load(recipe: Recipe) -> Kernel:
 def compile_many(wanted: Iterable[Recipe | tuple[str, str]]) -> list[Kernel]:
     """`load` of every recipe or (name, source), those to be compiled shared out to all cores."""
     recipes = [item if isinstance(item, Recipe) else from_source(*item) for item in wanted]
-    begin(recipes, helpers=cores() - 1)
-    return [load(recipe) for recipe in recipes]
+    begin(recipes)
+    return finish(map(_job, recipes))
 
 
-def begin(recipes: Iterable[Recipe], helpers: int = 1) -> None:
+def begin(recipes: Iterable[Recipe]) -> None:
     """Have what is in no cache compiled by other threads, if there are cores for them."""
-    if cores() > 1 and not interpreting():
-        missing = [r for r in recipes if not _object_path(r.name, r.key).exists()]
+    helpers = cores() - 1
+    if helpers and not interpreting():
+        new = [r for r in recipes if r.key not in _jobs]
+        missing = [r for r in new if not _object_path(r.name, r.key).exists()]
         share(map(_job, missing), helpers)
 
 
@@ -105,6 +107,7 @@ def _job(recipe: Recipe) -> Job[Kernel]:
 
 def _forget_unfinished() -> None:
     """In a child made by fork: the threads that were at work are not here."""
+    forget()
     for key in [key for key, job in _jobs.items() if not job.is_done]:
         del _jobs[key]
 

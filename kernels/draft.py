@@ -4,7 +4,7 @@
     draft.steps                     # one Step a region: kernel calls, a host call, or inner drafts
     draft.arena_bytes               # inner graphs' arenas included
 
-Nothing is compiled yet: ``Context.keys`` collects what all steps need, to be compiled together.
+``Context.keys`` collects the kernels that all steps need; other threads may begin to compile them.
 """
 
 from __future__ import annotations
@@ -130,8 +130,10 @@ class Context:
             if not self.target.interprets:
                 raise
             return Step(region, reason=str(error))
-        for call in calls:
-            self.keys.update(dict.fromkeys(kernel_keys(call)))
+        new = dict.fromkeys(k for call in calls for k in kernel_keys(call) if k not in self.keys)
+        if new:
+            self.keys.update(new)
+            self.target.begin(new)
         return Step(region, calls)
 
     def copy(self, x: Node) -> Step:

@@ -171,9 +171,14 @@ def _word(value: np.ndarray | float | int) -> int:
 
 
 @functools.cache
-def prepare() -> None:
-    """Have what every program needs compiled meanwhile, on a machine that runs its first one."""
-    runtime = (f"{__package__}.engine:work", f"{__package__}.engine:execute")
+def prepare(products: bool) -> None:
+    """Have what every program needs compiled meanwhile, on a machine that runs its first one.
+
+    ``products``: and what every one needs that multiplies matrices, once the rest is done.
+    """
+    runtime = [f"{__package__}.engine:work", f"{__package__}.engine:execute"]
+    if products:
+        runtime.insert(0, f"{__package__}.contract.macro:contract")
     cache.begin(map(from_template, runtime))
 
 

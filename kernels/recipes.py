@@ -57,6 +57,7 @@ class Recipe:
         return namespace[self.name]
 
 
+@functools.lru_cache(maxsize=4096)
 def from_source(name: str, source: str) -> Recipe:
     """The kernel `name` that the text `source` defines."""
     return Recipe(name, key_of(name, source), source)

@@ -2,6 +2,7 @@
 
     target = target_of(device("cpu"))
     calls = target.lower(region, inplace, fixed)     # NotImplementedError: no kernel does
+    target.begin(keys)                               # have them compiled meanwhile
     kernels = target.compile(keys)                   # one for each key of the calls
     compiled = target.finish(program, aliases, types, making)
 
@@ -18,10 +19,14 @@ import numpy as np
 
 from graphgrad.config import config
 from graphgrad.device import device as Device
-from graphgrad.ir import Node
+from graphgrad.ir import Graph, Node
 from graphgrad.regions import CONTRACT, Region
 
 Lower = Callable[[Region, dict[Node, Node], Container[Node]], Iterable[Any]]
+
+
+def _nothing(keys: Iterable[Any]) -> None:
+    """Compile when a program is whole."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class Target:
     finish: Callable[..., Any]
     interprets: bool
     portable: bool = True
+    begin: Callable[[Iterable[Any]], None] = _nothing
     # What the target's programs take in place of a NumPy array.
     placed: Callable[[Any], Any] = np.ascontiguousarray
 
@@ -46,12 +52,12 @@ class Target:
         """What decides, beside a graph, which kernels a program is made of."""
         return config.of_kernels(self.name)
 
-    def prepare(self) -> None:
+    def prepare(self, graph: Graph) -> None:
         """Begin to compile what every program needs, on a machine that runs its first one."""
         if self.portable:
             from .entry import prepare
 
-            prepare()
+            prepare(any(x.op.name == "dot_general" for x in graph))
 
 
 def target_of(device: Device) -> Target:
@@ -76,12 +82,24 @@ def _lower(region: Region, inplace: dict[Node, Node], fixed: Container[Node]) ->
 def compile_kernels(keys: Iterable[Any]) -> dict[Any, Any]:
     """Every kernel of a program, those that are new compiled together."""
     from .cache import compile_many
-    from .contract.kernels import engine_recipe
-    from .contract.names import KernelName
 
     keys = list(keys)
-    recipes = [engine_recipe(key) if isinstance(key, KernelName) else key for key in keys]
-    return dict(zip(keys, compile_many(recipes), strict=True))
+    return dict(zip(keys, compile_many(map(_recipe, keys)), strict=True))
+
+
+def begin_kernels(keys: Iterable[Any]) -> None:
+    """Have kernels compiled by other threads, while the rest of a program is planned."""
+    from .cache import begin
+
+    begin(map(_recipe, keys))
+
+
+def _recipe(key: Any) -> Any:
+    from .contract.kernels import engine_recipe
+    from .contract.names import KernelName
+    from .recipes import from_source
+
+    return engine_recipe(key) if isinstance(key, KernelName) else from_source(*key)
 
 
 def _finish(*parts: Any) -> Any:
@@ -90,4 +108,4 @@ def _finish(*parts: Any) -> Any:
     return Compiled(*parts)
 
 
-CPU = Target("cpu", _lower, compile_kernels, _finish, interprets=True)
+CPU = Target("cpu", _lower, compile_kernels, _finish, interprets=True, begin=begin_kernels)

@@ -1,5 +1,6 @@
 """Kernels on disk: compiled once, loaded ever after, whatever happens to the folder."""
 
+import functools
 import os
 import pathlib
 import shutil
@@ -9,10 +10,11 @@ import textwrap
 import threading
 
 import pytest
-from graphgrad.kernels import cache, recipes
+from graphgrad.kernels import cache, jobs, recipes
 from graphgrad.kernels.threads import cores
 from toys import SOURCE, wide_source
 
+import graphgrad as gg
 from graphgrad.config import config
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -128,3 +130,51 @@ def test_kernels_and_programs_run_in_plain_python(tmp_path):
     process = run_python(USE_CACHE, tmp_path / "cache", NUMBA_DISABLE_JIT="1")
     assert process.returncode == 0, process.stderr
     assert process.stdout.startswith("0 0 ")
+
+
+def test_jobs_are_done_once_and_nobody_waits_while_there_are_others():
+    """The first job of the list is another thread's, and ends only when all others are done."""
+    done: list[int] = []
+    others = threading.Event()
+    begun = threading.Event()
+
+    def make(i):
+        if i == 0:
+            begun.set()
+            assert others.wait(30)
+        done.append(i)
+        if len(done) == 5:
+            others.set()
+        return i
+
+    all_jobs = [jobs.Job(functools.partial(make, i)) for i in range(6)]
+    jobs.share(all_jobs[:1], helpers=1)
+    assert begun.wait(30) and all_jobs[0].is_begun and not all_jobs[0].is_done
+    jobs.share(all_jobs[:1], helpers=1)
+    assert jobs.finish(all_jobs) == list(range(6))
+    assert sorted(done) == list(range(6)) and done[-1] == 0
+
+
+def test_a_job_that_fails_fails_for_whoever_asks():
+    job = jobs.Job(lambda: 1 // 0)
+    jobs.share([job], helpers=2)
+    with pytest.raises(ZeroDivisionError):
+        jobs.finish([job])
+
+
+def test_kernels_begin_to_compile_while_a_program_is_drafted(tmp_path, monkeypatch):
+    begun: set[str] = set()
+    compiled: list[recipes.Recipe] = []
+    compile_many = cache.compile_many
+
+    def watched(wanted):
+        wanted = list(wanted)
+        assert {r.name for r in wanted} <= begun
+        compiled.extend(wanted)
+        return compile_many(wanted)
+
+    monkeypatch.setattr(cache, "begin", lambda recipes: begun.update(r.name for r in recipes))
+    monkeypatch.setattr(cache, "compile_many", watched)
+    with config.scope(tier="compiled", cache_dir=tmp_path):
+        gg.compile(lambda x, w: (x @ w).softmax(-1).sum(0))(gg.randn(40, 50), gg.randn(50, 60))
+    assert len(compiled) > 3
