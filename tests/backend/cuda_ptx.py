@@ -17,6 +17,17 @@ from graphgrad.kernels.cuda.gridir import GridKernel
 PROCESSES = 2
 
 
+def can_compile() -> bool:
+    """Whether numba-cuda and the compiler below it are installed."""
+    try:
+        import _numba_cuda_redirector  # noqa: F401
+    except ImportError:
+        return False
+    from numba.cuda.cudadrv import nvvm
+
+    return nvvm.is_available()
+
+
 @dataclass(frozen=True)
 class Report:
     """What became of a kernel: what ptxas says of it (None: not installed), and its PTX."""

@@ -35,6 +35,7 @@ from numba import cuda
 from numeric import sample
 
 THREADS = 2600  # a thread takes about a millisecond
+MOST = 7  # kernels of a model
 
 
 def run(call: GridCall, value: dict[Any, np.ndarray], scratch: np.ndarray) -> None:
@@ -93,8 +94,10 @@ def main(names: list[str]) -> None:
     report = {}
     with pytest.MonkeyPatch.context() as patch:
         for name in names:
-            ran = [simulate(loop, seen) for loop in cuda_zoo.planned(name, patch)]
-            report[name] = [sum(ran), len(ran) - sum(ran)]
+            loops, ran = cuda_zoo.planned(name, patch), 0
+            for loop in loops:
+                ran += ran < MOST and simulate(loop, seen)
+            report[name] = [ran, len(loops) - ran]
     print(json.dumps(report))
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 
 import cuda_zoo
 import pytest
-from cuda_ptx import Report, reports
+from cuda_ptx import Report, can_compile, reports
 from graphgrad.kernels.cuda import compiler
 from graphgrad.kernels.cuda.gridir import GridKernel
 from graphgrad.kernels.cuda.lower import lower_region
@@ -17,9 +16,7 @@ from graphgrad import dtypes
 
 REGISTERS = 96  # of a thread: five blocks of 128 threads on a multiprocessor, at least
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("numba_cuda") is None, reason="needs numba-cuda"
-)
+pytestmark = pytest.mark.skipif(not can_compile(), reason="needs numba-cuda and libnvvm")
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +60,11 @@ def test_vectors_are_whole(compiled):
         assert bool(report.count(r"ld\.global(\.nc)?\.v4\.[bfsu]32")) == bool(loads), kernel.source
         assert report.count(r"st\.global\.v4\.[bfsu]32") == stores, kernel.source
     assert any("load4_f32" in kernel.source for kernel, _ in compiled)
+
+
+def test_nothing_lies_in_local_memory_and_nothing_is_called(compiled):
+    for kernel, report in compiled:
+        assert not report.count(r"\b(?:ld|st)\.local\b|\bcall\b|\.extern"), kernel.source
 
 
 def test_threads_meet_by_shuffles_and_barriers(compiled):
