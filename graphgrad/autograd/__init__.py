@@ -1,6 +1,6 @@
 """Gradients: ``backward``, ``grad``, custom functions, and switching recording on and off."""
 
-from graphgrad.autograd import function, functional, graph
+from graphgrad.autograd import function, functional, graph, profiler
 from graphgrad.autograd.anomaly import detect_anomaly, set_detect_anomaly
 from graphgrad.autograd.function import Function
 from graphgrad.autograd.gradcheck import gradcheck, gradgradcheck
@@ -44,6 +44,7 @@ __all__ = [
     "graph",
     "inference_mode",
     "no_grad",
+    "profiler",
     "set_detect_anomaly",
     "set_grad_enabled",
     "set_multithreading_enabled",

@@ -228,3 +228,10 @@ def test_a_recorded_function_may_be_a_decorator() -> None:
     with profiler.profile() as prof:
         assert work() == 3
     assert [s.name for s in prof.events()] == ["whole"]
+
+
+def test_the_old_place_has_the_same_names() -> None:
+    from graphgrad.autograd.profiler import profile, record_function
+
+    assert profile is profiler.profile and record_function is profiler.record_function
+    assert gg.autograd.profiler.profile is profile
