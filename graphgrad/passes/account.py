@@ -49,13 +49,13 @@ class Fate:
 
 
 def all_nodes(graphs: Iterable[Graph]) -> dict[Node, None]:
-    """The operations of some graphs and of the graphs inside them, in their order."""
+    """The nodes of some graphs and of the graphs inside them, in their order."""
     found: dict[Node, None] = {}
     stack = list(graphs)[::-1]
     while stack:
         graph = stack.pop()
         for x in graph.nodes:
-            if x.op.name != "input" and x not in found:
+            if x not in found:
                 found[x] = None
                 stack.extend(subgraphs(x))
     return found
@@ -192,7 +192,7 @@ class Account:
 
     def close(self, nodes: Iterable[Node]) -> None:
         """The last pass is done: these nodes are what it left."""
-        self._end(dict.fromkeys(x for x in nodes if x.op.name != "input"))
+        self._end(dict.fromkeys(nodes))
 
     def _end(self, nodes: dict[Node, None]) -> None:
         if self.steps:
@@ -207,7 +207,7 @@ class Account:
     @property
     def traced(self) -> dict[Node, None]:
         """Every operation of the first stage, in its order."""
-        return self.steps[0].before
+        return {x: None for x in self.steps[0].before if x.op.name != "input"}
 
     def journey(self, x: Node) -> list[tuple[str, Fate]]:
         """Of a traced node: what each pass did to it, or to what stands for it."""
@@ -227,9 +227,18 @@ class Account:
         return last[1].into if len(self.journey(x)) == len(self.steps) else ()
 
     def removal(self, x: Node) -> tuple[str, tuple[str, ...]] | None:
-        """The pass and the rules that removed a traced node; None for one that is still there."""
-        name, fate = self.journey(x)[-1]
-        return (name, fate.rules) if fate.kind == REMOVED else None
+        """The pass and the rules that removed a traced node, or found that an input is its value.
+
+        None for one that is still computed.
+        """
+        journey = self.journey(x)
+        name, fate = journey[-1]
+        if fate.kind == REMOVED:
+            return name, fate.rules
+        if any(y.op.name != "input" for y in fate.into):
+            return None
+        name, fate = next(row for row in reversed(journey) if row[1].rules)
+        return name, fate.rules
 
     def first(self, y: Node) -> tuple[Node, ...]:
         """The traced nodes that a node of the end comes from."""
