@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from .curves import Point, spline
 from .metrics import DETAIL, SLACK, width
-from .rails import Layout, Place, Point, lay, spline
+from .rails import Layout, Place, lay
 from .scene import Box, Edge, Path, Scene, called, dotted, with_chips
 from .theme import EDGE, FONT, FRAMES, INK, KINDS, MUTED
 

@@ -23,6 +23,10 @@ from .updates import fold_updates
 LIMIT, OPERATIONS, IN_KERNELS = 200, 24, 60
 # Fewer folded boxes than this say nothing.
 _FEWEST = 4
+# From so many single operations on, they are laid out on rails: layout programs need minutes.
+_MANY = 400
+# How many modules an error names.
+_NAMED = 12
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,8 @@ DEFAULT = View()
 
 
 def fold(scene: Scene, view: View) -> Scene:
-    """The scene as ``view`` wants it."""
+    """The scene as ``view`` wants it; ValueError where a pattern names no module."""
+    _check(scene, view)
     count = len(scene.boxes)
     shown = _shown(scene, view)
     if len(shown.boxes) >= count or shown is scene:
@@ -63,7 +68,9 @@ def fold(scene: Scene, view: View) -> Scene:
 def _shown(scene: Scene, view: View) -> Scene:
     asked = view.depth is not None or view.fold or view.unfold
     few = IN_KERNELS if any(b.unit.startswith("k") for b in scene.boxes) else OPERATIONS
-    if "*" in view.unfold or (not asked and len(scene.boxes) <= min(few, view.limit)):
+    if "*" in view.unfold:
+        return scene if len(scene.boxes) <= _MANY else _on_rails(scene)
+    if not asked and len(scene.boxes) <= min(few, view.limit):
         return scene
     calls = ladder(scene) if any(b.unit for b in scene.boxes) else scene
     deepest = max((len(b.path) for b in calls.boxes), default=0)
@@ -74,6 +81,23 @@ def _shown(scene: Scene, view: View) -> Scene:
         if _FEWEST <= len(found.boxes) <= view.limit:
             return found
     return _by_lines(fold_updates(scene) if scene.columns else scene, view.limit)
+
+
+def _on_rails(scene: Scene) -> Scene:
+    """Every operation a row of its own: forward ones downwards, the others upwards beside them."""
+    phases = {"backward": 1, "update": 1}
+    sides: tuple[list[str], list[str]] = ([], [])
+    for box in scene.boxes:
+        if box.kind not in (*OWNED, "input", "output"):
+            sides[phases.get(box.phase, 0)].append(box.id)
+    down, up = sides
+    order = {id_: float(i) for i, id_ in enumerate(down)}
+    for i, id_ in enumerate(up):
+        order[id_] = max(len(down), len(up)) * (1 - i / len(up)) - 0.5
+    boxes = tuple(
+        replace(b, group=b.path, pair=b.id, order=order.get(b.id, -1.0)) for b in scene.boxes
+    )
+    return finished(replace(scene, boxes=boxes, groups={}, columns=False))
 
 
 def _at(scene: Scene, view: View, depth: int) -> Scene:
@@ -142,6 +166,18 @@ def _contents(boxes: list[Box]) -> str:
     work = sum(b.flops for b in boxes)
     lines = [f"{count} × {title}" if count > 1 else title for title, count in tally]
     return "\n".join([*lines, *([flops_text(work)] * (work > 0))])
+
+
+def _check(scene: Scene, view: View) -> None:
+    """A pattern that folds or opens nothing is a slip of the pen."""
+    if view.limit < _FEWEST:
+        raise ValueError(f"limit={view.limit}: a picture has {_FEWEST} boxes at least")
+    paths = dict.fromkeys(b.path[: i + 1] for b in scene.boxes for i in range(len(b.path)))
+    for pattern in (*view.fold, *view.unfold):
+        if pattern != "*" and not any(_matches(path, (pattern,)) for path in paths):
+            known = list(dict.fromkeys(map(dotted, paths)))
+            some = ", ".join(known[:_NAMED]) + (", …" if len(known) > _NAMED else "")
+            raise ValueError(f"no module is called {pattern!r}; there are {some or 'none'}")
 
 
 def _matches(path: Path, patterns: tuple[str, ...]) -> bool:

@@ -296,9 +296,10 @@ def _rows(scene: Scene) -> tuple[tuple[str, ...], ...]:
     row: dict[str, str] = {b.id: b.pair for b in scene.boxes if b.pair}
     by_id = {b.id: b for b in scene.boxes}
     fed = {e.head for e in scene.edges if e.kind == "" and by_id[e.tail].kind not in SOURCES}
+    first = {e.tail for e in scene.edges if e.head in row and e.head not in fed}
     for edge in scene.edges:
         tail, head = by_id[edge.tail], by_id[edge.head]
-        if tail.kind == "input" and head.id in row and head.id in fed:
+        if tail.kind == "input" and head.id in row and tail.id not in first:
             # Beside the call that reads it; what the first call reads stands above it.
             row.setdefault(tail.id, row[head.id])
         if tail.kind in OWNED and head.id in row:

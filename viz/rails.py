@@ -10,18 +10,17 @@ take milliseconds.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from .curves import Point
 from .metrics import size, width
 from .scene import Box, Edge, Path, Scene
-
-Point = tuple[float, float]
 
 FRAME, SMALL = 10.0, 8.5
 _ROW_GAP, _COLUMN_GAP, _CELL_GAP = 24.0, 34.0, 10.0
 _RAIL, _PAD, _HEADER, _INSET, _MARGIN = 9.0, 9.0, 20.0, 8.0, 18.0
-_CORNER = 7.0
 
 
 @dataclass(frozen=True)
@@ -200,9 +199,14 @@ class _Drawing:
         self.left_rails = _Rails()
         self.right_rails = _Rails()
         self.deepest = max((len(r.path) for r in self.rows), default=0)
+        # How many rows above each one hold a call, and how many a backward function.
+        self.above = {
+            k: list(itertools.accumulate((bool(r.cells[k]) for r in self.rows), initial=0))
+            for k in (1, 3)
+        }
 
     def run(self) -> None:
-        ways = [self._way(e) for e in self.scene.edges]
+        ways = self._ways()
         self._columns()
         self.y = 0.0
         self._frame(self.root, 0)
@@ -297,6 +301,13 @@ class _Drawing:
 
     # --------------------------------------------------------------------------------------- edges
 
+    def _ways(self) -> list[tuple[str, int]]:
+        """How each edge runs; rails are given out from the top."""
+        edges = self.scene.edges
+        start = [min(self.row_of[e.tail], self.row_of[e.head]) for e in edges]
+        ways = {i: self._way(edges[i]) for i in sorted(range(len(edges)), key=lambda i: start[i])}
+        return [ways[i] for i in range(len(edges))]
+
     def _way(self, edge: Edge) -> tuple[str, int]:
         """How an edge runs: straight, across one row, or on a rail, with its number."""
         tail, head = self.row_of[edge.tail], self.row_of[edge.head]
@@ -312,8 +323,8 @@ class _Drawing:
         return "slant", 0
 
     def _is_free(self, one: int, other: int, column: int) -> bool:
-        between = range(min(one, other) + 1, max(one, other))
-        return not any(self.rows[i].cells[column] for i in between)
+        low, high = min(one, other), max(one, other)
+        return self.above[column][high] == self.above[column][low + 1]
 
     def _points(self, edge: Edge, way: tuple[str, int]) -> list[Point]:
         tail, head = self.layout.boxes[edge.tail], self.layout.boxes[edge.head]
@@ -355,7 +366,8 @@ class _Rails:
     """Numbers for edges beside a column, so that no two of different makers lie on each other."""
 
     def __init__(self) -> None:
-        self.taken: list[list[tuple[int, int, str]]] = []
+        # Of each rail, where it is free again, and who made what runs on it until there.
+        self.taken: list[tuple[int, str]] = []
 
     @property
     def width(self) -> float:
@@ -363,36 +375,11 @@ class _Rails:
         return _RAIL * (len(self.taken) + 1) if self.taken else 0.0
 
     def take(self, maker: str, one: int, other: int) -> int:
-        """The innermost rail that is free between two rows."""
+        """The innermost rail that is free between two rows; to be asked from the top."""
         low, high = min(one, other), max(one, other)
-        for number, rail in enumerate(self.taken):
-            if all(high < start or low > stop or maker == who for start, stop, who in rail):
-                rail.append((low, high, maker))
+        for number, (stop, who) in enumerate(self.taken):
+            if low > stop or maker == who:
+                self.taken[number] = (max(stop, high), maker)
                 return number
-        self.taken.append([(low, high, maker)])
+        self.taken.append((high, maker))
         return len(self.taken) - 1
-
-
-def spline(points: Sequence[Point]) -> list[Point]:
-    """Cubic Béziers along corners, which become round; graphviz's 3n+1 points."""
-    result = [points[0]]
-
-    def line(to: Point) -> None:
-        x, y = result[-1]
-        result.extend([(x + (to[0] - x) / 3, y + (to[1] - y) / 3),
-                       (x + (to[0] - x) * 2 / 3, y + (to[1] - y) * 2 / 3), to])  # fmt: skip
-
-    for before, corner, after in zip(points, points[1:], points[2:], strict=False):
-        into, out = _towards(corner, before), _towards(corner, after)
-        line(into)
-        result.extend([corner, corner, out])
-    line(points[-1])
-    return result
-
-
-def _towards(corner: Point, other: Point) -> Point:
-    """A point near a corner on the way to another point."""
-    dx, dy = other[0] - corner[0], other[1] - corner[1]
-    length = max((dx * dx + dy * dy) ** 0.5, 1e-9)
-    step = min(_CORNER, length / 2) / length
-    return corner[0] + dx * step, corner[1] + dy * step

@@ -63,6 +63,23 @@ def test_draw_writes_a_picture(tmp_path: pathlib.Path, monkeypatch, capsys):
     assert "loss.svg" in capsys.readouterr().out
 
 
+def test_draw_traces_a_module_with_examples(tmp_path, monkeypatch, capsys):
+    (tmp_path / "drawn_net.py").write_text(
+        "import graphgrad as gg\n"
+        "net = gg.nn.Sequential(gg.nn.Linear(3, 4), gg.nn.ReLU(), gg.nn.Linear(4, 2))\n"
+        "example = (gg.zeros(5, 3),)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    wish = ["--example", "drawn_net:example", "--depth", "2", "--dims", "N=5", "--theme", "dark"]
+    assert main(["draw", "drawn_net:net", "-o", "net.svg", *wish]) == 0
+    svg = (tmp_path / "net.svg").read_text()
+    assert "N×4" in svg and "prefers-color-scheme" not in svg and ">Linear · N×2" in svg
+    assert main(["draw", "drawn_net:net", "-o", "net.svg", *wish[:2], "--dims", "N"]) == 2
+    assert "'N' is not of the form NAME=SIZE" in capsys.readouterr().err
+    assert main(["draw", "drawn_net:net", "-o", "net.svg"]) == 2
+    assert "inputs=(x,)" in capsys.readouterr().err
+
+
 def test_a_table_shows_times_ratios_and_who_is_absent():
     rows = [
         Row("matmul", {"written": 2e-3, "torch": 1e-3}, {"written": 2e-3}, 2e9, 4e12),

@@ -150,6 +150,24 @@ def test_depth_fold_and_unfold(step):
     assert "dot_general" in at(unfold="*")
 
 
+def test_a_pattern_that_names_nothing_is_an_error(step):
+    for wish in ({"fold": "*.attention"}, {"unfold": "*.attention"}):
+        with pytest.raises(ValueError, match=r"no module is called '\*\.attention'; .* Net\.stem,"):
+            viz.draw(step, stage="traced", **wish)
+    with pytest.raises(ValueError, match="limit=0: a picture has 4 boxes at least"):
+        viz.draw(step, limit=0)
+
+
+def test_every_operation_of_a_large_program_is_laid_out_in_seconds():
+    drawn = viz.draw(trained(Net(12), 5), stage="traced", unfold="*")
+    scene, start = drawn.scene, time.process_time()
+    assert len(scene.boxes) > 1000 and scene.on_rails
+    operations = [b for b in scene.boxes if b.phase == "forward" and b.kind != "output"]
+    assert {"dot_general", "add", "sub", "mul"} <= {b.title for b in operations}
+    layout = rails.lay(scene, lambda path: (path[-1], ""))
+    assert len(layout.boxes) == len(scene.boxes) and time.process_time() - start < 10
+
+
 def test_kernels_are_paired_too(step):
     scene = viz.draw(step).scene
     box = {b.id: b for b in scene.boxes}
