@@ -96,8 +96,13 @@ _lent: dict[int, Any] = {}
 
 
 @_DELETER
-def _end_of_loan(managed: Any) -> None:
-    _lent.pop(ctypes.addressof(managed.contents), None)
+def _end_of_loan(managed: Any, lent: dict[int, Any] = _lent) -> None:
+    lent.pop(ctypes.addressof(managed.contents), None)
+
+
+# Whoever borrowed may let go after this module is gone, when the interpreter ends.
+for _needed in (_lent, _end_of_loan):
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(_needed))
 
 
 _CAPSULE_END = ctypes.CFUNCTYPE(None, ctypes.c_void_p)

@@ -12,6 +12,7 @@ DLPack (see ``exchange``). ``np.asarray`` of one is an error: copies off a devic
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -211,10 +212,18 @@ class DeviceArray:
 
 def empty(shape: tuple[int, ...], dtype: Any, device: Device) -> DeviceArray:
     """A contiguous array of undefined content; ``dtype`` is NumPy's."""
+    shape = tuple(shape)
+    kind, strides, nbytes = _layout(shape, dtype, device)
+    owner = driver().allocate(nbytes, device.index)
+    return DeviceArray(owner.pointer, shape, strides, kind, owner)
+
+
+@functools.lru_cache(maxsize=4096)
+def _layout(shape: tuple[int, ...], dtype: Any, device: Device) -> tuple[Any, Any, int]:
+    """Placed type, strides and bytes of a contiguous array."""
     kind = placed(dtype, device)
-    owner = driver().allocate(math.prod(shape) * kind.itemsize, device.index)
     strides = tuple(n * kind.itemsize for n in row_major(shape))
-    return DeviceArray(owner.pointer, tuple(shape), strides, kind, owner)
+    return kind, strides, math.prod(shape) * kind.itemsize
 
 
 def from_host(array: np.ndarray, device: Device, wait: bool = True) -> DeviceArray:

@@ -10,6 +10,7 @@ read it comes before work that writes it, so nothing has to wait.
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Hashable
 from typing import Any
@@ -17,6 +18,11 @@ from typing import Any
 from ..memory import size_class
 
 SMALLEST = 512
+
+
+@functools.lru_cache(maxsize=4096)
+def _size(nbytes: int) -> int:
+    return max(SMALLEST, size_class(nbytes))
 
 
 class Block:
@@ -47,7 +53,7 @@ class Pool:
 
     def take(self, nbytes: int, lane: Hashable = None) -> Block:
         """A block of at least ``nbytes``; MemoryError after all free ones were let go in vain."""
-        size = max(SMALLEST, size_class(nbytes))
+        size = _size(nbytes)
         with self._lock:
             free = self._free.get((size, lane))
             pointer = free.pop() if free else self._new(size)

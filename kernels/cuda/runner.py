@@ -119,7 +119,8 @@ class DeviceRunner:
         self.program, self.walk = program, Walk(program, kernels)
         self.index: int = device.index or 0
         self._failed = failed
-        self._constants: list[Any] | None = None
+        self._constants: list[Any] = []
+        self._addresses: list[int] | None = None
         count = program.inputs + program.outputs
         self._buffers = Buffers(count, program.inputs, written, self.index)
         self._numbers = Numbers(self.index)
@@ -165,12 +166,13 @@ class DeviceRunner:
 
     def _fixed(self) -> list[int]:
         """Addresses of constants and error words, put on the device at the first call."""
-        if self._constants is None:
+        if self._addresses is None:
             self._constants = [self._upload(x) for x in self.program.constants]
             if self.walk.failing:
                 self._errors = self._upload(np.zeros(2 * len(self.walk.failing), np.int64))
-        errors = 0 if self._errors is None else self._errors.pointer
-        return [*(block.pointer for block in self._constants), errors]
+            errors = 0 if self._errors is None else self._errors.pointer
+            self._addresses = [*(block.pointer for block in self._constants), errors]
+        return self._addresses
 
     def _upload(self, array: np.ndarray) -> Any:
         array = np.ascontiguousarray(array)
