@@ -302,6 +302,48 @@ def _halves(direction: str, short: str) -> tuple[Any, Any]:
     return functools.partial(_plain_to, short), _intrinsic(_to_half(short), "uint16", "float32")
 
 
+# ---- tensor cores --------------------------------------------------------------------------------
+
+# Words of a thread's registers from its first ones, of pairs along k, by the pitch of rows: rows
+# t // 4 and + 8 of the first operand, pairs t % 4 and + 4; columns t // 4 of the second.
+FRAGMENT_A = ((0, 0), (8, 0), (0, 4), (8, 4))
+FRAGMENT_B = ((0, 0), (0, 4))
+
+
+def _mma(short: str, pitch: str) -> tuple[Any, Any]:
+    """16x8 numbers of a warp += a 16x16 by 16x8 product of 16-bit floats."""
+    text = (
+        f"mma.sync.aligned.m16n8k16.row.col.f32.{short}.{short}.f32 "
+        "{$0, $1, $2, $3}, {$4, $5, $6, $7}, {$8, $9}, {$10, $11, $12, $13};"
+    )
+    four = ir.LiteralStructType([ir.FloatType()] * 4)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        sums, at, a, a_at, b, b_at = args
+
+        def words(pointer: Any, first: Any, places: tuple[tuple[int, int], ...]) -> list[Any]:
+            offsets = [row * int(pitch) + word for row, word in places]
+            indices = [builder.add(first, ir.Constant(first.type, n)) for n in offsets]
+            return [builder.load(builder.gep(pointer, [i]), align=4) for i in indices]
+
+        places = [builder.gep(sums, [builder.add(at, ir.Constant(at.type, q))]) for q in range(4)]
+        given = words(a, a_at, FRAGMENT_A) + words(b, b_at, FRAGMENT_B)
+        given += [builder.load(place) for place in places]
+        kind = ir.FunctionType(four, [x.type for x in given])
+        # A function of its operands: shared memory read for one product is kept for the next.
+        found = builder.asm(kind, text, "=f,=f,=f,=f,r,r,r,r,r,r,f,f,f,f", given, side_effect=False)
+        for name in ("convergent", "nounwind", "readnone"):
+            found.attributes.add(name)
+        for q, place in enumerate(places):
+            builder.store(builder.extract_value(found, q), place)
+        return context.get_dummy_value()
+
+    def typed(sums: Any, at: Any, a: Any, a_at: Any, b: Any, b_at: Any) -> Any:
+        return types.none(sums, types.int64, a, types.int64, b, types.int64), codegen
+
+    return None, _of_arity(6, typed)
+
+
 # ---- warps ---------------------------------------------------------------------------------------
 
 
@@ -350,6 +392,7 @@ _MAKERS: dict[str, Callable] = {
     r"store([248])_(\w+)": _store,
     r"(shared|local)_([a-z]+\d+)_(\d+)": _array,
     r"(from|to)_(bf16|f16)": _halves,
+    r"mma_(bf16|f16)_(\d+)": _mma,
     r"fold_(\w+?)_([a-z]+\d+)_(\d+)": _fold,
     r"scan_(\w+?)_([a-z]+\d+)_(\d+)": _scan,
     r"(add|max)_([a-z]+\d+)": _atomic,

@@ -31,6 +31,7 @@ from .gridir import (
     Scan,
     Shared,
     Steps,
+    TensorProduct,
     Thread,
     When,
     While,
@@ -129,6 +130,8 @@ class CudaWriter(SourceWriter):
                 store = self.name(f"store{len(values)}_{SHORT[dtype.name]}")
                 items = ", ".join(self.stored(v, dtype, raw=True) for v in values)
                 return [f"{pad}{store}({pointer.name}, {self.index(index)}, {items})"]
+            case TensorProduct():
+                return [pad + self.tensor_product(stmt)]
             case Fold():
                 return [pad + line for line in self.fold(stmt)]
             case Scan():
@@ -160,6 +163,14 @@ class CudaWriter(SourceWriter):
         names = ", ".join(f"{name}_byte" if is_bool else name for name in stmt.names)
         lines = [f"{pad}{names} = {load}({stmt.pointer.name}, {self.index(stmt.index)})"]
         return lines + [f"{pad}{name} = {name}_byte != 0" for name in stmt.names if is_bool]
+
+    def tensor_product(self, s: TensorProduct) -> str:
+        lane = ir.Arith("%", Thread(), ir.Int(WARP))
+        row = ir.arith("*", ir.Arith("//", lane, ir.Int(4)), ir.Int(s.pitch))
+        own = ir.total([row, ir.Arith("%", lane, ir.Int(4))])
+        a, b = (self.index(ir.arith("+", first, own)) for first in (s.a_first, s.b_first))
+        mma = self.name(f"mma_{SHORT[s.dtype.name]}_{s.pitch}")
+        return f"{mma}({s.sums.name}, {self.index(s.at)}, {s.a.name}, {a}, {s.b.name}, {b})"
 
     # ---- what threads do together
 

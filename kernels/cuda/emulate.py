@@ -36,6 +36,7 @@ from .gridir import (
     Scan,
     Shared,
     Steps,
+    TensorProduct,
     Thread,
     When,
     While,
@@ -248,10 +249,34 @@ class _Emulation(SourceWriter):
                     ir.Let(n, ir.Get(pointer, _next(index, k), dtype)) for k, n in enumerate(names)
                 ]
                 return self.block(lets, depth)
+            case TensorProduct():
+                return [pad + line for line in self._tensor_product(stmt)]
             case PutVector(pointer, index, values, dtype):
                 puts = [ir.Put(pointer, _next(index, k), v, dtype) for k, v in enumerate(values)]
                 return self.block(puts, depth)
         return super().statement(stmt, depth)
+
+    def _tensor_product(self, s: TensorProduct) -> list[str]:
+        """The thread's four numbers, each from its row and column in shared memory."""
+        widen = self.name(f"from_{SHORT[s.dtype.name]}")
+        self.name("np")
+        a, b, at = (self.expr(e) for e in (s.a_first, s.b_first, s.at))
+
+        def half(word: str, shift: int) -> str:
+            return f"{widen}(np.int16(({word} >> np.uint32({shift})) & np.uint32(65535)))"
+
+        return [
+            "for mma_q in range(4):",
+            f"    mma_a = {a} + (thread % 32 // 4 + mma_q // 2 * 8) * {s.pitch}",
+            f"    mma_b = {b} + (thread % 4 * 2 + mma_q % 2) * {s.pitch}",
+            f"    mma_sum = {s.sums.name}[{at} + mma_q]",
+            "    for mma_w in range(8):",
+            f"        mma_x = {s.a.name}[mma_a + mma_w]",
+            f"        mma_y = {s.b.name}[mma_b + mma_w]",
+            f"        mma_sum += {half('mma_x', 0)} * {half('mma_y', 0)}",
+            f"        mma_sum += {half('mma_x', 16)} * {half('mma_y', 16)}",
+            f"    {s.sums.name}[{at} + mma_q] = mma_sum",
+        ]
 
     def _fold(self, s: Fold) -> list[str]:
         """Halves onto halves, then the result to every thread of its group."""

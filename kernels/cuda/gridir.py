@@ -5,6 +5,7 @@
                Shared, Local                              arrays of a block, of a thread
                Barrier, Fold, Scan                        what all threads of a block do together
                AtomicAdd, AtomicMax, GetVector, PutVector memory
+               TensorProduct                              what a warp does on tensor cores
 
 Conditions are index arithmetic (``Arith`` with ``<``, ``>=``, ``==``, ``and``, …) or boolean
 elements. Barriers, folds and scans stand at the top of a kernel or inside loops whose bounds are
@@ -157,6 +158,26 @@ class PutVector:
     pointer: ir.Var
     index: Any
     values: tuple[Any, ...]
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True)
+class TensorProduct:
+    """Add to ``sums[at : at + 4]`` a thread's numbers of its warp's 16x8 product over 16 k.
+
+    ``a`` and ``b`` are shared arrays of uint32, pairs of 16-bit floats (``dtype``) along k: row r
+    of the first operand begins at word ``a_first + r·pitch``, column c of the second at
+    ``b_first + c·pitch``. Thread t of a warp has rows t // 4 and t // 4 + 8 of columns t % 4 · 2
+    and the next: the layout of PTX's mma.m16n8k16. All threads of a warp come here together.
+    """
+
+    sums: ir.Var
+    at: Any
+    a: ir.Var
+    a_first: Any
+    b: ir.Var
+    b_first: Any
+    pitch: int
     dtype: DType
 
 

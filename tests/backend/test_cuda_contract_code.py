@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from graphgrad.kernels.cuda import compiler
 from graphgrad.kernels.cuda.contract.maps import Access
@@ -32,7 +33,7 @@ def form(item, tile, walks) -> Form:
     return Form(dtype, dtype, dtype, tile, a, b, 16 // item if walks is VECTORS else 1)
 
 
-FORMS = [form(item, tile, VECTORS) for item, tiles in TILES.items() for tile in tiles]
+FORMS = [form(item, tile, VECTORS) for item in TYPES for tile in TILES[item]]
 FORMS += [form(4, TILES[4][i], NUMBERS) for i in (0, 4, 5)]
 
 
@@ -64,6 +65,58 @@ def test_code(form):
             assert usage.registers <= min(255, 65536 // (kernel.block * kernel.resident))
             assert usage.registers <= tile.registers
             assert usage.shared * kernel.resident <= 228 << 10
+
+
+@pytest.mark.parametrize("tile", TILES[2], ids=lambda tile: tile.name)
+@pytest.mark.parametrize("walks", ["k8 m8", "m1 k1"])
+def test_code_for_tensor_cores(tile, walks):
+    a, b = (Access(name[0], int(name[1])) for name in walks.split())
+    half = dtypes.float16
+    kernel = product_kernel(Form(half, dtypes.float32, half, tile, a, b, 2))
+    ptx = compiler.ptx_of(kernel, "sm_80")
+    products = tile.thread_rows // 2 * (tile.thread_columns // 2)
+    steps = tile.steps // 16
+    found = ptx.count("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32")
+    assert found in (products, steps * products)
+    # fragments are read once for all products that share them
+    words = 4 * (tile.thread_rows // 2) + 2 * (tile.thread_columns // 2)
+    assert len(re.findall(r"ld\.shared\.u32", ptx)) == found // products * words
+    assert ".f64" not in ptx and not re.search(r"\.local|__local_depot", ptx)
+    assert ("ld.global.v4" in ptx) == (a.vector > 1)
+    if compiler.ptxas():
+        for arch in ("sm_80", "sm_90"):
+            usage = compiler.assembled(ptx, arch)
+            assert usage.registers <= tile.registers
+            assert usage.spilled <= (0 if a.vector > 1 else 48)  # pairs made of single numbers
+
+
+def test_fragments_are_laid_out_as_ptx_says():
+    """Registers of mma.m16n8k16 by its manual, from the words that each thread reads."""
+    from graphgrad.kernels.cuda.device import FRAGMENT_A, FRAGMENT_B
+
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((16, 16)), rng.standard_normal((8, 16))  # b: columns, along k
+    left, right = np.full((16, 16), np.nan), np.full((16, 8), np.nan)
+    result = np.full((16, 8), np.nan)
+    for lane in range(32):
+        group, inside = lane // 4, lane % 4
+        for register, (row, word) in enumerate(FRAGMENT_A):
+            pair = a[lane // 4 + row, 2 * (lane % 4 + word) :][:2]
+            first = inside * 2 + (8 if register >= 2 else 0)
+            left[group + (8 if register % 2 else 0), first : first + 2] = pair
+        for register, (row, word) in enumerate(FRAGMENT_B):
+            pair = b[lane // 4 + row, 2 * (lane % 4 + word) :][:2]
+            first = inside * 2 + 8 * register
+            right[first : first + 2, group] = pair
+    np.testing.assert_array_equal(left, a)
+    np.testing.assert_array_equal(right, b.T)
+    for lane in range(32):  # what the emulator gives each thread is what the hardware does
+        for q in range(4):
+            row, column = lane // 4 + q // 2 * 8, lane % 4 * 2 + q % 2
+            group, inside = lane >> 2, lane & 3
+            assert (row, column) == (group + (8 if q >= 2 else 0), inside * 2 + (q & 1))
+            result[row, column] = left[row] @ right[:, column]
+    np.testing.assert_allclose(result, a @ b.T)
 
 
 def test_the_sum_of_parts():

@@ -284,6 +284,7 @@ def test_the_epilogues_of_cublaslt_are_its_own_and_others_are_ours(monkeypatch):
     for y, bias, activation in (
         (biased, True, ""),
         (node("maximum", biased, zero), True, "relu"),
+        (node("where", node("le", biased, zero), zero, biased), True, "relu"),  # F.relu
     ):
         rest, call = calls(y, b)
         assert rest == 0 and (call.key.bias, call.key.activation) == (bias, activation)

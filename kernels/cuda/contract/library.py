@@ -86,22 +86,25 @@ def _epilogue(fused: Fused | None, maps: Maps) -> tuple[bool, str] | None:
     if fused is None:
         return False, ""
     dtype, found = maps.problem.dtype, fused.epilogue
-    if len(found.wanted) > 1 or any(step.dtype.name != dtype for step in found.steps):
+    if [y.name for y in found.outputs] != [dtype]:
         return None
-    steps = [(step.op, frozenset(step.args)) for step in found.steps]
-    bias = ("add", frozenset({("product",), ("operand", 0)}))
-    adds = bool(steps) and steps[0] == bias
-    if adds and not (_is_row(maps) and found.operands[0].name == dtype):
+    steps = [(step.op, step.args) for step in found.steps]
+    product, operand, zero = ("product",), ("operand", 0), ("number", 0.0, found.product)
+    adds = bool(steps) and steps[0] in (("add", (product, operand)), ("add", (operand, product)))
+    if len(found.operands) != adds or (adds and not _is_row(maps, found.operands[0].name)):
         return None
-    before, zero = ("step", 0) if adds else ("product",), ("number", 0.0, found.product)
-    rest = steps[adds:]
-    if rest == [("maximum", frozenset({before, zero}))]:
+    x = ("step", 0) if adds else product
+    positive = [("maximum", (x, zero))]
+    selected = [("le", (x, zero)), ("where", (("step", int(adds)), zero, x))]  # F.relu
+    if steps[adds:] in (positive, selected):
         return adds, "relu"
-    return (adds, "") if adds and not rest and len(found.operands) == 1 else None
+    return (adds, "") if adds and not steps[1:] else None
 
 
-def _is_row(maps: Maps) -> bool:
-    """Whether the epilogue's first operand is a vector along the columns."""
+def _is_row(maps: Maps, dtype: str) -> bool:
+    """Whether the epilogue's operand, of ``dtype``, is a vector along the columns."""
     batch, rows, columns = maps.tables[0]
+    if dtype != maps.problem.dtype:
+        return False
     steps = np.arange(len(columns), dtype=columns.dtype)
     return not batch.any() and not rows.any() and bool((columns == steps).all())

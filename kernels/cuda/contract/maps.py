@@ -126,7 +126,8 @@ def _tables(*walks: tuple[list[Dim], int]) -> Tables:
 
 
 def access(table: Tables, offset: int, lanes: int) -> Access:
-    """How an operand is read: by vectors if all of them are whole and aligned, else by numbers.
+    """How an operand is read: by vectors if all of them are whole and aligned, else by shorter
+    ones, at last by numbers.
 
     ``offset`` elements into memory that is aligned to a vector.
     """
@@ -139,6 +140,8 @@ def access(table: Tables, offset: int, lanes: int) -> Access:
             aligned = not any((x % lanes).any() for x in others)
             if aligned and in_vectors(inner, lanes):
                 return Access(along, lanes)
+    if lanes > 2:
+        return access(table, offset, lanes // 2)
     return Access(ALONG_STEPS if _unit_steps(steps) >= _unit_steps(outer) else ALONG_OUTER, 1)
 
 

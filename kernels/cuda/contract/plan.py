@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from graphgrad import dtypes
+from graphgrad.config import config
 from graphgrad.dtypes import DType
 from graphgrad.ir import Node
 from graphgrad.regions import Region
@@ -24,11 +25,11 @@ from ..call import GridCall
 from ..gridir import VECTOR_BYTES
 from .epilogue import Fused, chain_of, fused_of
 from .library import LibraryCall, library_call
-from .maps import Maps, Tables, access, maps_of, padded, vector_of
+from .maps import ALONG_OUTER, ALONG_STEPS, Access, Maps, Tables, access, maps_of, padded, vector_of
 from .parts import sum_parts
 from .place import SLOTS, Form
 from .template import product_kernel
-from .tiles import Choice, choose
+from .tiles import Choice, Tile, choose
 
 SUMS = {  # dtype of the operands -> dtype of the sums
     "float16": dtypes.float32,
@@ -50,6 +51,13 @@ class Work:
     fused: Fused | None
     maps: Maps
     sums: DType
+
+    @property
+    def item(self) -> int:
+        """Bytes of the numbers that are multiplied: 2 on tensor cores."""
+        dtype = self.product.dot.dtype
+        on_tensor_cores = dtype.itemsize == 2 and config.cuda_tensor_cores
+        return dtype.itemsize if on_tensor_cores else self.sums.itemsize
 
     @property
     def targets(self) -> tuple[Node, ...]:
@@ -135,7 +143,7 @@ def _tiled(work: Work) -> tuple[GridCall, ...]:
     sizes, sums = work.maps.sizes, work.sums
     if not sizes.steps:
         return (sum_parts(work, 0),)
-    choice = choose(sums.itemsize, sizes)
+    choice = choose(work.item, sizes)
     whole = choice.splits == 1
     form = _form(work, choice)
     tiles = choice.grid(sizes)
@@ -154,7 +162,7 @@ def _tiled(work: Work) -> tuple[GridCall, ...]:
 def _form(work: Work, choice: Choice) -> Form:
     """The accesses that the tables and offsets of the operands allow."""
     tile, product, whole = choice.tile, work.product, choice.splits == 1
-    lanes = 16 // work.sums.itemsize
+    lanes = VECTOR_BYTES // work.item
     views = {"A": product.a, "B": product.b}
     names, extents = work.maps.problem.names, (tile.rows, tile.columns)
     walks = []
@@ -164,6 +172,7 @@ def _form(work: Work, choice: Choice) -> Form:
         walk = access(work.maps.tables[side], view.offset, most)
         walks.append(walk.fitting(extent * tile.steps // tile.threads))
     a, b = walks
+    lanes = 2 if tile.tensor else lanes  # of what a thread has in a row
     most = lanes if not whole or all(map(_stays_aligned, work.targets)) else 1
     store = vector_of(_result_tables(work.maps, choice), most)
     epilogue = work.fused.epilogue if work.fused and whole else None
@@ -196,18 +205,19 @@ def _slots(work: Work, form: Form, choice: Choice) -> Slots:
     }
     c_batch, c_rows, c_columns = _result_tables(work.maps, choice)
     row_tiles, column_tiles = choice.grid(sizes)
-    a, b = form.a, form.b
+    own = _padded(tables["A"], form.a, tile.rows, tile)
+    others = _padded(tables["B"], form.b, tile.columns, tile)
     values: dict[str, tuple[Any, ...]] = {
         "a": pointers[first],
         "b": pointers[second],
         "c": ("ptr", work.targets[0], 0) if whole else ("scratch", 0),
-        "a_batch": ("table", tables["A"][0]),
-        "b_batch": ("table", tables["B"][0]),
+        "a_batch": ("table", own[0]),
+        "b_batch": ("table", others[0]),
         "c_batch": ("table", c_batch),
-        "a_rows": ("table", padded(tables["A"][1], a.lanes("m"), tile.rows)),
-        "b_columns": ("table", padded(tables["B"][1], b.lanes("m"), tile.columns)),
-        "a_steps": ("table", padded(tables["A"][2], a.lanes("k"), tile.steps)),
-        "b_steps": ("table", padded(tables["B"][2], b.lanes("k"), tile.steps)),
+        "a_rows": ("table", own[1]),
+        "b_columns": ("table", others[1]),
+        "a_steps": ("table", own[2]),
+        "b_steps": ("table", others[2]),
         "c_rows": ("table", padded(c_rows, 1, tile.rows)),
         "c_columns": ("table", padded(c_columns, form.store, tile.columns)),
         "rows": ("int", sizes.rows),
@@ -219,5 +229,15 @@ def _slots(work: Work, form: Form, choice: Choice) -> Slots:
         "column_tiles": ("int", column_tiles),
         "part": ("int", sizes.results),
     }
-    own = tuple(values[name] for name in SLOTS)
-    return own + (work.fused_slots() if form.epilogue else ())
+    slots = tuple(values[name] for name in SLOTS)
+    return slots + (work.fused_slots() if form.epilogue else ())
+
+
+def _padded(tables: Tables, walk: Access, extent: int, tile: Tile) -> Tables:
+    """An operand's tables as its kernel reads them: in whole tiles, an entry a vector; tensor cores
+    have vectors of 32-bit words."""
+    batch, outer, steps = tables
+    unit = 2 if tile.tensor and walk.vector > 1 else 1
+    outer = padded(outer, walk.lanes(ALONG_OUTER), extent)
+    steps = padded(steps, walk.lanes(ALONG_STEPS), tile.steps)
+    return batch // unit, outer // unit, steps // unit

@@ -30,6 +30,7 @@ from .index import Index, Names
 from .maps import ALONG_OUTER, ALONG_STEPS, Access
 from .place import NUMBERS, POINTERS, SLOT, Form, Place, cast, entry, slot
 from .store import store
+from .tensor import TensorSide, tensor_multiply
 
 PAD = 4  # words a row of shared memory is longer: neighbouring k's of one row, other banks
 
@@ -39,14 +40,16 @@ def product_kernel(form: Form) -> GridKernel:
     """The kernel of a form."""
     tile = form.tile
     place = Place(form)
-    sides = [_Side(form, "a", tile.rows, form.a), _Side(form, "b", tile.columns, form.b)]
+    kind = TensorSide if tile.tensor else _Side
+    sides = [kind(form, "a", tile.rows, form.a), kind(form, "b", tile.columns, form.b)]
     body = [*(side.shared() for side in sides), *place.body]
     for side in sides:
         body += side.start(place)
     size = tile.thread_rows * tile.thread_columns
     body.append(Local("sums", form.sums, size))
-    body += [Local("own_a", form.sums, tile.thread_rows)]
-    body += [Local("own_b", form.sums, tile.thread_columns)]
+    if not tile.tensor:
+        body += [Local("own_a", form.sums, tile.thread_rows)]
+        body += [Local("own_b", form.sums, tile.thread_columns)]
     zero = Number(0.0, form.sums)
     body.append(For("i", Int(0), Int(size), (Put(Var("sums"), Var("i"), zero, form.sums),)))
     for side in sides:
@@ -61,7 +64,7 @@ def product_kernel(form: Form) -> GridKernel:
     return GridKernel(form.name, about, tuple(body), tile.threads, resident=resident, kinds=kinds)
 
 
-def _steps(form: Form, place: Place, sides: list[_Side]) -> For:
+def _steps(form: Form, place: Place, sides: list[Any]) -> For:
     """The loop over k-tiles: the next one is on its way while this one is multiplied."""
     names = Names()
     step = Index(Var("step"))
@@ -72,7 +75,7 @@ def _steps(form: Form, place: Place, sides: list[_Side]) -> For:
     body = (
         *names.body,
         When(more.expr, tuple(fetch)),
-        _multiply(form, place, sides, now),
+        (tensor_multiply if form.tile.tensor else _multiply)(form, place, sides, now),
         When(more.expr, tuple(keep)),
         Barrier(),
     )

@@ -35,10 +35,12 @@ REGISTERS, SHARED_BYTES, MAX_THREADS = 65536, 96 << 10, 2048  # of an SM
 
 @dataclass(frozen=True)
 class Card:
-    """What the model knows of a card: its SMs, and multiply-adds a cycle of each."""
+    """What the model knows of a card: its SMs, and multiply-adds a cycle of each, of float32
+    and of 16-bit floats by mma.sync."""
 
     sms: int = 132
     lanes: int = 128
+    tensor_lanes: int = 1024
 
 
 CARD = Card()  # the same for every card: what a number is the sum of must not depend on it
@@ -78,7 +80,10 @@ class Tile:
 
     def resident(self, item: int) -> int:
         """Blocks that an SM holds at once, by registers, shared memory and threads."""
-        shared = 2 * (self.rows + self.columns + 8) * self.steps * item
+        words = self.steps * item // 4
+        shared = 8 * (self.rows + self.columns + 8) * words
+        if self.tensor:
+            shared = 8 * (self.rows + self.columns) * (self.steps // 2 + 4)
         by_registers = REGISTERS // (self.registers * self.threads)
         return max(1, min(by_registers, SHARED_BYTES // shared, MAX_THREADS // self.threads))
 
@@ -91,6 +96,10 @@ TILES = {
         Tile(128, 32, 16, 8, 4, 128),
         Tile(16, 128, 16, 4, 4, 128),
         Tile(32, 32, 32, 4, 4, 152),
+    ),
+    2: (
+        Tile(128, 128, 32, 8, 8, 128, tensor=True),
+        Tile(64, 64, 32, 4, 8, 128, tensor=True),
     ),
     8: (
         Tile(64, 64, 8, 4, 4, 128),
@@ -129,7 +138,8 @@ class Choice:
 
 
 def choose(item: int, sizes: Sizes, card: Card = CARD) -> Choice:
-    """The cheapest candidate; the first of equals. ``item``: bytes of a number that is summed."""
+    """The cheapest candidate; the first of equals. ``item``: bytes of a number that is multiplied,
+    2 where tensor cores do it."""
     return min(candidates(item, sizes, card), key=lambda choice: choice.cycles)
 
 
@@ -150,12 +160,14 @@ def _cycles(tile: Tile, item: int, sizes: Sizes, parts: int, split: int, card: C
     tiles = -(-sizes.rows // tile.rows) * -(-sizes.columns // tile.columns)
     on_sm = -(-tiles * sizes.batch * parts // card.sms)
     resident = min(on_sm, tile.resident(item))
-    lanes = card.lanes * 4 // item  # float64 at half the rate
-    compute = tile.rows * tile.columns * tile.steps / (lanes * tile.share(16 // item))
+    lanes = card.lanes * 4 // item * tile.share(16 // item)  # float64 at half the rate
+    if tile.tensor:
+        lanes = card.tensor_lanes
+    compute = tile.rows * tile.columns * tile.steps / lanes
     move = (tile.rows + tile.columns) * tile.steps * item / L2_BYTES
     step = max(resident * compute, resident * move, LATENCY)
     cycles = -(-on_sm // resident) * (split // tile.steps * step + 4 * LATENCY)
     if parts > 1:
-        moved = (2 * parts + 1) * sizes.results * item
+        moved = (2 * parts + 1) * sizes.results * max(item, 4)
         cycles += moved / (card.sms * MEMORY_BYTES) + LAUNCH
     return cycles
