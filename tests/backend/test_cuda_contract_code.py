@@ -53,7 +53,8 @@ def test_code(form):
     assert count(rf"fma\.rn\.{name}") % (tile.thread_rows * tile.thread_columns) == 0
     vector = "v2" if wide else "v4"
     step = (tile.thread_rows + tile.thread_columns) // form.lanes
-    assert count(rf"ld\.shared\.{vector}\.{name}") % step == 0 and count(r"ld\.shared\.\w+\.f") > 0
+    inner = tile.unrolled * step
+    assert count(rf"ld\.shared\.{vector}\.{name}") % inner == 0 and count(r"ld\.shared\.\w+\.f") > 0
     assert not count(r"ld\.shared\.f")
     if form.a.vector > 1:
         assert count(rf"ld\.global\.v{form.a.vector}") and count(rf"ld\.global\.{vector}")

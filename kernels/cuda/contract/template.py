@@ -11,10 +11,11 @@ Arithmetic of the float32 tile 128x128x8 (registers: ptxas 13.0, see the tests):
 most 128 registers, so 2 blocks or 16 warps an SM. A step of k is 64 multiply-adds a thread for 4
 reads of 16 bytes from shared memory; a warp's reads of A are 4 different vectors and of B 8 (64 and
 128 bytes of the 128 a cycle), so shared memory is busy for 4 of the 16 cycles that the
-multiply-adds take on each of 4 schedulers. Of the instructions of a k-tile, 512 are multiply-adds,
-32 reads of shared memory, 5 writes, 2 to 8 global reads and as many tables' and selects, some 40
-addresses and loops: 512 / 600 = 85% of peak is the bound. A k-tile's 8 KiB for 131,072
-multiply-adds ask for 8 bytes a cycle an SM of the level 2 cache.
+multiply-adds take on each of 4 schedulers. By PTX, two steps of k are 149 instructions for 128
+multiply-adds (93 for 64 before steps were unrolled in twos; in fours registers spill), fetching the
+next k-tile 48, keeping it 16: 512 of some 670 issued are multiply-adds, so 76% of peak is the bound
+that a card could show. A k-tile's 8 KiB for 131,072 multiply-adds ask for 8 bytes a cycle an SM of
+the level 2 cache.
 """
 
 from __future__ import annotations
@@ -83,26 +84,32 @@ def _steps(form: Form, place: Place, sides: list[Any]) -> For:
 
 
 def _multiply(form: Form, place: Place, sides: list[_Side], now: Index) -> For:
-    """Add the products of one k-tile in shared memory to the sums."""
-    tile, dtype, numbers = form.tile, form.sums, place.numbers
+    """Add the products of one k-tile in shared memory to the sums, a few steps at a time: their
+    addresses differ by constants."""
+    tile, numbers = form.tile, place.numbers
+    names = Names()
     body: list[Any] = []
     k = Index(Var("k"))
-    for side, own in zip(sides, (numbers.thread_row, numbers.thread_column), strict=True):
-        row = now * side.buffer + k * side.pitch + own
-        source = Var(f"shared_{side.name}")
-        for first, offset in enumerate(side.groups):
-            names = tuple(f"{side.name}{first}_{q}" for q in range(form.lanes))
-            body.append(GetVector(names, source, (row + offset).expr, dtype))
-            for q, name in enumerate(names):
-                at = Int(first * form.lanes + q)
-                body.append(Put(Var(f"own_{side.name}"), at, Var(name), dtype))
+    starts = [
+        names.let(f"{side.name}_now", now * side.buffer + own + k * (tile.unrolled * side.pitch))
+        for side, own in zip(sides, (numbers.thread_row, numbers.thread_column), strict=True)
+    ]
+    for step in range(tile.unrolled):
+        for side, start in zip(sides, starts, strict=True):
+            body += side.own(start + step * side.pitch)
+        body.append(_outer_product(form))
+    return For("k", Int(0), Int(tile.steps // tile.unrolled), (*names.body, *body))
+
+
+def _outer_product(form: Form) -> For:
+    """Add each of a thread's numbers of A times each of B."""
+    tile, dtype = form.tile, form.sums
     at = (Index(Var("i")) * tile.thread_columns + Index(Var("j"))).expr
     left, right = Get(Var("own_a"), Var("i"), dtype), Get(Var("own_b"), Var("j"), dtype)
     product = Call("mul", dtype, dtype, (left, right))
     add = Call("add", dtype, dtype, (Get(Var("sums"), at, dtype), product))
     inner = For("j", Int(0), Int(tile.thread_columns), (Put(Var("sums"), at, add, dtype),))
-    body.append(For("i", Int(0), Int(tile.thread_rows), (inner,)))
-    return For("k", Int(0), Int(tile.steps), tuple(body))
+    return For("i", Int(0), Int(tile.thread_rows), (inner,))
 
 
 class _Side:
@@ -190,6 +197,17 @@ class _Side:
             number = Call("where", dtype, dtype, (inside, number, zero))
             read.append(Put(staged, (self.number * vector + q).expr, number, dtype))
         return read
+
+    def own(self, row: Index) -> list[Any]:
+        """Read the thread's numbers of one step of k, vectors of a row of shared memory."""
+        n, lanes, dtype = self.name, self.form.lanes, self.form.sums
+        body: list[Any] = []
+        for group, offset in enumerate(self.groups):
+            fresh = tuple(f"{n}{group}_{q}" for q in range(lanes))
+            body.append(GetVector(fresh, Var(f"shared_{n}"), (row + offset).expr, dtype))
+            for q, name in enumerate(fresh):
+                body.append(Put(Var(f"own_{n}"), Int(group * lanes + q), Var(name), dtype))
+        return body
 
     def keep(self, buffer: Index) -> list[Any]:
         """Write what was read to a buffer of shared memory."""

@@ -68,6 +68,11 @@ class Tile:
         return self.rows // self.thread_rows * (self.columns // self.thread_columns)
 
     @property
+    def unrolled(self) -> int:
+        """Steps of k written out in the inner loop: as many as registers hold (tried: ptxas)."""
+        return 2 if self.thread_rows * self.thread_columns >= 64 else 4
+
+    @property
     def name(self) -> str:
         """For names of kernels: ``128x128x8``."""
         return f"{self.rows}x{self.columns}x{self.steps}"
