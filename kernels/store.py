@@ -175,8 +175,11 @@ def _path(key: str) -> pathlib.Path:
 
 def _prune() -> None:
     """Delete what was not used for longest, once there is too much."""
-    kept = list(config.cache_dir.glob("program_*.bin"))
-    if len(kept) > LIMIT:
-        with contextlib.suppress(OSError):  # another process does the same
-            for path in sorted(kept, key=lambda path: path.stat().st_mtime)[: LIMIT // 4]:
+    folder = pathlib.Path(config.cache_dir)
+    with contextlib.suppress(OSError):  # another process does the same; or there is no folder
+        # Names only: a glob of some thousand kernels takes as long as a plan.
+        kept = [name for name in os.listdir(folder) if name.startswith("program_")]
+        if len(kept) > LIMIT:
+            paths = sorted(map(folder.joinpath, kept), key=lambda path: path.stat().st_mtime)
+            for path in paths[: LIMIT // 4]:
                 path.unlink()
