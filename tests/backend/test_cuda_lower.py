@@ -145,6 +145,12 @@ def test_float16(shape):
     test_lower.check_graph(halves, x, tolerance=4e-3)
 
 
+@pytest.mark.parametrize("shape", [(6, 64), (5, 33)], ids=str)
+def test_bfloat16(shape):
+    x = test_lower.floats(*shape).astype(dtypes.bfloat16.numpy)
+    test_lower.check_graph(halves, x, tolerance=4e-2)
+
+
 MOVED = {
     "cumsum": lambda x: [node("cumsum", x, axis=1)],
     "pad": lambda x: [node("pad", x, low=(1, 1), high=(0, 2), interior=(0, 1), value=0.5)],
