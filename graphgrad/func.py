@@ -15,7 +15,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from graphgrad.random import default_generator
+from graphgrad.random.generator import restore, snapshot
 from graphgrad.tensor import FUNCTIONS, Tensor, engine
 from graphgrad.tensor.backward import grad as gradients
 from graphgrad.tensor.plan import edge_of
@@ -348,11 +348,11 @@ def vmap(
         dims = _dims(in_dims, args)
         size = _batch_size(leaves, dims)
         named, named_shape = flatten(kwargs)
-        begin = None if randomness == "different" else default_generator.get_state()
+        begin = [] if randomness == "different" else snapshot()
         results = []
         for i in range(size):
             if randomness == "same":
-                default_generator.set_state(begin)  # type: ignore[arg-type]
+                restore(begin)
             pairs = zip(leaves, dims, strict=True)
             sample = [x if d is None else x.select(d, i) for x, d in pairs]
             inner = [x.select(0, i) if isinstance(x, Tensor) else x for x in named]
@@ -401,7 +401,9 @@ def _batch_size(leaves: Sequence[Any], dims: Sequence[Any]) -> int:
 
 
 def _check_nothing_drawn(begin: Any) -> None:
-    if not bool((default_generator.get_state() == begin).all()):
+    now = snapshot()
+    drawn = any(not bool((a == b).all()) for (_, a), (_, b) in zip(begin, now, strict=False))
+    if drawn or len(now) > len(begin):
         raise RuntimeError(
             "vmap: called random operation while in randomness error mode. Please either use the "
             "'same' or 'different' randomness flags on vmap or perform the randomness operation "

@@ -57,7 +57,8 @@ class Generator:
 
     def get_state(self) -> Tensor:
         """Where in which stream this generator is; on the CPU."""
-        return self.state.cpu() if on_device(self.state._array) else self.state.clone()
+        apart = state.trace is None and on_device(self.state._array)
+        return self.state.cpu() if apart else self.state.clone()
 
     def set_state(self, new_state: Tensor) -> None:
         """Continue where ``get_state`` was taken."""
@@ -170,12 +171,28 @@ def set_rng_state(new_state: Tensor) -> None:
     default_generator.set_state(new_state)
 
 
+Snapshot = list[tuple[Generator, Tensor]]
+
+
+def snapshot(*places: device) -> Snapshot:
+    """Where the default generators are: the CPU's, those drawn on before, those of ``places``."""
+    for place in places:
+        generator_of(place)
+    return [(g, g.get_state()) for g in (default_generator, *_others())]
+
+
+def restore(kept: Snapshot) -> None:
+    """Let the default generators continue where ``snapshot`` was taken."""
+    for generator, where in kept:
+        generator.set_state(where)
+
+
 @contextlib.contextmanager
 def fork_rng(devices: Any = (), enabled: bool = True, **_: Any) -> Iterator[None]:
     """Leave the default generators, after the block, as they were before."""
-    before = [(g, g.get_state()) for g in (default_generator, *_others())]
+    before = snapshot()
     try:
         yield
     finally:
-        for generator, kept in before if enabled else ():
-            generator.set_state(kept)
+        if enabled:
+            restore(before)

@@ -16,6 +16,7 @@ from graphgrad.dtypes import int64
 from graphgrad.tensor.core import FUNCTIONS, Tensor, both, function, method, publish, wrap
 from graphgrad.tensor.creation import from_array, from_numpy
 from graphgrad.tensor.inplace import assign, become, check_writable
+from graphgrad.tensor.place import on_device
 from graphgrad.tensor.scattering import at_least_1d
 from graphgrad.tensor.shapes import permute
 from graphgrad.tensor.strided import as_strided
@@ -25,7 +26,12 @@ from graphgrad.tensor.strided import as_strided
 
 @function
 def from_dlpack(ext_tensor: Any) -> Tensor:
-    """A tensor over the memory of an object that speaks DLPack (NumPy, JAX, PyTorch)."""
+    """A tensor over the memory of an object that speaks DLPack (NumPy, JAX, PyTorch, CuPy)."""
+    kind, index = ext_tensor.__dlpack_device__()
+    if kind == _CUDA:
+        from graphgrad.kernels.cuda import exchange
+
+        return wrap(exchange.from_dlpack(ext_tensor, Device("cuda", index)))
     array = np.from_dlpack(ext_tensor)
     # NumPy hands out memory of others read-only; then the tensor has its own.
     return from_numpy(array) if array.flags.writeable else from_array(array.copy())
@@ -41,12 +47,34 @@ def to_dlpack(tensor: Tensor) -> Any:
 def __dlpack__(self: Tensor, **options: Any) -> Any:
     if self.requires_grad:
         raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
-    return self.numpy().__dlpack__(**options)
+    return self.memory("__dlpack__()").__dlpack__(**options)
 
 
 @method
 def __dlpack_device__(self: Tensor) -> tuple[int, int]:
-    return self.concrete("__dlpack_device__()").__dlpack_device__()
+    return self.memory("__dlpack_device__()").__dlpack_device__()
+
+
+def _cuda_array_interface(self: Tensor) -> dict[str, Any]:
+    """Where the memory on a CUDA device is, for Numba, CuPy and PyTorch; nothing is copied."""
+    array = self.memory("__cuda_array_interface__")
+    if not on_device(array):
+        raise AttributeError(
+            "Can't get __cuda_array_interface__ on non-CUDA tensor type: "
+            f"{self.type()} If CUDA data is required use tensor.cuda() to copy tensor to device "
+            "memory."
+        )
+    if self.requires_grad:
+        raise RuntimeError(
+            "Can't get __cuda_array_interface__ on Variable that requires grad. If gradients "
+            "aren't required, use var.detach() to get Variable that doesn't require grad."
+        )
+    return array.__cuda_array_interface__
+
+
+Tensor.__cuda_array_interface__ = property(_cuda_array_interface)  # type: ignore[attr-defined]
+# DLPack's number of the kind of device.
+_CUDA = 2
 
 
 @function

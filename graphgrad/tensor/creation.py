@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from graphgrad import dtypes, lang
-from graphgrad.device import CPU, chosen, thread
+from graphgrad.device import CPU, chosen, located, thread
 from graphgrad.dtypes import DType
 from graphgrad.ir import Node
 from graphgrad.tensor.core import FUNCTIONS, Tensor, both, function, method, tracer, wrap
@@ -108,6 +108,11 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
         return data.to(dtype=dtype, device=device)
     if isinstance(data, np.ndarray):
         return from_numpy(data).to(dtype=dtype, device=chosen(device))
+    if hasattr(data, "__cuda_array_interface__"):
+        from graphgrad.kernels.cuda import exchange
+
+        there = wrap(exchange.from_interface(data, located("cuda" if device is None else device)))
+        return there.to(dtype=dtype)
     return tensor(data, dtype=dtype, device=device)
 
 

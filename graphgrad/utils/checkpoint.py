@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from graphgrad.autograd.graph import saved_tensors_hooks
-from graphgrad.random import default_generator
+from graphgrad.random.generator import Snapshot, restore, snapshot
 from graphgrad.tensor import Tensor
 from graphgrad.tensor.state import enable_grad, state
 
@@ -55,7 +55,8 @@ class _Frame:
         self, function: Callable[..., Any], args: Any, kwargs: Any, preserve: bool
     ) -> None:
         self.function, self.args, self.kwargs = function, args, kwargs
-        self.random = default_generator.get_state() if preserve else None
+        tensors = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
+        self.random = snapshot(*{x.device for x in tensors}) if preserve else None
         self.count = 0
         self.values: dict[int, Tensor] = {}
 
@@ -94,17 +95,17 @@ def _cut(x: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _random(begin: Tensor | None) -> Iterator[None]:
+def _random(begin: Snapshot | None) -> Iterator[None]:
     """Draws inside repeat those after ``begin``, and count for nobody else."""
     if begin is None:
         yield
         return
-    now = default_generator.get_state()
-    default_generator.set_state(begin)
+    now = snapshot()
+    restore(begin)
     try:
         yield
     finally:
-        default_generator.set_state(now)
+        restore(now)
 
 
 def checkpoint_sequential(

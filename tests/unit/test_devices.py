@@ -373,3 +373,54 @@ def test_without_a_gpu_the_error_says_what_is_missing():
         gg.ones(2).cuda()
     with pytest.raises(RuntimeError, match=r"(?s)CUDA.*emulate"):
         gg.nn.Linear(2, 2).to("cuda")
+
+
+def test_batches_are_pinned_where_there_is_a_device(cuda):
+    data = [(gg.tensor([float(i)]), {"n": i}) for i in range(4)]
+    for x, y in gg.utils.data.DataLoader(data, batch_size=2, pin_memory=True):
+        assert x.is_pinned() and y["n"].is_pinned()
+        same(x.to(cuda, non_blocking=True), x)
+    assert [x.tolist() for x, _ in gg.utils.data.DataLoader(data, batch_size=4)] == [
+        [[0.0], [1.0], [2.0], [3.0]]
+    ]
+
+
+def test_memory_on_a_device_is_lent_and_borrowed(cuda):
+    x = gg.arange(6.0, device=cuda).reshape(2, 3).t()
+    said = x.__cuda_array_interface__
+    assert said["shape"] == (3, 2) and said["strides"] == (4, 12) and said["typestr"] == "<f4"
+    assert said["data"][0] == x.data_ptr()
+    borrowed = gg.as_tensor(Lender(x), device=cuda)
+    assert borrowed.data_ptr() == x.data_ptr() and borrowed.tolist() == x.tolist()
+    borrowed[0, 0] = 9.0
+    assert x[0, 0].item() == 9.0
+    # The emulator's memory is the host's, where NumPy takes it.
+    shared = np.from_dlpack(x)
+    x[1, 1] = 7.0
+    assert shared[1, 1] == 7.0
+    with pytest.raises(AttributeError, match="non-CUDA tensor"):
+        _ = gg.ones(1).__cuda_array_interface__
+    assert not hasattr(gg.ones(1), "__cuda_array_interface__")
+
+
+class Lender:
+    """What another library's array shows."""
+
+    def __init__(self, x):
+        self.__cuda_array_interface__ = x.__cuda_array_interface__
+        self.kept = x
+
+
+def test_a_checkpoint_draws_again_what_it_drew(cuda):
+    def halved(x):
+        return gg.nn.functional.dropout(x * 2, 0.5)
+
+    grads = []
+    for run in (halved, lambda x: gg.utils.checkpoint.checkpoint(halved, x, use_reentrant=False)):
+        gg.manual_seed(4)
+        x = gg.ones(40, device=cuda, requires_grad=True)
+        y = run(x)
+        y.sum().backward()
+        assert x.grad.tolist() == y.tolist()
+        grads.append(x.grad)
+    assert grads[0].tolist() == grads[1].tolist() and 0 < int((grads[0] == 0).sum()) < 40

@@ -58,6 +58,22 @@ def collate(batch: Sequence[Any], collate_fn_map: dict[Any, Callable[..., Any]])
     )
 
 
+def pinned(batch: Any) -> Any:
+    """A batch whose tensors are in page-locked memory, in containers of the same types.
+
+    What has a ``pin_memory`` method of its own is asked.
+    """
+    if isinstance(batch, Tensor):
+        return batch.pin_memory() if batch.device.type == "cpu" else batch
+    if isinstance(batch, Mapping):
+        return _rebuilt(batch, {key: pinned(value) for key, value in batch.items()})
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*map(pinned, batch))
+    if isinstance(batch, Sequence) and not isinstance(batch, (str, bytes)):
+        return _rebuilt(batch, [pinned(value) for value in batch])
+    return batch.pin_memory() if hasattr(batch, "pin_memory") else batch
+
+
 def _rebuilt(example: Any, parts: Any) -> Any:
     """``parts`` in a container of the example's type, where that can be made from them."""
     try:

@@ -6,6 +6,7 @@ for images, labels in DataLoader(digits, batch_size=64, shuffle=True, num_worker
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import math
 import multiprocessing
@@ -18,7 +19,7 @@ from multiprocessing import connection
 from typing import Any
 
 from graphgrad.utils.data import worker
-from graphgrad.utils.data.collate import default_collate, default_convert
+from graphgrad.utils.data.collate import default_collate, default_convert, pinned
 from graphgrad.utils.data.dataset import IterableDataset
 from graphgrad.utils.data.sampler import (
     BatchSampler,
@@ -34,7 +35,9 @@ class DataLoader:
 
     shuffle, sampler, batch_sampler: the order, one way or another; ``generator`` seeds it.
     num_workers: processes that fetch ``prefetch_factor`` batches ahead each (0: none).
-    pin_memory: the next two batches are fetched on a thread while one is worked on.
+    pin_memory: the next two batches are fetched on a thread while one is worked on, and, where
+        there is a CUDA device, put into page-locked memory, so that ``.to(device,
+        non_blocking=True)`` copies while the host goes on.
     timeout: seconds to wait for a worker (0: for ever). persistent_workers: kept between epochs.
     """
 
@@ -123,7 +126,10 @@ class DataLoader:
     def __iter__(self) -> Iterator[Any]:
         seed = draw_seed(self.generator)
         batches = self._from_workers(seed) if self.num_workers else self._here()
-        return _Ahead(batches, 2) if self.pin_memory else batches
+        if not self.pin_memory:
+            return batches
+        pins = importlib.import_module("graphgrad.cuda").is_available()
+        return _Ahead(map(pinned, batches) if pins else batches, 2)
 
     def _here(self) -> Iterator[Any]:
         fetcher = self._fetcher()
