@@ -29,7 +29,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterator, Sequence
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,7 +39,7 @@ from graphgrad.config import config
 from graphgrad.ir import Constant, Graph, Node
 from graphgrad.views import resolve
 
-ERROR = 4.0
+ERROR = 4.0  # times that of the plain sum
 POINTS = tuple(map(Fraction, ("0", "1", "-1", "1/2", "-2")))  # and ∞
 MOST_POINTS = len(POINTS) + 1
 
@@ -50,6 +50,7 @@ LEAST_FLOPS = 1 << 24  # of a product: some 70 us of two cores, or four more lau
 AHEAD = 1.1  # by how much the model must find it cheaper
 SHORT = 16  # numbers in a row that are not worth being innermost
 
+_zipped = partial(zip, strict=True)
 Name = Hashable
 POINT, ROW = "point", "row of a tile"
 
@@ -88,25 +89,21 @@ def matrices(m: int, r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     points = POINTS[: n - 1]
     others = [[q for q in points if q != p] for p in points]
     norms = [
-        math.prod((p - q for q in rest), start=Fraction(1)) for p, rest in zip_(points, others)
+        math.prod((p - q for q in rest), start=Fraction(1)) for p, rest in _zipped(points, others)
     ]
     results = [[p**i for p in points] + [Fraction(i == m - 1)] for i in range(m)]
-    taps = [[p**k / norm for k in range(r)] for p, norm in zip_(points, norms)]
+    taps = [[p**k / norm for k in range(r)] for p, norm in _zipped(points, norms)]
     taps.append([Fraction(k == r - 1) for k in range(r)])
     rows = [_polynomial(roots, n) for roots in (*others, points)]
     result, tap, row = (np.array(x, dtype=float) for x in (results, taps, rows))
     return result, tap, row
 
 
-def zip_(*sequences: Any) -> Iterator[Any]:
-    return zip(*sequences, strict=True)
-
-
 def _polynomial(roots: Sequence[Fraction], n: int) -> list[Fraction]:
     """The n lowest coefficients of Π (x - root), the constant one first."""
     found = [Fraction(1)]
     for root in roots:
-        found = [a - root * b for a, b in zip_([Fraction(0), *found], [*found, Fraction(0)])]
+        found = [a - root * b for a, b in _zipped([Fraction(0), *found], [*found, Fraction(0)])]
     return found + [Fraction(0)] * (n - len(found))
 
 
@@ -177,14 +174,11 @@ class _Tiled(NamedTuple):
 
     def permuted(self, x: Node) -> Node:
         """A permute of it: tiles move with their axis, so that the product is written that way."""
-        whole = [i for i, name in enumerate(self.names) if name != ROW]
-        names: list[Name] = []
-        for axis in x.attrs["axes"]:
-            at = whole[axis]
-            names += (
-                self.names[at : at + 2] if ROW in self.names[at : at + 2][1:] else [self.names[at]]
-            )
-        return _Tiled(self.value, tuple(names)).joined(x)
+        at = self.names.index(ROW)
+        tiles, whole = self.names[at - 1], [name for name in self.names if name != ROW]
+        moved = [whole[axis] for axis in x.attrs["axes"]]
+        moved.insert(moved.index(tiles) + 1, ROW)
+        return _Tiled(self.value, tuple(moved)).joined(x)
 
 
 # ---- one contraction -----------------------------------------------------------------------------
@@ -224,8 +218,8 @@ class _Slide:
         self.taps = self.window.attrs["size"][index]
         self.points = rows + self.taps - 1
         self.summed = tuple(name for name in names[0] if name in names[1] and name[0] == "sum")
-        self.extent = dict(zip_(self.window_names, self.window.shape))
-        self.extent |= dict(zip_(self.other_names, self.other.shape))
+        self.extent = dict(_zipped(self.window_names, self.window.shape))
+        self.extent |= dict(_zipped(self.other_names, self.other.shape))
 
     @classmethod
     def of(cls, x: Node, side: int, index: int) -> Iterator[_Slide]:
@@ -234,7 +228,8 @@ class _Slide:
         positions, taps = window.shape[window.attrs["axes"][index]], window.attrs["size"][index]
         for rows in range(MOST_POINTS + 1 - taps, 1, -1):
             slide = cls(x, side, index, rows) if taps > 1 and positions % rows == 0 else None
-            if slide is not None and (slide.axis in slide.summed) != (slide.tap in slide.summed):
+            # One is summed and the other one free: with batches of positions, taps differ as well.
+            if slide and {slide.axis[0], slide.tap[0]} == {"sum", side}:
                 yield slide
 
     @property
@@ -249,22 +244,18 @@ class _Slide:
     @property
     def cost(self) -> float:
         """Operations, and the numbers that are moved in units of them."""
-        ratio = self.points / (self.rows * self.taps)
-        grown = self.points / self.rows
-        few = self.points / self.taps
-        moved = grown * self.base.size
-        if self.forward:
-            moved += grown * self.x.size
-            spread = few * self.other.size
-        else:
-            moved += grown * self.other.size
-            spread = few * self.x.size
-        return self.plain_cost * ratio + MOVED * moved + SPREAD * spread
+        places, weights = self.x, self.other
+        if not self.forward:
+            places, weights = weights, places
+        moved = (self.base.size + places.size) * self.points / self.rows
+        spread = weights.size * self.points / self.taps
+        fewer = self.points / (self.rows * self.taps)
+        return self.plain_cost * fewer + MOVED * moved + SPREAD * spread
 
     def rewritten(self) -> Node | _Tiled:
         """The new product: a node, or tiles of it."""
         values = matrices(self.rows, self.taps)
-        results, taps, rows = (_matrix(v, names, self.x) for v, names in zip_(values, (
+        results, taps, rows = (_matrix(v, names, self.x) for v, names in _zipped(values, (
             (ROW, POINT), (POINT, self.tap), (POINT, ROW)
         )))  # fmt: skip
         v = self._sliding(rows)

@@ -22,6 +22,6 @@ def test_one_launch_updates_all_parameters(name: str, monkeypatch: pytest.Monkey
     monkeypatch.setattr(update, "_programs", {})
     with config.scope(tier="compiled"):
         getattr(optim, name)(parameters).step()
-    ((program, _),) = update._programs.values()
+    ((program, *_),) = update._programs.values()
     report = program.explain()
     assert report.launches == LAUNCHES[name] and not report.interpreted

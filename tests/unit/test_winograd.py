@@ -142,6 +142,16 @@ def test_other_windows_stay(case, always):
     assert fewer_products(graph).key() == graph.key()
 
 
+def test_taps_of_their_own_at_each_position_stay(always):
+    """Locally connected layers: a batch of positions has no weights in common."""
+    x, w = ir.input((2, 3, 10, 8), dtypes.float64), ir.input((8, 4, 3, 3), dtypes.float64)
+    attrs = {"axes": (2,), "size": (3,), "stride": (1,), "dilation": (1,)}
+    view = ir.node("window", x, **attrs)
+    dot = lang.dot_general(w, view, ((2, 3), (1, 4)), ((0,), (2,)))
+    graph = Graph([x, w], [dot])
+    assert fewer_products(graph).key() == graph.key()
+
+
 def test_small_and_narrow_convolutions_stay():
     for x, w in [((8, 8, 32, 32), (8, 8, 3, 3)), ((1, 64, 4, 4), (64, 64, 3, 3))]:
         graph = graph_of(x, w, dtypes.float32)
