@@ -72,6 +72,8 @@ def run(
     roots: (edge, cotangent); a cotangent of None stands for ones. Values of the result are arrays
     when a program ran, and tensors otherwise.
     """
+    if state.casting is None:
+        return _run(roots, targets, retain, create_graph)
     with as_they_are():
         return _run(roots, targets, retain, create_graph)
 
