@@ -10,7 +10,8 @@ winograd   convolutions with fewer multiplications where that is faster (GRAPHGR
 cuda       "auto": the GPUs there are; "emulate": devices made of host memory (GRAPHGRAD_CUDA)
 cuda_devices    how many devices the emulator has
 cuda_blas  products on GPUs: "own" kernels, "cublaslt" wherever it can, "auto": that if installed
-cuda_tf32  whether float32 products of cublasLt may round their operands to 10 bits
+cuda_dnn   convolutions on GPUs: "own" kernels, "cudnn" wherever it can, "auto": that if installed
+cuda_tf32  whether float32 products of cublasLt and cuDNN may round their operands to 10 bits
 cuda_archs   what exported files hold machine code for: "sm_80,sm_90" ("": the GPU's own)
 cuda_tensor_cores   whether 16-bit products of our own use them (sm_80 and later)
 """
@@ -27,6 +28,7 @@ from typing import Any
 TIERS = ("interpret", "compiled", "auto", "verify")
 CUDA = ("auto", "emulate")
 CUDA_BLAS = ("auto", "own", "cublaslt")
+CUDA_DNN = ("auto", "own", "cudnn")
 
 
 def _default_cache_dir() -> pathlib.Path:
@@ -51,6 +53,7 @@ class Config:
     cuda_devices: int = 1
     cuda_archs: str = ""
     cuda_blas: str = "auto"
+    cuda_dnn: str = "auto"
     cuda_tf32: bool = False
     cuda_tensor_cores: bool = True
 
@@ -63,13 +66,16 @@ class Config:
             raise ValueError(f"cuda must be one of {', '.join(CUDA)}, not {value!r}")
         if name == "cuda_blas" and value not in CUDA_BLAS:
             raise ValueError(f"cuda_blas must be one of {', '.join(CUDA_BLAS)}, not {value!r}")
+        if name == "cuda_dnn" and value not in CUDA_DNN:
+            raise ValueError(f"cuda_dnn must be one of {', '.join(CUDA_DNN)}, not {value!r}")
         object.__setattr__(self, name, value)
 
     def of_kernels(self, device_type: str) -> tuple[Any, ...]:
         """The settings that decide what a program on a kind of device is made of."""
         if device_type == "cpu":
             return (self.winograd,)
-        return self.cuda, self.cuda_blas, self.cuda_tf32, self.cuda_tensor_cores
+        libraries = self.cuda_blas, self.cuda_dnn, self.cuda_tf32
+        return self.cuda, *libraries, self.cuda_tensor_cores
 
     @contextlib.contextmanager
     def scope(self, **settings: Any) -> Iterator[Config]:

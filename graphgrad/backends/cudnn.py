@@ -1,4 +1,8 @@
-"""cuDNN is not used: its switches keep what scripts set, and change nothing."""
+"""cuDNN: whether it is there. Its switches keep what scripts set, and change nothing.
+
+Whose convolutions on GPUs are is ``config.cuda_dnn``; whether they may use TF32 is
+``backends.cuda.matmul.allow_tf32``.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +17,17 @@ allow_tf32 = True
 
 
 def is_available() -> bool:
-    """Whether cuDNN can be used: no."""
-    return False
+    """Whether there are a GPU, nvidia-cudnn-frontend and cuDNN."""
+    from graphgrad import cuda
+
+    return cuda.is_available() and version() is not None
 
 
 def version() -> int | None:
-    """No version, for it is not there."""
-    return None
+    """cuDNN's version as a number, 91000 for 9.10.0; None where it or its frontend is missing."""
+    from graphgrad.kernels.cuda.contract.cudnn_plan import version
+
+    return version()
 
 
 @contextlib.contextmanager

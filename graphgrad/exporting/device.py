@@ -116,7 +116,7 @@ class _DeviceFile:
 
         place = self.entry.executable.device
         planner = Planner(functools.partial(plan_graph, device=place), assign, best_fit)
-        with config.scope(cuda_blas="own"):
+        with config.scope(cuda_blas="own", cuda_dnn="own"):
             plan = plan_graph(optimise(self.graph), self.aliases, device=place)
             target = listing_target(compile_all)
             program, making = build(plan, planner, self.aliases, (), target)  # type: ignore[misc]

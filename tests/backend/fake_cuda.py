@@ -399,7 +399,7 @@ def installed(gpu: GpuDriver) -> Iterator[GpuDriver]:
     modules.cubin_of = cubin_of
     _forget()
     try:
-        with config.scope(cuda="auto", cuda_blas="own"):
+        with config.scope(cuda="auto", cuda_blas="own", cuda_dnn="own"):
             yield gpu
     finally:
         _forget()

@@ -5,8 +5,8 @@
 
 `maps` turns views into tables of offsets, `tiles` chooses a tile and the parts of k, `template` is
 the kernel, `parts` adds up what was cut, `epilogue` is what consumers make of a product, `library`
-asks NVIDIA's. No operand is copied: the columns of a convolution exist in shared memory only, a
-tile at a time.
+asks NVIDIA's: `cublaslt` for matrices, `cudnn_plan` for what `convolution` finds. No operand is
+copied: the columns of a convolution exist in shared memory only, a tile at a time.
 """
 
 from .plan import accepts, lower_contraction

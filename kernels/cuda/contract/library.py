@@ -3,7 +3,8 @@
     call = library_call(product, maps)     # None: our own kernel computes it
 
 `config.cuda_blas` says who may be: "own" never asks a library, "cublaslt" insists on one where the
-product is one of plain matrices, "auto" takes it where it is installed. The emulator has none.
+product is one of plain matrices, "auto" takes it where it is installed. `config.cuda_dnn` says the
+same of convolutions and cuDNN ("own", "cudnn", "auto"). The emulator has neither.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import numpy as np
 from graphgrad.config import config
 
 from ...contract_build import Product
+from . import cudnn_plan
+from .convolution import Convolution, convolution_of
 from .cublaslt import WORKSPACE_BYTES, Matrices, installed, matrices_of
 from .epilogue import Fused
 from .maps import Maps
@@ -30,7 +33,7 @@ class LibraryCall:
     Slots mean what a GridCall's do; ``key.parameters`` says how each is passed.
     """
 
-    key: Matrices
+    key: Matrices | Convolution
     slots: tuple[tuple[Any, ...], ...]
     scratch_bytes: int = 0
     ns: float = 0.0
@@ -57,6 +60,37 @@ def usable() -> bool:
 
 
 def library_call(product: Product, maps: Maps, fused: Fused | None = None) -> LibraryCall | None:
+    """The product as a library's call: cublasLt's if it is one of matrices, or cuDNN's."""
+    return _matmul(product, maps, fused) or _convolution(product, maps, fused)
+
+
+def _convolution(product: Product, maps: Maps, fused: Fused | None) -> LibraryCall | None:
+    """The product as a call of cuDNN, where setting and machine allow it, cuDNN has a plan for its
+    shape, and nothing follows it in the region.
+
+    Raises RuntimeError where ``config.cuda_dnn`` is "cudnn" and the package or cuDNN is missing.
+    """
+    if fused is not None or config.cuda_dnn == "own" or config.cuda == "emulate":
+        return None
+    found = convolution_of(product, config.cuda_tf32)
+    if found is None:
+        return None
+    if not cudnn_plan.installed():
+        if config.cuda_dnn == "cudnn":
+            raise RuntimeError(
+                "config.cuda_dnn = 'cudnn' needs nvidia-cudnn-frontend and cuDNN: "
+                + cudnn_plan.INSTALL
+            )
+        return None
+    if not cudnn_plan.supported(found.key):
+        return None
+    pointers = (("ptr", *slot) for slot in (found.image, found.filter, found.output))
+    flops = 2 * maps.sizes.results * maps.sizes.steps
+    slots: tuple[tuple[Any, ...], ...] = (*pointers, ("scratch", 0))
+    return LibraryCall(found.key, slots, cudnn_plan.WORKSPACE_BYTES, flops / FLOPS_A_NS)
+
+
+def _matmul(product: Product, maps: Maps, fused: Fused | None) -> LibraryCall | None:
     """The product as a call of cublasLt, where the setting, the machine and its shape allow it,
     and what follows it is one of cublasLt's epilogues."""
     kind = _epilogue(fused, maps)
