@@ -13,6 +13,7 @@ that would be too large to read folds: modules become boxes, equal ones in a row
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -114,7 +115,8 @@ def _traced(target: Any, inputs: Sequence[Any], dims: Mapping[str, int] | None) 
             "called with, draw(model, inputs=(x,))"
         )
     compiled = target if hasattr(target, "entries") else graphgrad.compile(target)
-    with graphgrad.no_grad():
+    # What a Module keeps for a backward pass is no part of its picture; a step makes its own.
+    with graphgrad.no_grad() if _is_untraced(target) else contextlib.nullcontext():
         other = [_resized(x, dims) for x in inputs] if dims else []
         if any(x is not y for x, y in zip(inputs, other, strict=False)):
             compiled.trace(*other)

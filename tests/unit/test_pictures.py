@@ -280,6 +280,24 @@ def test_without_a_layout_program_there_is_still_dot(step, tmp_path, monkeypatch
     assert (tmp_path / "step.dot").read_text().startswith("digraph")
 
 
+def test_a_step_that_never_ran_is_traced_with_its_backward_pass():
+    net = nn.Linear(3, 2)
+    optimizer = graphgrad.optim.SGD(net.parameters(), lr=0.1)
+
+    @graphgrad.compile
+    def step(x):
+        optimizer.zero_grad()
+        loss = net(x).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    before = net.weight.clone()
+    drawn = viz.draw(step, inputs=(graphgrad.ones(4, 3),))
+    assert {"Addmm", "AddmmBackward0"} <= set(titles(drawn))
+    assert (net.weight == before).all()
+
+
 def test_a_module_needs_examples():
     with pytest.raises(TypeError, match=r"draw\(model, inputs=\(x,\)\)"):
         viz.draw(Net())
