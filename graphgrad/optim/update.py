@@ -2,7 +2,8 @@
 
 Eagerly the program is found by the rule and the types of what it updates, and writes into their
 memory; inside a trace the same rule is traced into the graph that is being built. Parameters on a
-device are updated there; counters of steps stay on the host, which computes their new values.
+device are updated there; counters of steps stay on the host, which computes their new values,
+unless it is the device that knows whether a step is skipped.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ class Update:
         return "step" in self.names[self.parameters[0]]
 
     def _steps(self, p: Tensor) -> float:
-        return float(self.optimizer.state[p]["step"]._array)
+        return float(self.optimizer.state[p]["step"]._array.item())
 
     def _row(self, p: Tensor) -> list[Tensor]:
         names = self.names[p]
@@ -141,6 +142,8 @@ class Update:
 
     def _trace(self, parameters: Sequence[Tensor]) -> None:
         trace = state.trace
+        if state.skip is not None and self._is_counted():
+            self._count_where_it_is_known(parameters)
 
         def scalar(name: str, dtype: DType) -> Tensor:
             return trace.scalar(self._reader(name, parameters[0]), dtype)
@@ -150,7 +153,18 @@ class Update:
         for row in rows:
             new = self.rule(*row, by_type[row[0].dtype])
             for old, value in zip((row[0], *row[2:]), new, strict=True):
-                assign(old, value if state.skip is None else _unless(state.skip, value, old))
+                skip = state.skip
+                assign(old, value if skip is None else FUNCTIONS["where"](skip, old, value))
+
+    def _count_where_it_is_known(self, parameters: Sequence[Tensor]) -> None:
+        """Counters of steps that may be skipped go to where that is computed.
+
+        Each later step then waits for the device, to read how many there were.
+        """
+        with suspended():
+            for p in parameters:
+                kept = self.optimizer.state[p]
+                kept["step"] = kept["step"].to(state.skip.device)
 
     def _reader(self, name: str, p: Tensor) -> Callable[[], float]:
         """Reads one number at each call of the compiled step; ``parts`` is for who reads it so."""
@@ -158,20 +172,12 @@ class Update:
         optimizer = self.optimizer
 
         def read() -> float:
-            return number(group, 0.0 if steps is None else float(steps._array))
+            return number(group, 0.0 if steps is None else float(steps._array.item()))
 
         if self._is_counted():
             steps = self.optimizer.state[p]["step"]
         read.name, read.parts = name, (number, optimizer, group, steps)  # type: ignore[attr-defined]
         return read
-
-
-def _unless(bad: Tensor, new: Tensor, old: Tensor) -> Tensor:
-    """What a step that may be skipped leaves.
-
-    Counters on the host of parameters on a device count on: they do not wait for it.
-    """
-    return new if old.device != bad.device else FUNCTIONS["where"](bad, old, new)
 
 
 def parts(x: Tensor) -> Tensor:
