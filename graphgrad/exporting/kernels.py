@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from graphgrad.kernels.syntax import parse, parse_expression
+
 from .helpers import SCALAR, helper_texts
 from .simplify import simplified
 from .text import wrapped
@@ -56,7 +58,7 @@ class Kernel:
     @classmethod
     def of(cls, calls: Sequence[Any]) -> Kernel:
         """The kernel of some calls of one source; Unreadable where it needs pointers."""
-        module = ast.parse(calls[0].source)
+        module = parse(calls[0].source)
         function = module.body[-1]
         assert isinstance(function, ast.FunctionDef)
         about = (ast.get_docstring(module) or "").partition(": ")[2]
@@ -123,7 +125,7 @@ class _Rewriter:
         if isinstance(stmt, ast.Assign) and isinstance(stmt.targets[0], ast.Name):
             return self._bind(stmt.targets[0].id, stmt.value)
         if isinstance(stmt, ast.Assign) and _is_error(stmt.targets[0]):
-            return [ast.parse("error[0] = 1").body[0]]
+            return [parse("error[0] = 1").body[0]]
         if isinstance(stmt, ast.Assign):
             return [self._store(stmt)]
         if isinstance(stmt, ast.For):
@@ -188,7 +190,7 @@ class _Rewriter:
         if kind == "int" and min(values) < 0 and self.calls[0].slots[slot][0] == "int":
             raise Unreadable("it walks backwards through memory")
         if len({repr(v) for v in values}) == 1:
-            return ast.parse(literal(values[0]), mode="eval").body
+            return parse_expression(literal(values[0]))
         name = self.kernel.parameters.setdefault(slot, f"{base}{slot}")
         return ast.Name(name, ast.Load())
 
@@ -239,7 +241,7 @@ class _Expressions(ast.NodeTransformer):
     def _function(self, name: str, args: list[ast.expr]) -> ast.expr:
         spelled = SCALAR.get(name)
         if spelled is not None:
-            return ast.Call(ast.parse(spelled, mode="eval").body, args, [])
+            return ast.Call(parse_expression(spelled), args, [])
         if name not in helper_texts():
             raise Unreadable(f"it calls {name}")
         self.rewriter.helpers.add(name)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from graphgrad import interpret
+from graphgrad.kernels.syntax import parse
 
 
 class FunctionSource:
@@ -82,7 +83,7 @@ def _parts(function: types.FunctionType) -> tuple[str, str]:
         found = _lambda(function)
         return ast.unparse(found.args), f"    return {ast.unparse(found.body)}"
     text = textwrap.dedent(inspect.getsource(function))
-    definition = ast.parse(text).body[0]
+    definition = parse(text).body[0]
     assert isinstance(definition, ast.FunctionDef)
     parameters = definition.args
     for parameter in ast.walk(parameters):
@@ -99,7 +100,7 @@ def _lambda(function: types.FunctionType) -> ast.Lambda:
     places = {(row[0], row[2]) for row in function.__code__.co_positions()}
     (found,) = (
         node
-        for node in ast.walk(ast.parse(inspect.getsource(module)))
+        for node in ast.walk(parse(inspect.getsource(module)))
         if isinstance(node, ast.Lambda) and (node.body.lineno, node.body.col_offset) in places
     )
     return found

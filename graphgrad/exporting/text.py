@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 
+from graphgrad.kernels.syntax import parse
+
 WIDTH = 100
 
 
@@ -41,7 +43,7 @@ def broken(pad: str, line: str) -> list[str]:
     """A statement that is too long for a line, with the arguments of its call on lines below."""
     if len(pad + line) <= WIDTH or line.startswith("#"):
         return [pad + line]
-    (statement,) = ast.parse(line).body
+    (statement,) = parse(line).body
     call = statement.value if isinstance(statement, (ast.Assign, ast.Expr)) else None
     if not isinstance(call, ast.Call):
         return [pad + line]

@@ -9,13 +9,13 @@ from __future__ import annotations
 import ast
 import functools
 import linecache
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from llvmlite import ir
 
+from ..syntax import parse
 from ..vecmath.value import Value
 from .cells import Variable, constant, variable
 from .expressions import Expressions, builtin
@@ -78,16 +78,10 @@ def _fixed(definition: ast.FunctionDef) -> frozenset[str]:
     return fixed_names(definition)
 
 
-# CPython before 3.12 counts the depth of a tree in one place for all threads: SystemError when two
-# parse at once and one waits in between.
-_parsing = threading.Lock()
-
-
 @functools.lru_cache(maxsize=64)
 def _definitions(filename: str) -> dict[int, ast.FunctionDef]:
     """The functions of a source file by their first line."""
-    with _parsing:
-        tree = ast.parse("".join(linecache.getlines(filename)))
+    tree = parse("".join(linecache.getlines(filename)))
     return {
         min([node.lineno, *(d.lineno for d in node.decorator_list)]): node
         for node in ast.walk(tree)

@@ -90,3 +90,15 @@ def test_import_loads_neither_numba_nor_networkx() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert run.stdout.strip() == ""
+
+
+def test_only_one_place_parses() -> None:
+    """Threads that compile would be disturbed by another parser (kernels/syntax.py says why)."""
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for package in ("graphgrad", "kernels", "viz")
+        for path in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and ast.unparse(node) == "ast.parse"
+    }
+    assert found == {"kernels/syntax.py"}
