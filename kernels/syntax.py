@@ -4,8 +4,8 @@
 
 CPython before 3.12 counts the depth of the tree it builds in one place for all threads: a
 SystemError ("AST constructor recursion depth mismatch") when two parse at once and the garbage
-collector lets one wait in between. Kernels are compiled on several threads, so whatever this package
-parses goes through here.
+collector lets one wait in between. Kernels are compiled on several threads, so whatever this
+package parses goes through here.
 """
 
 from __future__ import annotations
