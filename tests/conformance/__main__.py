@@ -1,4 +1,8 @@
-"""``python -m tests.conformance``: the score table, and the names of what is wrong or missing."""
+"""``python -m tests.conformance``: the score table, and the names of what is wrong or missing.
+
+``--device cuda`` puts our tensors there, and asks that results are there; without a GPU it needs
+the emulator: ``GRAPHGRAD_CUDA=emulate``.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
+from graphgrad.device import KINDS
 from tests.conformance.score import SUITES, Entry, run, tallied
 
 # A row of its own for some of a suite's entries: of which suite, title, how their names start.
@@ -25,12 +30,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)
     parser.add_argument("--suite", nargs="+", choices=SUITES, default=WHOLE)
     parser.add_argument("--only", nargs="+", metavar="TEXT", default=(), help="part of a name")
+    parser.add_argument("--device", choices=KINDS, default="cpu", help="of our tensors")
     parser.add_argument("--json", metavar="FILE", type=pathlib.Path, help="every entry's verdicts")
     parser.add_argument("-v", "--verbose", action="store_true", help="the first thing wrong, too")
     options = parser.parse_args(arguments)
 
     found: dict[str, list[Entry]] = collections.defaultdict(list)
-    for entry in tqdm(run(options.suite, options.only), unit=" entries", disable=None):
+    for entry in tqdm(
+        run(options.suite, options.only, options.device), unit=" entries", disable=None
+    ):
         found[entry.suite].append(entry)
     if options.json:
         entries = [dataclasses.asdict(e) for group in found.values() for e in group]

@@ -22,6 +22,7 @@ from tests.conformance.values import (
     differentiable,
     numbers,
     our_arguments,
+    place,
     same,
     tensors,
 )
@@ -53,7 +54,8 @@ def _compare(name: str, info: Any, sample: Any, dtype: torch.dtype) -> None:
     args, kwargs = sample.constructor_input.args, dict(sample.constructor_input.kwargs)
     theirs = info.module_cls(*args, **kwargs).to(dtype).eval()
     our_args, our_kwargs = our_arguments(args, kwargs)
-    ours = required(f"nn.{name}")(*our_args, **our_kwargs).to(carried(dtype)).eval()
+    ours = required(f"nn.{name}")(*our_args, **our_kwargs)
+    ours = ours.to(place(), carried(dtype)).eval()
     ours.load_state_dict({key: carried(value) for key, value in theirs.state_dict().items()})
 
     flat, form = tree_flatten((sample.forward_input.args, sample.forward_input.kwargs))

@@ -13,7 +13,7 @@ from torch.testing._internal.common_optimizers import optim_db
 import graphgrad
 from tests.conformance.operators import Case
 from tests.conformance.relay import required
-from tests.conformance.values import array, numbers, our_arguments, same
+from tests.conformance.values import array, numbers, our_arguments, place, same
 
 # Which implementation of PyTorch's runs, not what it computes.
 _SWITCHES = {"foreach", "fused", "capturable", "differentiable"}
@@ -40,20 +40,24 @@ def _entries() -> dict[str, Any]:
 
 def _compare(name: str, kwargs: dict[str, Any], dtype: torch.dtype) -> None:
     (our_kwargs,) = our_arguments(kwargs)
-    theirs = _trained(torch, getattr(torch.optim, name), kwargs, dtype)
-    ours = _trained(graphgrad, required(f"optim.{name}"), our_kwargs, dtype)
+    theirs = _trained(torch.tensor, getattr(torch.optim, name), kwargs, dtype)
+    put = functools.partial(graphgrad.tensor, device=place())
+    ours = _trained(put, required(f"optim.{name}"), our_kwargs, dtype)
     for index, (mine, reference) in enumerate(zip(ours, theirs, strict=True)):
         same(numbers(mine), array(reference), dtype, f"parameter {index} after {_STEPS} steps")
 
 
 def _trained(
-    library: Any, optimizer_class: Callable[..., Any], kwargs: dict[str, Any], dtype: torch.dtype
+    tensor: Callable[..., Any],
+    optimizer_class: Callable[..., Any],
+    kwargs: dict[str, Any],
+    dtype: torch.dtype,
 ) -> list[Any]:
     rng = np.random.default_rng(0)
     kind = str(dtype).removeprefix("torch.")
     first, wanted = ([rng.normal(size=s).astype(kind) for s in _SHAPES] for _ in range(2))
-    parameters = [library.tensor(a, requires_grad=True) for a in first]
-    targets = [library.tensor(a) for a in wanted]
+    parameters = [tensor(a, requires_grad=True) for a in first]
+    targets = [tensor(a) for a in wanted]
     optimizer = optimizer_class(parameters, **kwargs)
 
     def closure() -> Any:

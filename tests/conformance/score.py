@@ -16,7 +16,7 @@ import torch
 from graphgrad.config import config
 from tests.conformance import modules, operators, optimizers
 from tests.conformance.operators import Case
-from tests.conformance.values import Uncarried
+from tests.conformance.values import Uncarried, at
 
 # A sample's verdicts; "uncarried" says nothing about an engine, so an entry may have such samples.
 PASSED, MISSING, FAILED, UNCARRIED = "passed", "missing", "failed", "uncarried"
@@ -80,11 +80,14 @@ class Entry:
 
 
 def run(
-    suites: Sequence[str], only: Sequence[str] = (), dtype: torch.dtype = torch.float64
+    suites: Sequence[str],
+    only: Sequence[str] = (),
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float64,
 ) -> Iterator[Entry]:
     """Every entry of some suites (whose name contains one of `only`), as they finish."""
     tasks = [
-        (key, name, dtype)
+        (key, name, device, dtype)
         for key in suites
         for name in SUITES[key].names(dtype)
         if not only or any(part in name for part in only)
@@ -95,11 +98,11 @@ def run(
         yield from pool.map(_entry, tasks, chunksize=4)
 
 
-def entry(suite: str, name: str, dtype: torch.dtype = torch.float64) -> Entry:
-    """One entry of a suite, in this process."""
+def entry(suite: str, name: str, device: str = "cpu", dtype: torch.dtype = torch.float64) -> Entry:
+    """One entry of a suite, in this process, our tensors on a device."""
     verdicts: collections.Counter[str] = collections.Counter()
     wrong = ""
-    with config.scope(tier=SUITES[suite].tier), warnings.catch_warnings():
+    with config.scope(tier=SUITES[suite].tier), warnings.catch_warnings(), at(device):
         warnings.simplefilter("ignore")
         for label, case in SUITES[suite].cases(name, dtype):
             verdict, why = _verdict(case)
@@ -108,7 +111,7 @@ def entry(suite: str, name: str, dtype: torch.dtype = torch.float64) -> Entry:
     return Entry(suite, name, dict(verdicts), wrong)
 
 
-def _entry(task: tuple[str, str, torch.dtype]) -> Entry:
+def _entry(task: tuple[str, str, str, torch.dtype]) -> Entry:
     torch.set_num_threads(1)
     return entry(*task)
 

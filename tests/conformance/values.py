@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,27 @@ TOLERANCE = {
     torch.float64: {"rtol": 1e-7, "atol": 1e-8},
 }
 _NAMED = (torch.dtype, torch.layout, torch.memory_format)
+_place = "cpu"  # where our side of a comparison is
 
 
 class Uncarried(Exception):
     """A sample holds what a NumPy array cannot: a sparse layout, complex halves, shared memory."""
+
+
+@contextlib.contextmanager
+def at(place: str) -> Iterator[None]:
+    """Put our tensors on a device: samples come there, and what is compared must be there."""
+    global _place
+    before, _place = _place, place
+    try:
+        yield
+    finally:
+        _place = before
+
+
+def place() -> str:
+    """The device of our tensors."""
+    return _place
 
 
 def array(value: torch.Tensor) -> np.ndarray:
@@ -32,8 +50,15 @@ def array(value: torch.Tensor) -> np.ndarray:
 
 
 def numbers(value: Any) -> np.ndarray:
-    """The numbers of one of our tensors (or of PyTorch's, where a sample's own hook made one)."""
-    return array(value) if isinstance(value, torch.Tensor) else value.detach().numpy()
+    """The numbers of one of our tensors (or of PyTorch's, where a sample's own hook made one).
+
+    Raises AssertionError where it is on another device than the samples.
+    """
+    if isinstance(value, torch.Tensor):
+        return array(value)
+    if value.device.type != _place:
+        raise AssertionError(f"a result on {value.device}, not on {_place}")
+    return value.detach().numpy(force=True)
 
 
 def carried(value: Any, wants_grad: bool = False) -> Any:
@@ -47,12 +72,12 @@ def carried(value: Any, wants_grad: bool = False) -> Any:
         if value.dtype is torch.complex32:
             raise Uncarried(f"{value.dtype} has no NumPy dtype")
         wants_grad = wants_grad and value.requires_grad
-        return graphgrad.tensor(array(value.clone()), requires_grad=wants_grad)
+        return graphgrad.tensor(array(value.clone()), device=_place, requires_grad=wants_grad)
     if isinstance(value, _NAMED):
         return getattr(graphgrad, str(value).removeprefix("torch."))
     if isinstance(value, torch.Size):
         return tuple(value)
-    return str(value) if isinstance(value, torch.device) else value
+    return _place if isinstance(value, torch.device) else value
 
 
 def carried_all(values: Iterable[Any], wants_grad: bool = False) -> list[Any]:
