@@ -185,7 +185,7 @@ class Equal:
     def __eq__(self, other: object) -> bool:
         a, b = self.value, other.value
         if isinstance(a, gg.Tensor) or isinstance(b, gg.Tensor):
-            return a is b or bool(gg.as_tensor(a == b).all())
+            return a is b or bool(gg.as_tensor(a == b, device="cpu").all())
         return a == b
 
     __hash__ = None

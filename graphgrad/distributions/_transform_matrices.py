@@ -163,14 +163,14 @@ class CorrCholeskyTransform(Transform):
 
 def _from_tril(matrix: gg.Tensor) -> gg.Tensor:
     """The entries below the diagonal, row by row, as a vector."""
-    rows, columns = gg.tril_indices(matrix.shape[-2], matrix.shape[-1], -1)
+    rows, columns = gg.tril_indices(*matrix.shape[-2:], -1, device=matrix.device)
     return matrix[..., rows, columns]
 
 
 def _to_tril(vector: gg.Tensor) -> gg.Tensor:
     """The matrix with the given entries below the diagonal, and zeros."""
     n = CorrCholeskyTransform().forward_shape(vector.shape)[-1]
-    rows, columns = gg.tril_indices(n, n, -1)
+    rows, columns = gg.tril_indices(n, n, -1, device=vector.device)
     flat = gg.zeros((*vector.shape[:-1], n * n), dtype=vector.dtype, device=vector.device)
     at = (rows * n + columns).expand(vector.shape)
     return flat.scatter(-1, at, vector).reshape((*vector.shape[:-1], n, n))

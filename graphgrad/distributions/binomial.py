@@ -59,8 +59,8 @@ class Binomial(ProbsOrLogits, Distribution):
                 "Bernoulli samples in it"
             )
         shape = self._extended_shape(sample_shape)
-        seed = gg.randint(0, 2**62, (4,)).tolist()
-        count, probs = (x.detach().numpy() for x in (self.total_count, self.probs))
+        seed = gg.randint(0, 2**62, (4,), device=self._param.device).tolist()
+        count, probs = (x.numpy(force=True) for x in (self.total_count, self.probs))
         drawn = np.random.default_rng(seed).binomial(count.astype(np.int64), probs, shape)
         return gg.tensor(np.asarray(drawn), dtype=self._param.dtype, device=self._param.device)
 

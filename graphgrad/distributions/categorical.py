@@ -72,4 +72,4 @@ class Categorical(ProbsOrLogits, Distribution):
         return -(finite * self.probs).sum(-1)
 
     def enumerate_support(self, expand: bool = True) -> gg.Tensor:
-        return self._listed(gg.arange(self._num_events), expand)
+        return self._listed(gg.arange(self._num_events, device=self._param.device), expand)

@@ -304,7 +304,8 @@ def _is_corr_cholesky(value: gg.Tensor) -> gg.Tensor:
 
 
 def _is_square(value: gg.Tensor) -> gg.Tensor:
-    return gg.full(tuple(value.shape[:-2]), value.shape[-2] == value.shape[-1], dtype=gg.bool)
+    square = value.shape[-2] == value.shape[-1]
+    return value.new_full(tuple(value.shape[:-2]), square, dtype=gg.bool)
 
 
 def _is_symmetric(value: gg.Tensor) -> gg.Tensor:

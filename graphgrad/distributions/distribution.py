@@ -52,7 +52,7 @@ class Distribution:
                 continue
             value = getattr(self, name)
             if not isinstance(value, gg.Tensor):
-                value = gg.tensor(value)
+                value = gg.tensor(value, device="cpu")
             if not bool(constraint.check(value.detach()).all()):
                 raise ValueError(
                     f"Expected parameter {name} ({type(value).__name__} of shape "

@@ -39,8 +39,8 @@ class Laplace(Distribution):
         return 2**0.5 * self.scale
 
     def rsample(self, sample_shape: Iterable[int] = ()) -> gg.Tensor:
-        kind = self.loc.dtype
-        unit = 2 * gg.rand(self._extended_shape(sample_shape), dtype=kind) - 1
+        shape, kind = self._extended_shape(sample_shape), self.loc.dtype
+        unit = 2 * gg.rand(shape, dtype=kind, device=self.loc.device) - 1
         # -1 is drawn now and then; the logarithm below must stay finite.
         unit = unit.clamp(min=gg.finfo(kind).eps / 2 - 1)
         return self.loc - self.scale * unit.sign() * (-unit.abs()).log1p()

@@ -89,9 +89,9 @@ class LowRankMultivariateNormal(Distribution):
 
     def rsample(self, sample_shape: Iterable[int] = ()) -> gg.Tensor:
         shape = self._extended_shape(sample_shape)
-        kind, rank = self.loc.dtype, self.cov_factor.shape[-1]
-        small = gg.randn((*shape[:-1], rank, 1), dtype=kind)
-        own = gg.randn(shape, dtype=kind)
+        like = {"dtype": self.loc.dtype, "device": self.loc.device}
+        small = gg.randn((*shape[:-1], self.cov_factor.shape[-1], 1), **like)
+        own = gg.randn(shape, **like)
         return self.loc + (self.cov_factor @ small).squeeze(-1) + self.cov_diag.sqrt() * own
 
     def log_prob(self, value: gg.Tensor) -> gg.Tensor:

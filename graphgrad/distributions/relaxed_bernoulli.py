@@ -10,7 +10,7 @@ from graphgrad.distributions import constraints
 from graphgrad.distributions.distribution import Distribution
 from graphgrad.distributions.relaxed import Relaxed
 from graphgrad.distributions.transforms import SigmoidTransform
-from graphgrad.distributions.utils import ProbsOrLogits, clamp_probs
+from graphgrad.distributions.utils import ProbsOrLogits, beside, clamp_probs
 
 
 class LogitRelaxedBernoulli(ProbsOrLogits, Distribution):
@@ -44,7 +44,7 @@ class LogitRelaxedBernoulli(ProbsOrLogits, Distribution):
         if self._validate_args:
             self._validate_sample(value)
         away = self.logits - value * self.temperature
-        log_temperature = gg.as_tensor(self.temperature).to(away.dtype).log()
+        log_temperature = beside(self.temperature, away).log()
         return log_temperature + away - 2 * gg.logaddexp(away, gg.zeros_like(away))
 
 

@@ -12,7 +12,7 @@ from graphgrad.distributions.categorical import Categorical
 from graphgrad.distributions.distribution import Distribution
 from graphgrad.distributions.relaxed import Relaxed
 from graphgrad.distributions.transforms import ExpTransform
-from graphgrad.distributions.utils import clamp_probs
+from graphgrad.distributions.utils import beside, clamp_probs
 
 
 class ExpRelaxedCategorical(Distribution):
@@ -68,7 +68,7 @@ class ExpRelaxedCategorical(Distribution):
         if self._validate_args:
             self._validate_sample(value)
         k = self.event_shape[0]
-        log_temperature = gg.as_tensor(self.temperature).to(self.logits.dtype).log()
+        log_temperature = beside(self.temperature, self.logits).log()
         scores = self.logits - value * self.temperature
         scores = (scores - scores.logsumexp(-1, keepdim=True)).sum(-1)
         return scores + (math.lgamma(k) + (k - 1) * log_temperature)

@@ -20,7 +20,7 @@ def tracing() -> bool:
 
 
 def broadcast_all(*values: Any) -> tuple[gg.Tensor, ...]:
-    """Tensors and numbers as tensors of one shape; numbers take the dtype of the tensors."""
+    """Tensors and numbers as tensors of one shape; numbers take the tensors' dtype and place."""
     for value in values:
         if not isinstance(value, (gg.Tensor, Number)):
             raise ValueError(
@@ -29,11 +29,20 @@ def broadcast_all(*values: Any) -> tuple[gg.Tensor, ...]:
             )
     first = next((v for v in values if isinstance(v, gg.Tensor)), None)
     kind = gg.get_default_dtype() if first is None else first.dtype
+    place = None if first is None else first.device
     return tuple(
         gg.broadcast_tensors(
-            *(v if isinstance(v, gg.Tensor) else gg.tensor(v, dtype=kind) for v in values)
+            *(
+                v if isinstance(v, gg.Tensor) else gg.tensor(v, dtype=kind, device=place)
+                for v in values
+            )
         )
     )
+
+
+def beside(value: Any, like: gg.Tensor) -> gg.Tensor:
+    """A number as a tensor of the type and device of another; a tensor in that type."""
+    return value.to(like.dtype) if isinstance(value, gg.Tensor) else like.new_tensor(value)
 
 
 def as_float(x: gg.Tensor) -> gg.Tensor:

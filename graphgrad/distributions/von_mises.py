@@ -63,7 +63,7 @@ def _angles(k: gg.Tensor, shape: tuple[int, ...]) -> gg.Tensor:
     rho = (tau - (2 * tau).sqrt()) / (2 * k)
     # For small concentrations that difference is lost to rounding, and r is 1/κ + κ.
     r = gg.where(k < 1e-5, 1 / k + k, (1 + rho * rho) / (2 * rho))
-    u, v = (gg.rand((_PROPOSALS, *shape), dtype=gg.float64) for _ in range(2))
+    u, v = (gg.rand((_PROPOSALS, *shape), dtype=gg.float64, device=k.device) for _ in range(2))
     z = (math.pi * u).cos()
     f = ((1 + r * z) / (r + z)).clamp(min=-1.0, max=1.0)
     c = k * (r - f)
@@ -72,5 +72,5 @@ def _angles(k: gg.Tensor, shape: tuple[int, ...]) -> gg.Tensor:
     chosen = f[-1]
     for i in reversed(range(_PROPOSALS - 1)):
         chosen = gg.where(accepted[i], f[i], chosen)
-    side = gg.where(gg.rand(shape, dtype=gg.float64) < 0.5, -1.0, 1.0)
+    side = gg.where(gg.rand(shape, dtype=gg.float64, device=k.device) < 0.5, -1.0, 1.0)
     return side * chosen.acos()

@@ -12,22 +12,22 @@ from graphgrad.tensor.creation import from_array
 
 
 def fftfreq(
-    n: int, d: float = 1.0, *, dtype: Any = None, requires_grad: bool = False, **_: Any
+    n: int, d: float = 1.0, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """The frequency of each element that ``fft`` of ``n`` samples ``d`` apart returns."""
-    return _frequencies(np.fft.fftfreq(n), d, dtype, requires_grad)
+    return _frequencies(np.fft.fftfreq(n), d, dtype, device, requires_grad)
 
 
 def rfftfreq(
-    n: int, d: float = 1.0, *, dtype: Any = None, requires_grad: bool = False, **_: Any
+    n: int, d: float = 1.0, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """``fftfreq`` of what ``rfft`` returns: none is negative."""
-    return _frequencies(np.fft.rfftfreq(n), d, dtype, requires_grad)
+    return _frequencies(np.fft.rfftfreq(n), d, dtype, device, requires_grad)
 
 
-def _frequencies(values: Any, d: float, dtype: Any, requires_grad: bool) -> Tensor:
+def _frequencies(values: Any, d: float, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
     kind = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
-    out = from_array((values / d).astype(kind.numpy))
+    out = from_array((values / d).astype(kind.numpy), device)
     return out.requires_grad_() if requires_grad else out
 
 

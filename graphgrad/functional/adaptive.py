@@ -116,11 +116,11 @@ def _adaptive_max(x: Tensor, out: Ints) -> tuple[Tensor, Tensor]:
     n, lead = len(out), x.dim() - len(out)
     sizes, front = tuple(x.shape[lead:]), tuple(x.shape[:lead])
     flat = _window_indices(sizes, out)
-    where = gg.tensor(flat.reshape(-1))
+    where = gg.tensor(flat.reshape(-1), device=x.device)
     rows = lang.reshape(x, (*front, math.prod(sizes)))
     picked = lang.apply("gather", rows, where.expand(*front, flat.size), axis=lead)
     values, first = _first_maximum(lang.reshape(picked, (*front, *flat.shape)), n)
-    table = gg.tensor(flat.reshape(*out, -1)).expand(*first.shape, -1)
+    table = gg.tensor(flat.reshape(*out, -1), device=x.device).expand(*first.shape, -1)
     at = lang.reshape(lang.cast(first, int64), (*first.shape, 1))
     return values, lang.reshape(lang.apply("gather", table, at, axis=first.dim()), first.shape)
 

@@ -23,7 +23,7 @@ _MODES = ("sum", "mean", "max")
 def _bag_numbers(offsets: Tensor, n: int) -> Tensor:
     """The bag of each of ``n`` positions; empty bags share their first position with the next."""
     ones = lang.expand(lang.scalar(1, int64), tuple(offsets.shape))
-    starts = lang.apply("scatter_add", gg.zeros(n + 1, dtype=int64), offsets, ones, axis=0)
+    starts = lang.apply("scatter_add", offsets.new_zeros(n + 1), offsets, ones, axis=0)
     return lang.apply("cumsum", starts, axis=0)[:n] - 1
 
 
@@ -41,9 +41,9 @@ def _largest(rows: Tensor, used: Tensor, bags: Tensor, count: int) -> Tensor:
     frozen = lang.where(used, rows.detach(), -math.inf)
     lowest = gg.full((count, width), -math.inf, dtype=rows.dtype, device=rows.device)
     top = lowest.scatter_reduce(0, index, frozen, "amax")
-    place = lang.expand(gg.arange(n).unsqueeze(1), (n, width))
+    place = lang.expand(gg.arange(n, device=rows.device).unsqueeze(1), (n, width))
     hit = lang.eq(frozen, lang.apply("gather", top, index, axis=0)) & used
-    first = gg.full((count, width), n, dtype=int64)
+    first = index.new_full((count, width), n)
     first = first.scatter_reduce(0, index, lang.where(hit, place, n), "amin")
     chosen = lang.eq(lang.apply("gather", first, index, axis=0), place)
     return _summed(lang.where(chosen, rows, 0.0), bags, count)

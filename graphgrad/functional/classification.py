@@ -345,7 +345,7 @@ def _multi_margin(
     gap = lang.maximum(x - x.gather(1, label.unsqueeze(1)) + margin, 0.0)
     gap = gap * gap if p == 2 else gap
     gap = gap if scale is None else gap * scale
-    other = gg.arange(x.shape[1]) != label.unsqueeze(1)
+    other = gg.arange(x.shape[1], device=x.device) != label.unsqueeze(1)
     loss = lang.where(other, gap, 0.0).sum(1) / x.shape[1]
     return reduced(loss.reshape(shape), reduction)
 
@@ -372,7 +372,7 @@ def _multilabel_margin(input: Tensor, target: Tensor, reduction: str) -> Tensor:
     x, label = (z.reshape(-1, z.shape[-1] if z.dim() else 1) for z in (input, target))
     listed = (label >= 0).long().cumprod(1).bool()
     safe = gg.where(listed, label, gg.zeros_like(label))
-    classes = gg.arange(x.shape[1])
+    classes = gg.arange(x.shape[1], device=x.device)
     # member[n, c]: class c is among the labels of sample n.
     member = ((classes == safe.unsqueeze(2)) & listed.unsqueeze(2)).any(1)
     gap = (1 - (x.gather(1, safe).unsqueeze(2) - x.unsqueeze(1))).clamp_min(0)

@@ -53,6 +53,7 @@ def ctc_loss(
         rows = _padded_rows(rows, labels)
     else:
         _check_rows(rows, labels, x.shape[1])
+    frames, labels = frames.to(x.device), labels.to(x.device)
     loss = _ctc(x, rows.long(), frames, labels, blank, zero_infinity)
     if reduction == "mean":
         return (loss / labels.to(loss.dtype).clamp(min=1)).mean()
@@ -85,7 +86,7 @@ def _check_kinds(log_probs: Tensor, targets: Tensor, blank: int) -> None:
 
 def _lengths(given: Tensor | Sequence[int], name: str, count: int) -> Tensor:
     """One length a sequence, int64 (N,)."""
-    lengths = given if isinstance(given, Tensor) else gg.tensor(given, dtype=int64)
+    lengths = given if isinstance(given, Tensor) else gg.tensor(given, dtype=int64, device="cpu")
     if lengths.is_floating_point():
         raise RuntimeError(f"{name} must be integral")
     if lengths.numel() != count:
@@ -162,8 +163,8 @@ def _ctc(
     """
     steps, n, _ = x.shape
     width = max(targets.shape[1], 1)
-    used = gg.arange(width) < labels.unsqueeze(1)
-    names = targets if targets.shape[1] else gg.zeros(n, 1, dtype=int64)
+    used = gg.arange(width, device=x.device) < labels.unsqueeze(1)
+    names = targets if targets.shape[1] else targets.new_zeros(n, 1)
     # What padding holds is nobody's label: it may be out of range.
     names = lang.where(used, names, blank)
     # (blank, l1, blank, l2, …, blank)
@@ -172,7 +173,7 @@ def _ctc(
     before = lang.pad(states, (0, 2), (0, -2), None, blank)
     skips = lang.ne(states, blank) & lang.ne(states, before)
     picked = lang.apply("gather", x, lang.expand(states, (steps, *states.shape)), axis=2)
-    alive = (gg.arange(steps).unsqueeze(1) < frames).unsqueeze(2)
+    alive = (gg.arange(steps, device=x.device).unsqueeze(1) < frames).unsqueeze(2)
     start = lang.pad(picked.new_zeros((n, 1)), (0, 0), (0, 2 * width), None, -math.inf)
 
     def step(alpha: Tensor, frame: Any) -> Any:

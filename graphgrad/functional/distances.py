@@ -57,7 +57,7 @@ def _cdist(x: Tensor, y: Tensor, p: float) -> Tensor:
 
 @composite("PdistBackward0")
 def _pdist(x: Tensor, p: float) -> Tensor:
-    first, second = (gg.tensor(i) for i in np.triu_indices(x.shape[0], 1))
+    first, second = (gg.tensor(i, device=x.device) for i in np.triu_indices(x.shape[0], 1))
     return _length(x.index_select(0, first) - x.index_select(0, second), p)
 
 

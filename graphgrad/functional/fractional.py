@@ -22,7 +22,7 @@ Ints = tuple[int, ...]
 
 def _starts(draw: Tensor, size: int, out: int, kernel: int) -> Tensor:
     """Where the windows of each channel begin: draw (N, C) in [0, 1) → int64 (N, C, out)."""
-    count = gg.arange(out)
+    count = gg.arange(out, device=draw.device)
     final = size - kernel
     if out == 1:
         return (count + final).expand(*draw.shape, 1)
@@ -40,7 +40,7 @@ def _pool(x: Tensor, draws: Tensor, kernel: Ints, out: Ints) -> tuple[Tensor, Te
     for i, (size, o, k) in enumerate(zip(space, out, kernel, strict=True)):
         # PyTorch's draws are in the order of the dimensions in 3D, but (width, height) in 2D.
         starts = _starts(draws[:, :, i if d == 3 else d - 1 - i], size, o, k)
-        place = starts.unsqueeze(-1) + gg.arange(k)
+        place = starts.unsqueeze(-1) + gg.arange(k, device=x.device)
         shape = [n, c, *(1,) * (2 * d)]
         shape[2 + i], shape[2 + d + i] = o, k
         flat = flat * size + lang.reshape(place, tuple(shape))

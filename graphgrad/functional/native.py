@@ -90,7 +90,7 @@ def native_dropout(input: Tensor, p: float, train: bool | None) -> tuple[Tensor,
     """``dropout`` and the mask of what stays."""
     shape = tuple(input.shape)
     if train is False or p == 0:
-        return input.clone(), gg.ones(shape, dtype=bool_)
+        return input.clone(), input.new_ones(shape, dtype=bool_)
     kept = gg.empty(shape, dtype=input.dtype, device=input.device).bernoulli_(1 - p).bool()
     scale = 0.0 if p == 1 else 1 / (1 - p)
     return input * kept * scale, kept

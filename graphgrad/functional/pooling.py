@@ -134,7 +134,7 @@ def _input_index(first: Tensor, sizes: Ints, geometry: tuple[Ints, ...]) -> Tens
         rest = rest // k
     for i, place in enumerate(reversed(places)):
         axis = first.dim() - n + i
-        start = gg.arange(first.shape[axis]) * stride[i] - padding[i]
+        start = gg.arange(first.shape[axis], device=first.device) * stride[i] - padding[i]
         start = start.reshape(-1, *(1,) * (n - 1 - i))
         at = start + place * dilation[i]
         flat = at if flat is None else flat * sizes[i] + at

@@ -10,7 +10,7 @@ from graphgrad.tensor.core import FUNCTIONS, Tensor
 def _range(A: Tensor, q: int, niter: int, M: Tensor | None) -> Tensor:
     """An orthonormal basis of what A maps ``q`` random vectors to, after ``niter`` refinements."""
     A = A if M is None else A - M
-    Q = qr(A @ FUNCTIONS["randn"](A.shape[-1], q, dtype=A.dtype)).Q
+    Q = qr(A @ FUNCTIONS["randn"](A.shape[-1], q, dtype=A.dtype, device=A.device)).Q
     for _ in range(niter):
         Q = qr(A.mH @ Q).Q
         Q = qr(A @ Q).Q

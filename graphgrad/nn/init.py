@@ -88,7 +88,7 @@ def eye_(tensor: Tensor) -> Tensor:
     """The identity matrix, cropped or extended by zeros."""
     if tensor.dim() != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
-    return tensor.copy_(gg.eye(*tensor.shape))
+    return tensor.copy_(gg.eye(*tensor.shape, device=tensor.device))
 
 
 @no_grad()
@@ -205,7 +205,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Ten
     rows = tensor.shape[0]
     flat = gg.empty(rows, tensor.numel() // rows, dtype=tensor.dtype, device=tensor.device)
     flat.normal_(0, 1, generator=generator)
-    matrix = flat.numpy()
+    matrix = flat.numpy(force=True)
     wide = rows < matrix.shape[1]
     q, r = np.linalg.qr(matrix.T if wide else matrix)
     # Signs of the diagonal make the distribution uniform over orthogonal matrices.
@@ -223,7 +223,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
     zeros = math.ceil(sparsity * rows)
     tensor.normal_(0, std, generator=generator)
     for column in range(columns):
-        tensor[gg.randperm(rows)[:zeros], column] = 0
+        tensor[gg.randperm(rows, device=tensor.device)[:zeros], column] = 0
     return tensor
 
 

@@ -151,7 +151,7 @@ def put(view: Tensor, arrays: dict[int, Tensor], value: Tensor, accumulate: bool
     if is_direct(view, value, *arrays.values()) and not recorded:
         _put_directly(view, arrays, value, accumulate)
     else:
-        places = beside(view, linear(arrays, layout.sizes, common))
+        places = linear(arrays, layout.sizes, common)
         value = beside(view, value) if value.ndim == 0 else value
         assign(view, _replaced(view, places, value, layout, accumulate))
 

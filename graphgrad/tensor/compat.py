@@ -94,10 +94,17 @@ def empty_permuted(size: Sequence[int], physical_layout: Sequence[int], **option
 
 @method
 def new_empty_strided(
-    self: Tensor, size: Sequence[int], stride: Sequence[int], *, dtype: Any = None, **_: Any
+    self: Tensor,
+    size: Sequence[int],
+    stride: Sequence[int],
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    **_: Any,
 ) -> Tensor:
-    """``empty_strided`` of this tensor's type."""
-    return empty_strided(size, stride, dtype=dtype or self.dtype)
+    """``empty_strided`` of this tensor's type and device."""
+    place = self.device if device is None else device
+    return empty_strided(size, stride, dtype=dtype or self.dtype, device=place)
 
 
 @both

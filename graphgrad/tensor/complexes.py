@@ -77,7 +77,7 @@ FUNCTIONS |= {"real": real, "imag": imag}
 
 def _property(part: Any) -> property:
     def write(self: Tensor, value: Any) -> None:
-        part(self).copy_(FUNCTIONS["as_tensor"](value))
+        part(self).copy_(value)
 
     return property(part, write)
 

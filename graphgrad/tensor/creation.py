@@ -116,6 +116,11 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     return tensor(data, dtype=dtype, device=device)
 
 
+def near(value: Any, like: Tensor) -> Tensor:
+    """Data as a tensor where another one is; a tensor as it is."""
+    return value if isinstance(value, Tensor) else as_tensor(value, device=like.device)
+
+
 @function
 def from_numpy(ndarray: np.ndarray) -> Tensor:
     """A tensor over NumPy's own memory: writes on either side show on the other."""

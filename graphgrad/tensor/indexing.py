@@ -49,7 +49,8 @@ def basic_view(self: Tensor, basic: list[Item]) -> Tensor:
 def items_of(self: Tensor, index: Any) -> list[Item]:
     """One of int, slice, None, integer tensor or boolean tensor per item."""
     items = index if isinstance(index, tuple) else (index,)
-    return filled([_item(item) for item in items], self.ndim)
+    found = [_item(item) for item in items]
+    return filled([beside(self, x) if isinstance(x, Tensor) else x for x in found], self.ndim)
 
 
 def _item(item: Any) -> Item:
@@ -59,10 +60,10 @@ def _item(item: Any) -> Item:
     if item is None or item is Ellipsis or item.__class__ is int:
         return item
     if isinstance(item, (bool, np.bool_)):
-        return FUNCTIONS["tensor"](bool(item))
+        return FUNCTIONS["tensor"](bool(item), device="cpu")
     if isinstance(item, (list, tuple, range, np.ndarray)):
         data = list(item) if isinstance(item, range) else item
-        item = FUNCTIONS["tensor"](data)
+        item = FUNCTIONS["tensor"](data, device="cpu")
         item = item if item.numel() else item.to(dtypes.int64)
     if isinstance(item, Tensor):
         return _index_tensor(item)
@@ -184,7 +185,7 @@ def gathered(view: Tensor, arrays: dict[int, Tensor]) -> Tensor:
     if is_direct(view, *arrays.values()) and not (state.grad and view._needs):
         return _direct(view, arrays)
     layout = layout_of(tuple(view.shape), tuple(arrays), common)
-    return _picked(view, beside(view, linear(arrays, layout.sizes, common)), layout)
+    return _picked(view, linear(arrays, layout.sizes, common), layout)
 
 
 def beside(view: Tensor, index: Tensor) -> Tensor:

@@ -344,7 +344,8 @@ for _name, _target in _OPERATORS.items():
 def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     """Overwrite with the elements of ``src``, converted and broadcast."""
     check_writable(self)
-    src = src if isinstance(src, Tensor) else FUNCTIONS["as_tensor"](src)
+    if not isinstance(src, Tensor):
+        src = FUNCTIONS["as_tensor"](src, device=self.device)
     if src._array.__class__ is not self._array.__class__:
         src = src.to(self.device)
     return assign(self, _arriving(src.to(self.dtype)))

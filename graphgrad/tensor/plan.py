@@ -167,7 +167,8 @@ def _runner(plan: Plan) -> Callable[..., Any]:
 
 
 def _one_node(plan: Plan) -> ir.Graph:
-    inputs = [ir.input(*t, name) for t, name in zip(plan.inputs, _LETTERS, strict=False)]
+    names = (*_LETTERS, *(f"x{i}" for i in range(len(_LETTERS), len(plan.inputs))))
+    inputs = [ir.input(*t, name) for t, name in zip(plan.inputs, names, strict=False)]
     return ir.Graph(inputs, [ir.node(plan.name, *inputs, **plan.attrs)], plan.name)
 
 

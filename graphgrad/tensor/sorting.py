@@ -9,7 +9,7 @@ import numpy as np
 from graphgrad import dtypes
 from graphgrad.tensor.composite import composite
 from graphgrad.tensor.core import Tensor, both, function, publish
-from graphgrad.tensor.creation import as_tensor, from_array
+from graphgrad.tensor.creation import from_array, near
 from graphgrad.tensor.operators import where
 from graphgrad.tensor.plan import rename
 from graphgrad.tensor.reduce import returned
@@ -188,7 +188,7 @@ def searchsorted(
     sorted_sequence: Tensor, values: Any, *, right: bool = False, side: str | None = None, **_: Any
 ) -> Tensor:
     """Where ``values`` would be inserted to keep the order of the last dimension."""
-    given = as_tensor(values, dtype=sorted_sequence.dtype)
+    given = near(values, sorted_sequence).to(sorted_sequence.dtype)
     rows = sorted_sequence.unsqueeze(-2) if sorted_sequence.ndim > 1 else sorted_sequence
     after = (
         (rows <= given.unsqueeze(-1)) if right or side == "right" else rows < given.unsqueeze(-1)
@@ -205,7 +205,8 @@ def bucketize(input: Any, boundaries: Tensor, *, right: bool = False, **_: Any) 
 @both
 def isin(elements: Any, test_elements: Any, *, invert: bool = False) -> Tensor:
     """Whether each element is among ``test_elements``."""
-    x, among = as_tensor(elements), as_tensor(test_elements)
+    one = elements if isinstance(elements, Tensor) else test_elements
+    x, among = near(elements, one), near(test_elements, one)
     found = (x.unsqueeze(-1) == among.reshape(-1)).any(-1)
     return ~found if invert else found
 

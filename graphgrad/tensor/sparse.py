@@ -278,7 +278,7 @@ def sparse_coo_tensor(
     """
     if requires_grad:
         raise NotImplementedError("sparse tensors hold gradients; none flow through them")
-    places = FUNCTIONS["as_tensor"](indices, dtype=int64)
+    places = FUNCTIONS["as_tensor"](indices, dtype=int64, device=device)
     values = FUNCTIONS["as_tensor"](values, dtype=dtype, device=device)
     if places.dim() == 1:
         places = places.unsqueeze(0)

@@ -344,6 +344,42 @@ def test_training_there_is_training_here(cuda, compiled, name, options):
     assert all(v.is_cuda == (v.ndim > 0) for v in kept.values())
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 9])
+def test_any_number_of_tensors_is_joined(cuda, n):
+    parts = [gg.full((2, i + 1), float(i)) for i in range(n)]
+    there, here = ([x.to(p).requires_grad_() for x in parts] for p in (cuda, "cpu"))
+    a, b = gg.cat(there, 1), gg.cat(here, 1)
+    same(a, b)
+    same(gg.stack([x[:, 0] for x in there]), gg.stack([x[:, 0] for x in here]))
+    for x in (a, b):
+        (x * x).sum().backward()
+    for x, y in zip(there, here, strict=True):
+        same(x.grad, y.grad)
+
+
+def test_what_an_operation_makes_itself_is_beside_its_operands(cuda):
+    """Under either default device."""
+    x, rows = gg.randn(3, 4), [2, 0]
+    for place, other in (("cpu", cuda), (cuda, "cpu")):
+        a, i = x.to(place), gg.tensor([0, 1], device="cpu").to(place)
+        with gg.device(other):
+            assert a[rows, i].device == a[rows].device == a[:, [True] * 4].device == a.device
+            a[rows] = 0.0
+            assert gg.isin(a, 0.0).device == gg.searchsorted(a, 0.5 * a).device == a.device
+            assert gg.nn.functional.pdist(a).device == gg.nn.init.eye_(a).device == a.device
+            assert gg.distributions.Laplace(a, 1.0).sample().device == a.device
+
+
+def test_indices_on_the_cpu_fit_everywhere(cuda):
+    x = gg.arange(12.0, device=cuda).reshape(3, 4)
+    rows, there = gg.tensor([2, 0]), gg.tensor([1, 1], device=cuda)
+    assert x[rows, there].tolist() == [9.0, 1.0] and x[[2, 0], there].is_cuda
+    x[gg.tensor([True, False, True])] = -1.0
+    assert x[:, 0].tolist() == [-1.0, 4.0, -1.0]
+    with pytest.raises(RuntimeError, match="indices should be either on cpu or on the same device"):
+        _ = x.cpu()[there]
+
+
 def test_modules_move_in_place(cuda):
     model = gg.nn.BatchNorm1d(3)
     weight = model.weight

@@ -102,3 +102,38 @@ def test_only_one_place_parses() -> None:
         if isinstance(node, ast.Attribute) and ast.unparse(node) == "ast.parse"
     }
     assert found == {"kernels/syntax.py"}
+
+
+# What makes a tensor on the thread's default device unless it is told another one.
+MAKERS = {"zeros", "ones", "empty", "full", "tensor", "as_tensor", "scalar_tensor", "eye"}
+MAKERS |= {"arange", "linspace", "logspace", "tril_indices", "triu_indices"}
+MAKERS |= {"rand", "randn", "randint", "randperm"}
+# Made out of nothing, or of data, as the user's own tensors are.
+OUT_OF_NOTHING = {"parameter.py", "gradients.py", "collate.py"}
+
+
+def made(tree: ast.AST) -> Iterator[ast.Call]:
+    """Calls of MAKERS, as ``gg.zeros(…)`` or ``FUNCTIONS["zeros"](…)``."""
+    for call in ast.walk(tree):
+        f = call.func if isinstance(call, ast.Call) else None
+        named = isinstance(f, ast.Attribute) and ast.unparse(f.value) == "gg" and f.attr
+        if isinstance(f, ast.Subscript) and ast.unparse(f.value) == "FUNCTIONS":
+            named = isinstance(f.slice, ast.Constant) and f.slice.value
+        if named in MAKERS:
+            yield call
+
+
+@pytest.mark.parametrize(
+    "folder", "amp distributions fft func.py functional linalg nn optim tensor utils/data".split()
+)
+def test_helpers_say_where_they_make_tensors(folder: str) -> None:
+    """Beside their operands: the default device is for what users make."""
+    root = ROOT / "graphgrad" / folder
+    unsaid = [
+        f"{path}:{call.lineno}: {ast.unparse(call)}"
+        for path in ([root] if root.is_file() else sorted(root.rglob("*.py")))
+        if path.name not in OUT_OF_NOTHING
+        for call in made(ast.parse(path.read_text()))
+        if not any(k.arg in ("device", None) for k in call.keywords)
+    ]
+    assert not unsaid, "\n".join(unsaid)

@@ -95,7 +95,7 @@ class _NormBase(Module):
         # Version 1 did not count batches.
         key = prefix + "num_batches_tracked"
         if local_metadata.get("version", 1) < 2 and self.track_running_stats:
-            state_dict.setdefault(key, gg.tensor(0, dtype=int64))  # type: ignore[attr-defined]
+            state_dict.setdefault(key, gg.tensor(0, dtype=int64, device="cpu"))  # type: ignore[attr-defined]
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
 
 

@@ -47,7 +47,8 @@ class _Uninitialized:
 
     def materialize(self: Any, shape: Sequence[int], device: Any = None, dtype: Any = None) -> None:
         """Become a tensor of this shape, with any values."""
-        self.data = gg.empty(tuple(shape), dtype=dtype or self.dtype)
+        place = self.device if device is None else device
+        self.data = gg.empty(tuple(shape), dtype=dtype or self.dtype, device=place)
         self.__class__ = self.plain
 
     def __repr__(self) -> str:
@@ -55,7 +56,7 @@ class _Uninitialized:
 
     def __deepcopy__(self: Any, memo: dict[int, Any]) -> Any:
         if id(self) not in memo:
-            memo[id(self)] = type(self)(self.requires_grad, dtype=self.dtype)
+            memo[id(self)] = type(self)(self.requires_grad, self.device, self.dtype)
         return memo[id(self)]
 
 
@@ -99,10 +100,10 @@ class LazyModule(Module):
         """Forget every tensor but counters: what they hold depends on the input."""
         for name, x in self._parameters.items():
             if x is not None:
-                self._parameters[name] = UninitializedParameter(dtype=dtype)
+                self._parameters[name] = UninitializedParameter(device=x.device, dtype=dtype)
         for name, x in self._buffers.items():
             if x is not None and x.dim():
-                self._buffers[name] = UninitializedBuffer(dtype=dtype)
+                self._buffers[name] = UninitializedBuffer(device=x.device, dtype=dtype)
 
     def has_uninitialized_params(self) -> bool:
         """Whether some tensor waits for its shape."""

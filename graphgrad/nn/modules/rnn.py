@@ -6,6 +6,7 @@ outputs, (h, c) = lstm(x)             # x (N, T, 28) → outputs (N, T, 64), h a
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from typing import Any, ClassVar
@@ -212,15 +213,16 @@ class RNNBase(Module):
             )
         self._check_input(data)
         places, alive = padded_places(packed.sizes)
-        x = data.index_select(0, gg.tensor(places.reshape(-1))).reshape(*places.shape, -1)
+        beside = functools.partial(gg.tensor, device=data.device)
+        x = data.index_select(0, beside(places.reshape(-1))).reshape(*places.shape, -1)
         states = self._state(hx, x, True)
         if order is not None:
             states = [s.index_select(1, order) for s in states]
-        x, last = self._run_layers(x, states, gg.tensor(alive[:, :, None]))
+        x, last = self._run_layers(x, states, beside(alive[:, :, None]))
         final = [gg.stack(rows) for rows in zip(*last, strict=True)]
         if back is not None:
             final = [s.index_select(1, back) for s in final]
-        rows = gg.tensor(np.nonzero(alive.reshape(-1))[0])
+        rows = beside(np.nonzero(alive.reshape(-1))[0])
         out = x.reshape(-1, x.shape[2]).index_select(0, rows)
         pair = tuple(final) if self.has_cell else final[0]
         return packed.with_data(out), pair

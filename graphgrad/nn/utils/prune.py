@@ -114,7 +114,7 @@ class RandomUnstructured(_Fraction):
     """Prunes elements drawn at random."""
 
     def scores(self, t: Tensor) -> Tensor:
-        return gg.rand(*t.shape)
+        return gg.rand(*t.shape, device=t.device)
 
 
 class L1Unstructured(_Fraction):
@@ -159,7 +159,7 @@ class RandomStructured(_Slices):
     """Prunes whole slices along ``dim``, drawn at random."""
 
     def scores(self, rows: Tensor) -> Tensor:
-        return gg.rand(rows.shape[0])
+        return gg.rand(rows.shape[0], device=rows.device)
 
 
 class LnStructured(_Slices):

@@ -135,13 +135,15 @@ def pack_padded_sequence(
             )
     else:
         places = np.argsort(-sizes, kind="stable")
-        sizes, order = sizes[places], gg.tensor(places)
+        sizes, order = sizes[places], gg.tensor(places, device=x.device)
         x = x.index_select(1, order)
     steps, n = int(sizes[0]), len(sizes)
     counts = (sizes > np.arange(steps)[:, None]).sum(1)
     rows = np.nonzero((sizes > np.arange(steps)[:, None]).reshape(-1))[0]
-    data = x[:steps].reshape(steps * n, *x.shape[2:]).index_select(0, gg.tensor(rows))
-    return _sized(PackedSequence(data, gg.tensor(counts), order), counts)
+    data = (
+        x[:steps].reshape(steps * n, *x.shape[2:]).index_select(0, gg.tensor(rows, device=x.device))
+    )
+    return _sized(PackedSequence(data, gg.tensor(counts, device="cpu"), order), counts)
 
 
 def pad_packed_sequence(
@@ -156,9 +158,10 @@ def pad_packed_sequence(
     """
     places, alive = padded_places(sequence.sizes)
     steps, n = places.shape
-    rows = sequence.data.index_select(0, gg.tensor(places.reshape(-1)))
-    rest = tuple(sequence.data.shape[1:])
-    there = gg.tensor(alive.reshape(-1, *(1,) * len(rest)))
+    data = sequence.data
+    rows = data.index_select(0, gg.tensor(places.reshape(-1), device=data.device))
+    rest = tuple(data.shape[1:])
+    there = gg.tensor(alive.reshape(-1, *(1,) * len(rest)), device=data.device)
     x = rows.masked_fill(~there, padding_value).reshape(steps, n, *rest)
     if total_length is not None:
         if total_length < steps:
@@ -168,7 +171,7 @@ def pad_packed_sequence(
             )
         border = (0, 0) * (x.dim() - 1) + (0, total_length - steps)
         x = gg.nn.functional.pad(x, border, value=padding_value)
-    lengths = gg.tensor(alive.sum(0))
+    lengths = gg.tensor(alive.sum(0), device="cpu")
     if sequence.unsorted_indices is not None:
         x = x.index_select(1, sequence.unsorted_indices)
         lengths = lengths[sequence.unsorted_indices]

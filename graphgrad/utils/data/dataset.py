@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import graphgrad as gg
 from graphgrad.tensor import Tensor
+from graphgrad.utils.data.sampler import place_of
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -152,6 +153,6 @@ def random_split(
         counts = list(lengths)  # type: ignore[arg-type]
     if sum(counts) != size:
         raise ValueError("Sum of input lengths does not equal the length of the input dataset!")
-    order = gg.randperm(size, generator=generator).tolist()
+    order = gg.randperm(size, generator=generator, device=place_of(generator)).tolist()
     ends = itertools.accumulate(counts)
     return [Subset(dataset, order[end - n : end]) for end, n in zip(ends, counts, strict=True)]

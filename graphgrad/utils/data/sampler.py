@@ -71,18 +71,29 @@ class RandomSampler(Sampler[int]):
         if self.replacement:
             for begin in range(0, wanted, 1024):
                 count = min(1024, wanted - begin)
-                yield from gg.randint(size, (count,), generator=source).tolist()
+                yield from gg.randint(
+                    size, (count,), generator=source, device=source.device
+                ).tolist()
             return
         for begin in range(0, wanted, size):
-            yield from gg.randperm(size, generator=source).tolist()[: wanted - begin]
+            yield from gg.randperm(size, generator=source, device=source.device).tolist()[
+                : wanted - begin
+            ]
 
     def __len__(self) -> int:
         return self.num_samples
 
 
+def place_of(generator: Any) -> Any:
+    """Where the numbers of samples are drawn: beside their generator, else on the CPU."""
+    return "cpu" if generator is None else generator.device
+
+
 def draw_seed(generator: Any) -> int:
     """A seed for another stream, drawn from ``generator`` (the default one if None)."""
-    return int(gg.empty((), dtype=gg.int64).random_(generator=generator).item())
+    return int(
+        gg.empty((), dtype=gg.int64, device=place_of(generator)).random_(generator=generator).item()
+    )
 
 
 class SubsetRandomSampler(Sampler[int]):
@@ -92,7 +103,8 @@ class SubsetRandomSampler(Sampler[int]):
         self.indices, self.generator = indices, generator
 
     def __iter__(self) -> Iterator[int]:
-        for i in gg.randperm(len(self.indices), generator=self.generator).tolist():
+        size, source = len(self.indices), self.generator
+        for i in gg.randperm(size, generator=source, device=place_of(source)).tolist():
             yield self.indices[i]
 
     def __len__(self) -> int:
@@ -115,7 +127,7 @@ class WeightedRandomSampler(Sampler[int]):
             )
         if not isinstance(replacement, bool):
             raise ValueError(f"replacement should be a boolean value, but got {replacement=}")
-        self.weights = gg.as_tensor(weights, dtype=gg.float64)
+        self.weights = gg.as_tensor(weights, dtype=gg.float64, device="cpu")
         if self.weights.dim() != 1:
             raise ValueError(
                 "weights should be a 1d sequence but given weights have shape "
@@ -191,7 +203,7 @@ class DistributedSampler(Sampler[int]):
         order = list(range(len(self.dataset)))
         if self.shuffle:
             source = gg.Generator().manual_seed(self.seed + self.epoch)
-            order = gg.randperm(len(order), generator=source).tolist()
+            order = gg.randperm(len(order), generator=source, device=source.device).tolist()
         # Filled up from the beginning, so that all ranks get equally many.
         order = list(itertools.islice(itertools.cycle(order), self.total_size))
         return iter(order[self.rank :: self.num_replicas])
