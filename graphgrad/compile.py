@@ -213,7 +213,7 @@ class Executable:
         if found is None:
             found = self._built()
             if key:
-                store.save(key, found)
+                store.save(key, found, target)
         return found
 
     def _built(self) -> Any:

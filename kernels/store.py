@@ -4,11 +4,11 @@
     compiled = load(key, aliases, making)       # None: not kept
     save(key, compiled)
 
-A file of the cache folder holds the tables of a program, its constants, and the recipes of its
-kernels. The key hashes the graph (operations, shapes, attributes, constants by content, not names
-or lines), all code that plans, the versions it runs on and the processor; so a file is never stale.
-Files are read and written as `cache` does: in one step, behind a checksum. The folder keeps the
-LIMIT programs used last.
+A file of the cache folder holds the tables of a program, its constants, and what its kernels are
+found by: recipes, or names of machine code for GPUs that lies beside it. The key hashes the graph
+(operations, shapes, attributes, constants by content, not names or lines), all code that plans, the
+versions it runs on and the processor; so a file is never stale. Files are read and written as
+`cache` does: in one step, behind a checksum. The folder keeps the LIMIT programs used last.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from .cache import Kernel
 from .compiled import Compiled, Making
 from .jobs import cores
 from .program import Program
-from .recipes import FOLDER, at_home, portable, toolchain
+from .recipes import FOLDER, toolchain
 from .target import CPU, Target
 
 LIMIT = 512
@@ -53,11 +53,13 @@ def key_of(
     graph: Graph, aliases: Mapping[int, int], donated: Iterable[int], target: Target = CPU
 ) -> str | None:
     """What names the program of a graph; None for a small graph, or one that names an object."""
-    if len(graph) < WORTHWHILE or cache.interpreting() or not target.portable:
+    if len(graph) < WORTHWHILE or cache.interpreting() or target.keeping is None:
         return None
     # How many cores there are decides into how many parts a product is cut.
     pairs = tuple(sorted(aliases.items()))
-    structure = (_rows(graph), pairs, tuple(donated), cores(), target.name, *target.settings)
+    versions = target.keeping.versions()
+    made_for = (cores(), target.name, *target.settings, *versions)
+    structure = (_rows(graph), pairs, tuple(donated), *made_for)
     try:
         # Version 2: equal values give equal bytes, whether or not they are the same objects.
         text = marshal.dumps(structure, 2)
@@ -114,15 +116,20 @@ def _versions() -> tuple[str, ...]:
 def load(
     key: str, aliases: Mapping[int, int], making: Callable[[], Making], target: Target = CPU
 ) -> Compiled | None:
-    """The program called ``key``, its kernels loaded; ``making`` says how it came about."""
+    """The program called ``key``, its kernels loaded; ``making`` says how it came about.
+
+    None where there is none, or where code of its kernels is gone that has to be planned anew.
+    """
     content = cache.read(_path(key))
     if content is None:
         return None
     with contextlib.suppress(OSError):
         os.utime(_path(key))
     file = io.BytesIO(content)
-    recipes = pickle.load(file)
-    kernels = cache.compile_many(map(at_home, recipes))
+    assert target.keeping is not None
+    kernels = target.keeping.unpack(pickle.load(file))
+    if kernels is None:
+        return None
     reader = pickle.Unpickler(file)
     reader.persistent_load = kernels.__getitem__  # type: ignore[method-assign]
     program, types = reader.load()
@@ -134,7 +141,7 @@ def load(
     return target.finish(program, aliases, types, making)
 
 
-def save(key: str, compiled: Compiled) -> None:
+def save(key: str, compiled: Compiled, target: Target = CPU) -> None:
     """Keep a program; one that calls Python functions is not kept."""
     program = compiled.program
     if program.hosts:
@@ -146,7 +153,8 @@ def save(key: str, compiled: Compiled) -> None:
     rows[calls, at.FN] = [number[int(address)] for address in rows[calls, at.FN]]
     args[[slot for slot, _ in program.called]] = 0
     file = io.BytesIO()
-    pickle.dump([portable(kernel.recipe) for kernel in kernels.values()], file)
+    assert target.keeping is not None
+    pickle.dump(list(map(target.keeping.pack, kernels.values())), file)
     writer = _Writer(file, number)
     writer.dump((replace(program, rows=rows, args=args), compiled.types))
     cache.write(_path(key), file.getvalue())

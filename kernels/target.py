@@ -11,7 +11,7 @@ All else of a program (passes, places, rows) is the same on every device.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,11 +30,40 @@ def _nothing(keys: Iterable[Any]) -> None:
 
 
 @dataclass(frozen=True)
+class Keeping:
+    """How kernels outlive the process, in the file of a program that calls them.
+
+    ``pack(kernel)`` can be pickled, ``unpack`` makes kernels of a list of such, or None where one
+    is gone. ``versions()``: what decides their code, beside settings and the toolchain of the CPU.
+    """
+
+    pack: Callable[[Any], Any]
+    unpack: Callable[[Sequence[Any]], Sequence[Any] | None]
+    versions: Callable[[], tuple[Any, ...]] = tuple
+
+
+def _pack(kernel: Any) -> Any:
+    from .recipes import portable
+
+    return portable(kernel.recipe)
+
+
+def _unpack(recipes: Sequence[Any]) -> Sequence[Any]:
+    from .cache import compile_many
+    from .recipes import at_home
+
+    return compile_many(map(at_home, recipes))
+
+
+RECIPES = Keeping(_pack, _unpack)
+
+
+@dataclass(frozen=True)
 class Target:
     """One way to compute regions.
 
-    ``interprets``: NumPy computes those that no kernel does. ``portable``: kernels have recipes, so
-    that a program can be kept in a file.
+    ``interprets``: NumPy computes those that no kernel does. ``on_host``: the CPU's executor runs
+    its programs. ``keeping``: None where programs are not kept in files.
     """
 
     name: str
@@ -42,7 +71,8 @@ class Target:
     compile: Callable[[Iterable[Any]], Mapping[Any, Any]]
     finish: Callable[..., Any]
     interprets: bool
-    portable: bool = True
+    on_host: bool = True
+    keeping: Keeping | None = RECIPES
     begin: Callable[[Iterable[Any]], None] = _nothing
     # What the target's programs take in place of a NumPy array.
     placed: Callable[[Any], Any] = np.ascontiguousarray
@@ -54,7 +84,7 @@ class Target:
 
     def prepare(self, graph: Graph) -> None:
         """Begin to compile what every program needs, on a machine that runs its first one."""
-        if self.portable:
+        if self.on_host:
             from .entry import prepare
 
             prepare(any(x.op.name == "dot_general" for x in graph))

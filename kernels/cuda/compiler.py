@@ -11,6 +11,7 @@ of numba-cuda and the compilers below it, and the architecture.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -40,11 +41,13 @@ _compiling = threading.Lock()  # numba compiles one function at a time
 
 @dataclass(frozen=True, slots=True)
 class Cubin:
-    """Machine code for one architecture: its function ``entry``, and how to pass each slot."""
+    """Machine code for one architecture: its function ``entry``, how to pass each slot,
+    and the name it is kept under."""
 
     code: bytes
     entry: str
     parameters: tuple[str, ...]
+    key: str = ""
 
 
 def cubin_of(kernel: GridKernel, arch: str) -> Cubin:
@@ -53,20 +56,39 @@ def cubin_of(kernel: GridKernel, arch: str) -> Cubin:
     Raises RuntimeError that says what to install where numba-cuda is missing.
     """
     key = _key(kernel, arch)
-    path = pathlib.Path(config.cache_dir) / f"{kernel.name}_{key}.cubin"
-    code = read(path)
-    if code is None:
-        code = link(ptx_of(kernel, arch), arch)
-        pathlib.Path(config.cache_dir).mkdir(parents=True, exist_ok=True)
-        write(path, code)
-    return Cubin(code, kernel.name, kernel.parameters)
+    kept = kept_cubin(key, kernel.name, kernel.parameters)
+    if kept is not None:
+        return kept
+    code = machine_code(kernel, arch)
+    write(_path(kernel.name, key), code)
+    return Cubin(code, kernel.name, kernel.parameters, key)
+
+
+def kept_cubin(key: str, entry: str, parameters: tuple[str, ...]) -> Cubin | None:
+    """The cubin called ``key`` from the cache folder, if it is there."""
+    code = read(_path(entry, key))
+    return None if code is None else Cubin(code, entry, parameters, key)
+
+
+def machine_code(kernel: GridKernel, arch: str) -> bytes:
+    """The kernel compiled now."""
+    return link(ptx_of(kernel, arch), arch)
+
+
+def _path(name: str, key: str) -> pathlib.Path:
+    return pathlib.Path(config.cache_dir) / f"{name}_{key}.cubin"
 
 
 def _key(kernel: GridKernel, arch: str) -> str:
-    versions = [_version(name) for name in (*NEEDED, "nvidia-cuda-nvcc", "nvidia-nvvm")]
     words = [from_source(kernel.name, kernel.source).key, arch, kernel.block, kernel.resident]
-    words += [kernel.parameters, versions]
+    words += [kernel.parameters, compilers()]
     return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:20]
+
+
+@functools.cache
+def compilers() -> tuple[str, ...]:
+    """Versions of the packages that decide a kernel's code, "" for one that is missing."""
+    return tuple(map(_version, (*NEEDED, "nvidia-cuda-nvcc", "nvidia-nvvm")))
 
 
 def _version(name: str) -> str:

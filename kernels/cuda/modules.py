@@ -12,7 +12,8 @@ from typing import Any
 
 from ..cache import Kernel, source_path
 from ..recipes import Recipe, from_source
-from .compiler import cubin_of
+from . import compiler
+from .contract import library
 from .contract.library import LibraryCall
 
 _numbers = itertools.count(1)
@@ -56,7 +57,7 @@ class Module:
     """A cubin with one kernel, and how its slots are passed."""
 
     def __init__(self, cubin: Any, block: int) -> None:
-        self.code, self.entry = cubin.code, cubin.entry
+        self.code, self.entry, self.key = cubin.code, cubin.entry, cubin.key
         self.parameters: tuple[str, ...] = cubin.parameters
         self.block = block
         self._handles: dict[int, Any] = {}
@@ -92,8 +93,46 @@ def compile_modules(keys: Iterable[Any], arch: str) -> dict[Any, Kernel]:
 
 def _kernel(key: Any, arch: str) -> Kernel:
     if not isinstance(key, GridKey):
-        return Kernel(next(_numbers), key.name, "", False, Library(key), Recipe(key.name, "", ""))
-    cubin = cubin_of(key.kernel, arch)
-    recipe = from_source(key.name, key.source)
-    path = source_path(recipe)
-    return Kernel(next(_numbers), key.name, path, False, Module(cubin, key.block), recipe)
+        return _library_kernel(key)
+    cubin = compiler.cubin_of(key.kernel, arch)
+    return _module_kernel(from_source(key.name, key.source), Module(cubin, key.block))
+
+
+def _module_kernel(recipe: Recipe, module: Module) -> Kernel:
+    return Kernel(next(_numbers), recipe.name, source_path(recipe), False, module, recipe)
+
+
+def _library_kernel(key: Any) -> Kernel:
+    return Kernel(next(_numbers), key.name, "", False, Library(key), Recipe(key.name, "", ""))
+
+
+# ---- in the file of a program --------------------------------------------------------------------
+
+
+def pack(kernel: Kernel) -> tuple[Any, ...]:
+    """What `unpack` makes the kernel of: a library's key, or the name of a cubin."""
+    keep = kernel.keep
+    if isinstance(keep, Library):
+        return (keep.key,)
+    assert isinstance(keep, Module)
+    return kernel.recipe, keep.key, keep.parameters, keep.block
+
+
+def unpack(packed: Iterable[tuple[Any, ...]]) -> list[Kernel] | None:
+    """The kernels, from the cache folder; None where a cubin is not there any more."""
+    kernels = []
+    for first, *rest in packed:
+        if not rest:
+            kernels.append(_library_kernel(first))
+            continue
+        key, parameters, block = rest
+        cubin = compiler.kept_cubin(key, first.name, parameters)
+        if cubin is None:
+            return None
+        kernels.append(_module_kernel(first, Module(cubin, block)))
+    return kernels
+
+
+def versions() -> tuple[Any, ...]:
+    """What decides the kernels of a program, beside its graph, our code and the settings."""
+    return (*compiler.compilers(), *library.versions())

@@ -94,6 +94,7 @@ def _slots(rank: int) -> Iterator[tuple[Index, Index, Index]]:
 
 @functools.cache
 def _module(kernel: GridKernel, arch: str) -> Any:
-    from . import modules
+    from .compiler import cubin_of
+    from .modules import Module
 
-    return modules.Module(modules.cubin_of(kernel, arch), kernel.block)
+    return Module(cubin_of(kernel, arch), kernel.block)

@@ -15,7 +15,7 @@ from graphgrad.device import device as Device
 from graphgrad.ir import Node
 from graphgrad.regions import CONTRACT, Region
 
-from ..target import Target, compile_kernels
+from ..target import Keeping, Target, compile_kernels
 from .driver import driver
 from .emulated import EmulatedProgram
 from .memory import from_host
@@ -30,7 +30,7 @@ def cuda_target(device: Device) -> Target:
 
 @functools.cache
 def _gpu(device: Device) -> Target:
-    from .modules import compile_modules
+    from .modules import compile_modules, pack, unpack, versions
     from .program import DeviceProgram
 
     arch = driver().arch(device.index or 0)
@@ -40,7 +40,8 @@ def _gpu(device: Device) -> Target:
         functools.partial(compile_modules, arch=arch),
         functools.partial(DeviceProgram, device),
         interprets=False,
-        portable=False,
+        on_host=False,
+        keeping=Keeping(pack, unpack, versions),
         placed=functools.partial(from_host, device=device),
     )
 
@@ -65,7 +66,8 @@ def listing_target(compile: Callable[[Iterable[Any]], Any]) -> Target:
         compile,
         lambda program, aliases, types, making: (program, making()),
         interprets=False,
-        portable=False,
+        on_host=False,
+        keeping=None,
     )
 
 

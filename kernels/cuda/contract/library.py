@@ -59,6 +59,12 @@ def usable() -> bool:
     return installed()
 
 
+def versions() -> tuple[Any, ...]:
+    """The libraries that products may be theirs, as far as the settings let them."""
+    blas = config.cuda_blas != "own" and installed()
+    return blas, None if config.cuda_dnn == "own" else cudnn_plan.version()
+
+
 def library_call(product: Product, maps: Maps, fused: Fused | None = None) -> LibraryCall | None:
     """The product as a library's call: cublasLt's if it is one of matrices, or cuDNN's."""
     return _matmul(product, maps, fused) or _convolution(product, maps, fused)
