@@ -14,12 +14,13 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from graphgrad import interpret
+from graphgrad import choices, interpret
 from graphgrad.config import config
 from graphgrad.device import CPU
 from graphgrad.device import device as Device
@@ -131,6 +132,7 @@ class Executable:
         self._compile_from = 0 if eager_compile else None
         self._optimised: Graph | None = None
         self._plan: Plan | None = None
+        self._structure: str | None = None
         self._program: Any = None
         self._verifier: Any = None
         self._lock = threading.Lock()
@@ -158,7 +160,8 @@ class Executable:
         """The graph after PIPELINE."""
         if self._optimised is None:
             record: list[tuple[str, Graph]] | None = [] if self._record else None
-            self._optimised = optimise(self.graph, record)
+            with self._remembered("passes"):
+                self._optimised = optimise(self.graph, record)
             self.trace = record or []
         return self._optimised
 
@@ -166,14 +169,17 @@ class Executable:
         """The graph as traced, then after each pass; run again where nothing recorded them."""
         record: list[tuple[str, Graph]] = []
         if not self.trace:
-            optimise(self.graph, record)
+            with self._remembered("passes"):
+                optimise(self.graph, record)
         return self.trace or record
 
     @property
     def plan(self) -> Plan:
         """The optimised graph cut into kernels, in the order they run."""
         if self._plan is None:
-            self._plan = plan_graph(self.optimised, self.aliases, device=self.device)
+            graph = self.optimised
+            with self._remembered("plan"):
+                self._plan = plan_graph(graph, self.aliases, device=self.device)
         return self._plan
 
     @property
@@ -190,12 +196,15 @@ class Executable:
         from graphgrad.kernels.build import build
 
         book = Account()
+        planner, target = _planner(self.device), self._target
         with book.listening():
-            graph = optimise(self.graph, account=book)
+            with self._remembered("passes"):
+                graph = optimise(self.graph, account=book)
             book.stage("kernels", graph)
-            plan = plan_graph(graph, self.aliases, device=self.device)
-            planner, target = _planner(self.device), self._target
-            compiled = build(plan, planner, self.aliases, self.donated, target)
+            with self._remembered("plan"):
+                plan = plan_graph(graph, self.aliases, device=self.device)
+            with self._remembered("build"):
+                compiled = build(plan, planner, self.aliases, self.donated, target)
         book.close(compiled.making.nodes())
         return book, compiled
 
@@ -208,18 +217,38 @@ class Executable:
         target.prepare(self.graph)  # first: LLVM works while the plan is made
         from graphgrad.kernels import store
 
-        key = store.key_of(self.graph, self.aliases, self.donated, target)
-        found = store.load(key, self.aliases, lambda: self._built().making, target) if key else None
+        structure = self.structure
+        chosen = choices.digest(structure) if structure else b""
+        key = store.key_of(self.graph, self.aliases, self.donated, target, chosen)
+        found = None
+        if key:
+            making = partial(_making_of, self)
+            found = store.load(key, self.aliases, making, target, structure)
         if found is None:
             found = self._built()
             if key:
-                store.save(key, found, target)
+                store.save(key, found, target, structure)
         return found
 
     def _built(self) -> Any:
         from graphgrad.kernels.build import build
 
-        return build(self.plan, _planner(self.device), self.aliases, self.donated, self._target)
+        plan = self.plan
+        with self._remembered("build"):
+            return build(plan, _planner(self.device), self.aliases, self.donated, self._target)
+
+    def _remembered(self, stage: str) -> AbstractContextManager[None]:
+        """A stage of planning that decides as at the first size of this structure."""
+        return (
+            nullcontext() if self.structure is None else choices.remembered(self.structure, stage)
+        )
+
+    @property
+    def structure(self) -> str | None:
+        """What graphs of other sizes share with this one; None where sizes decide alone."""
+        if self._structure is None and self.device.type == "cpu":
+            self._structure = choices.structure_of(self.graph)
+        return self._structure
 
     @property
     def _target(self) -> Any:
@@ -297,6 +326,11 @@ class DeviceExecutable(Executable):
 
     def _compare(self, arrays: Sequence[Array]) -> None:
         super()._compare([_host_copy(x) for x in arrays])
+
+
+def _making_of(executable: Executable) -> Any:
+    """How its program comes about: planned now, where it came from a file."""
+    return executable._built().making
 
 
 def _host_copy(x: Array) -> Array:

@@ -20,9 +20,9 @@ from .contract_build import ContractCall
 from .draft import Step, kernel_keys
 from .lower import KernelCall, lower_region
 from .lower.loops import Watch, watching
+from .lower.memo import structure
 from .lower.nest import Nest
 from .lower.values import Value
-from .reuse import structure
 
 # ``name = …`` binds a value, ``… = name`` stores it.
 _BINDING = re.compile(r"\s*(\w+)(?:\[\w+\])? = ")

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from graphgrad import ops
+from graphgrad import choices, ops
 from graphgrad.config import config
 from graphgrad.dtypes import DType
 from graphgrad.ir import Constant, Graph, Node
@@ -50,9 +50,16 @@ WORTHWHILE = 12
 
 
 def key_of(
-    graph: Graph, aliases: Mapping[int, int], donated: Iterable[int], target: Target = CPU
+    graph: Graph,
+    aliases: Mapping[int, int],
+    donated: Iterable[int],
+    target: Target = CPU,
+    chosen: bytes = b"",
 ) -> str | None:
-    """What names the program of a graph; None for a small graph, or one that names an object."""
+    """What names the program of a graph; None for a small graph, or one that names an object.
+
+    ``chosen``: what it was told to decide like programs of other sizes (`choices.digest`).
+    """
     if len(graph) < WORTHWHILE or cache.interpreting() or target.keeping is None:
         return None
     # How many cores there are decides into how many parts a product is cut.
@@ -65,7 +72,7 @@ def key_of(
         text = marshal.dumps(structure, 2)
     except ValueError:
         return None
-    return hashlib.sha256(_code() + text).hexdigest()[:20]
+    return hashlib.sha256(_code() + chosen + text).hexdigest()[:20]
 
 
 def _rows(graph: Graph) -> tuple[Any, ...]:
@@ -114,11 +121,16 @@ def _versions() -> tuple[str, ...]:
 
 
 def load(
-    key: str, aliases: Mapping[int, int], making: Callable[[], Making], target: Target = CPU
+    key: str,
+    aliases: Mapping[int, int],
+    making: Callable[[], Making],
+    target: Target = CPU,
+    structure: str | None = None,
 ) -> Compiled | None:
     """The program called ``key``, its kernels loaded; ``making`` says how it came about.
 
     None where there is none, or where code of its kernels is gone that has to be planned anew.
+    What planning it chose is known from now on to other sizes of its ``structure``.
     """
     content = cache.read(_path(key))
     if content is None:
@@ -138,11 +150,18 @@ def load(
     program.rows[calls, at.FN] = addresses[program.rows[calls, at.FN]]
     for slot, kernel in program.called:
         program.args[slot] = kernel.address
+    if structure is not None:
+        choices.restore(structure, file.read())
     return target.finish(program, aliases, types, making)
 
 
-def save(key: str, compiled: Compiled, target: Target = CPU) -> None:
-    """Keep a program; one that calls Python functions is not kept."""
+def save(
+    key: str, compiled: Compiled, target: Target = CPU, structure: str | None = None
+) -> None:
+    """Keep a program, and what was chosen for its structure.
+
+    One that calls Python functions is not kept.
+    """
     program = compiled.program
     if program.hosts:
         return
@@ -157,6 +176,8 @@ def save(key: str, compiled: Compiled, target: Target = CPU) -> None:
     pickle.dump(list(map(target.keeping.pack, kernels.values())), file)
     writer = _Writer(file, number)
     writer.dump((replace(program, rows=rows, args=args), compiled.types))
+    if structure is not None:
+        file.write(choices.export(structure))
     cache.write(_path(key), file.getvalue())
     _prune()
 

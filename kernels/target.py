@@ -104,9 +104,9 @@ def _lower(region: Region, inplace: dict[Node, Node], fixed: Container[Node]) ->
         from .contract_build import lower_contraction
 
         return lower_contraction(region, fixed)
-    from .reuse import lowered
+    from .lower import lower_region
 
-    return lowered(region, inplace)
+    return lower_region(region, inplace)
 
 
 def compile_kernels(keys: Iterable[Any]) -> dict[Any, Any]:

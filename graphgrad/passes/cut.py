@@ -13,6 +13,7 @@ from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from graphgrad.axes import leaves
+from graphgrad.choices import settle
 from graphgrad.ir import Graph, Node
 from graphgrad.ops import Shape
 from graphgrad.passes.inline import CHEAP
@@ -125,8 +126,12 @@ class Cut:
     def _is_repeatable(self, x: Node, groups: Iterable[Group]) -> bool:
         if x.op.name not in self._weights(x, groups) or x in self.outputs or x in self.memory:
             return False
-        computed = x in self.group_of and x.size >= LARGE and not self._is_regrouped(x)
-        return computed and all(g.kind == LOOP and g.nodes[0].op.kind != "sort" for g in groups)
+        computed = x in self.group_of and not self._is_regrouped(x)
+        return (
+            computed
+            and self._settle("large", x, x.size >= LARGE)
+            and all(g.kind == LOOP and g.nodes[0].op.kind != "sort" for g in groups)
+        )
 
     def _is_regrouped(self, x: Node) -> bool:
         """Whether something reads ``x`` in a shape that only memory can be read in."""
@@ -141,14 +146,16 @@ class Cut:
     def _weights(self, x: Node, groups: Iterable[Group]) -> dict[str, int]:
         """What operations may be repeated: dear ones for a single pass over what fits no cache."""
         groups = list(groups)
-        dear = x.nbytes >= BEYOND_CACHE and len(groups) <= 2 and all(map(_is_one_pass, groups))
+        far = self._settle("far", x, x.nbytes >= BEYOND_CACHE)
+        dear = far and len(groups) <= 2 and all(map(_is_one_pass, groups))
         return WEIGHT | DEAR if dear else WEIGHT
 
     def _pays(self, x: Node, sources: Iterable[Node], reads: set[Node]) -> bool:
         """Whether a reader of ``x`` reads no more when it computes ``x`` itself."""
         new = [y for y in sources if y not in reads]
         large = [y for y in new if SMALL * y.nbytes > x.nbytes]
-        return sum(y.nbytes for y in large) <= x.nbytes and len(reads) + len(new) <= MAX_BUFFERS
+        less = sum(y.nbytes for y in large) <= x.nbytes
+        return self._settle("less", x, less) and len(reads) + len(new) <= MAX_BUFFERS
 
     def _way_to(
         self, x: Node, written: Container[Node], weights: Mapping[str, int]
@@ -177,7 +184,7 @@ class Cut:
 
     def _walks_along(self, base: Node, views: list[Node], x: Node, in_memory: bool) -> bool:
         """Whether a walk over ``x`` is a walk over an operand, in the order it lies in memory."""
-        if all(map(_keeps_order, views)) or SMALL * base.size <= x.size:
+        if all(map(_keeps_order, views)) or self._settle("small", x, SMALL * base.size <= x.size):
             return True
         # A product whose only reader is a view is written as the view has it.
         if base.op.name == "dot_general" and len(self.users[base]) == 1:
@@ -194,7 +201,13 @@ class Cut:
             return True
         if base.op.name in weights and base.size == x.size:
             return False
-        return True if SMALL * base.nbytes <= x.nbytes and self._is_row(base) else None
+        if not self._is_row(base):
+            return None
+        return self._settle("rows", x, SMALL * base.nbytes <= x.nbytes) or None
+
+    def _settle(self, question: str, x: Node, answer: bool) -> bool:
+        """Decided once for ``x``, whatever its size will be."""
+        return settle((question, self.number[x]), answer)
 
     def _is_row(self, x: Node) -> bool:
         """Whether a value of a region is one for each of its rows: it can be written as well."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from graphgrad import interpret, ir
+from graphgrad.choices import settle
 from graphgrad.ir import Constant, Graph, Node
 
 # Larger results stay operations: storing them would only trade a kernel for memory traffic.
@@ -21,10 +22,12 @@ def fold(graph: Graph) -> Graph:
 
 
 def _evaluate(x: Node) -> Node | None:
-    if not x.inputs or x.op.results or x.op.name in _KEPT or x.size > _LARGEST:
+    if not x.inputs or x.op.results or x.op.name in _KEPT:
         return None
     # A broadcast literal is cheaper to make than to load.
     if x.op.name == "expand" or any(i.op.name not in _LITERALS for i in x.inputs):
+        return None
+    if settle("too large", x.size > _LARGEST, binding=x.size > 64 * _LARGEST):
         return None
     operands = [interpret.RULES[i.op.name](**i.attrs) for i in x.inputs]
     value = interpret.evaluate(x, operands)

@@ -24,6 +24,7 @@ from graphgrad.axes import (
     placed,
     walks_rows,
 )
+from graphgrad.choices import settle
 from graphgrad.ir import Graph, Node
 from graphgrad.passes.cut import Cut
 from graphgrad.passes.inline import CHEAP, Inlined, is_complex
@@ -246,7 +247,9 @@ class _Fusion:
             # Picked from memory, so by a later region; as if it had been read before x came.
             source = path(x.inputs[0], self.memory)[0]
             earlier |= {self.group[source].find()} if source in self.group else set()
-        for read in sorted(reads, key=lambda r: -r.base.nbytes):
+        largest = sorted(range(len(reads)), key=lambda i: -reads[i].base.nbytes)
+        for i in settle(("order of reads", self.number[x], len(reads)), tuple(largest)):
+            read = reads[i]
             other, group = self.group[read.base].find(), self.group[x].find()
             if other is group or other.nest is None or self._is_too_early(other, group):
                 continue
@@ -266,7 +269,8 @@ class _Fusion:
             return  # a copy in another order is made when it is read, which may be long after
         for read in place.reads:
             base = read.base
-            if base.size < LARGE or read.dims is None or base in self.group[x].find().nest.places:
+            small = settle(("read once", self.number[x]), base.size < LARGE)
+            if small or read.dims is None or base in self.group[x].find().nest.places:
                 continue
             walkers = self.walkers.setdefault(base, [])
             group = self.group[x].find()
@@ -394,8 +398,11 @@ class _Fusion:
         if stage >= MAX_STAGES:
             return False
         again = stage > 0 and (x.op.kind == "reduce" or not axes.isdisjoint(inside))
-        few = math.prod(a.size for a in rows) < FEW_ROWS
-        return not (again and few and math.prod(a.size for a in domain) > LONG)
+        elements = math.prod(a.size for a in domain)
+        few = math.prod(a.size for a in rows) < FEW_ROWS and elements > LONG
+        # Rows that fit a core's cache are walked again for little, and as many as cores at once.
+        binding = not few or elements > 8 * LONG
+        return not (again and settle(("few rows", self.number[x]), few, binding))
 
     # ---- regions
 

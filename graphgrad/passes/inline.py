@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 
+from graphgrad.choices import settle
 from graphgrad.ir import Graph, Node
 from graphgrad.views import VIEWS, path
 
@@ -90,4 +91,4 @@ class Inlined:
                 stack.extend((u, False) for u in self.users[user])
             elif not picked or user.op.kind not in ("elementwise", "reduce"):
                 return False
-        return 2 * taken <= 3 * x.size
+        return settle("picked", 2 * taken <= 3 * x.size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from graphgrad import dtypes, ir
+from graphgrad.choices import settle
 from graphgrad.dtypes import INTEGER
 from graphgrad.ir import Graph, Node
 from graphgrad.views import resolve
@@ -49,7 +50,9 @@ def _is_thin(x: Node) -> bool:
     steps = math.prod(x.inputs[0].shape[a] for a in x.attrs["contract"][0])
     if steps == 1:
         return True
-    return steps <= FEW_STEPS and any(_is_vector_of_strided(x, side) for side in (0, 1))
+    if not any(_is_vector_of_strided(x, side) for side in (0, 1)):
+        return False
+    return settle("few steps", steps <= FEW_STEPS, binding=steps > 8 * FEW_STEPS)
 
 
 def _is_vector_of_strided(x: Node, side: int) -> bool:

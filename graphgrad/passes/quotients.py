@@ -10,6 +10,7 @@ and the divisions are gone. Rounds differently.
 from __future__ import annotations
 
 from graphgrad import ir, lang
+from graphgrad.choices import settle
 from graphgrad.dtypes import FLOAT
 from graphgrad.ir import Graph, Node
 
@@ -44,7 +45,8 @@ def _is_by_rows(x: Node) -> bool:
     if x.op.name != "div" or x.dtype.category < FLOAT:
         return False
     numerator, divisor = x.inputs
-    return numerator.shape == x.shape and 1 < ROW * divisor.size <= x.size
+    by_rows = divisor.size and settle("by rows", ROW * divisor.size <= x.size)
+    return bool(by_rows) and numerator.shape == x.shape
 
 
 def _times(x: Node, s: Node, depth: int = 0) -> Node | None:

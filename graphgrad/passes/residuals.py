@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphgrad import ir
+from graphgrad.choices import settle
 from graphgrad.errors import BACKWARD
 from graphgrad.ir import Graph, Node
 from graphgrad.passes.cut import DEAR, WEIGHT
@@ -48,11 +49,13 @@ def keep_residuals(graph: Graph) -> Residuals:
     """Cut a graph's backward pass from its forward pass where fewest bytes are kept."""
     late = backward_nodes(graph)
     read = _read_by(late, graph)
-    if sum(x.nbytes for x in read) < WORTH_IT:
+    nbytes = sum(x.nbytes for x in read)
+    if not settle("residuals", nbytes >= WORTH_IT, binding=nbytes >= 4 * WORTH_IT):
         return Residuals(graph)
     repeatable = _repeatable(graph, late)
     kept = _minimum_cut(read, repeatable, _stored(graph))
-    return _repeated(graph, late, repeatable - kept)
+    again = settle("again", tuple(i for i, x in enumerate(graph.nodes) if x in repeatable - kept))
+    return _repeated(graph, late, repeatable & {graph.nodes[i] for i in again})
 
 
 def backward_nodes(graph: Graph) -> set[Node]:

@@ -15,9 +15,11 @@ from typing import Any
 
 import networkx
 
+from graphgrad.choices import settle
 from graphgrad.ir import Node
 from graphgrad.regions import Plan, Region
 
+MUCH = 1.02  # of memory at the peak
 LARGE_BYTES = 64 << 10  # a value worth an order of its own: smaller ones stay beside their equals
 
 
@@ -29,7 +31,18 @@ def schedule(plan: Plan, aliases: Mapping[int, int] | None = None) -> Plan:
     written = list(networkx.lexicographical_topological_sort(dag, key.__getitem__))
     orders = [_sunk(plan, dag, order) for order in (written, _greedy(plan, dag, tail))]
     best = min(orders, key=lambda order: peak_bytes(plan, order))
-    return Plan(plan.graph, tuple(plan.regions[i] for i in best))
+    # What is written over its operand depends on the order; where another one costs no memory to
+    # speak of, kernels stay what they are.
+    order = settle("order of regions", tuple(best))
+    if not _is_order(dag, order) or peak_bytes(plan, order) > MUCH * peak_bytes(plan, best):
+        order = tuple(best)
+    return Plan(plan.graph, tuple(plan.regions[i] for i in order))
+
+
+def _is_order(dag: Any, order: Sequence[int]) -> bool:
+    """Whether all regions can run in this order."""
+    place = {i: step for step, i in enumerate(order)}
+    return place.keys() == set(dag) and all(place[i] < place[j] for i, j in dag.edges)
 
 
 def dependences(plan: Plan, aliases: Mapping[int, int]) -> Any:

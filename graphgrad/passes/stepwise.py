@@ -10,6 +10,7 @@ gradients of a broadcast operand are computed in one pass over their common oper
 from __future__ import annotations
 
 from graphgrad import ir
+from graphgrad.choices import settle
 from graphgrad.ir import Graph, Node
 from graphgrad.ops import Shape
 
@@ -19,14 +20,15 @@ LARGE = 16384  # elements from which one pass less is worth a small kernel more
 def stepwise(graph: Graph) -> Graph:
     """Split reductions that reduce over more axes than another one over as many elements."""
     axes: dict[Shape, set[tuple[int, ...]]] = {}
+    candidates = {x for x in graph.nodes if _is_candidate(x)}
     for x in graph.nodes:
-        if _is_candidate(x):
+        if x in candidates:
             axes.setdefault(x.inputs[0].shape, set()).add(tuple(sorted(x.attrs["axes"])))
     if not any(len(found) > 1 for found in axes.values()):
         return graph
 
     def rule(x: Node) -> Node | None:
-        if not _is_candidate(x):
+        if x not in candidates:
             return None
         mine = set(x.attrs["axes"])
         smaller = [a for a in axes[x.inputs[0].shape] if a and set(a) < mine]
@@ -36,7 +38,7 @@ def stepwise(graph: Graph) -> Graph:
 
 
 def _is_candidate(x: Node) -> bool:
-    return x.op.name in ("sum", "max", "min") and x.inputs[0].size >= LARGE
+    return x.op.name in ("sum", "max", "min") and settle("large", x.inputs[0].size >= LARGE)
 
 
 def _in_steps(x: Node, first: tuple[int, ...]) -> Node:

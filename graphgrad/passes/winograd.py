@@ -35,6 +35,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphgrad import dtypes, ir
+from graphgrad.choices import settle
 from graphgrad.config import config
 from graphgrad.ir import Constant, Graph, Node
 from graphgrad.views import resolve
@@ -64,9 +65,13 @@ def fewer_products(graph: Graph) -> Graph:
     def rule(x: Node) -> Node | None:
         if x.op.name == "permute" and x.inputs[0] in tiled:
             return tiled[x.inputs[0]].permuted(x)
-        slide = min(_slides(x), key=lambda s: s.cost, default=None)
-        if slide is None or slide.cost * AHEAD > slide.plain_cost:
+        found = list(_slides(x))
+        if not found:
             return None
+        place = settle("slide", _cheapest(found), binding=2 * _products(x) > 8 * LEAST_FLOPS)
+        if place is None or place >= len(found):
+            return None
+        slide = found[place]
         result = slide.rewritten()
         if isinstance(result, Node):
             return result
@@ -189,7 +194,7 @@ def _slides(x: Node) -> Iterator[_Slide]:
     if x.op.name != "dot_general" or x.dtype not in (dtypes.float32, dtypes.float64):
         return
     for side, window in enumerate(x.inputs):
-        if window.op.name != "window" or 2 * _products(x) < LEAST_FLOPS:
+        if window.op.name != "window":
             continue
         view = resolve(window.inputs[0])
         for i, axis in enumerate(window.attrs["axes"]):
@@ -197,6 +202,14 @@ def _slides(x: Node) -> Iterator[_Slide]:
             # Tiles along the innermost axis would take neighbours apart.
             if plain and (view is None or view.strides[axis] > 1):
                 yield from _Slide.of(x, side, i)
+
+
+def _cheapest(found: Sequence[_Slide]) -> int | None:
+    """The place of the cheapest way to rewrite a contraction; None where it is better left."""
+    costs = [slide.cost for slide in found]
+    place = costs.index(min(costs))
+    plain = found[place].plain_cost
+    return place if plain >= max(LEAST_FLOPS, costs[place] * AHEAD) else None
 
 
 def _products(x: Node) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from .blocks import Blocks, blocks_of
 from .layout import offsets, project, run, size, vector_offsets, vector_starts, vector_widths
 from .names import KernelName
-from .problem import Form, Problem
+from .problem import Choice, Form, Problem
 from .slots import MACRO, PACK, REDUCE
 from .tables import (
     Packing,
@@ -55,8 +55,8 @@ class ContractionPlan:
     kernels: tuple[KernelCall, ...]
     scratch_bytes: int
     flops: int
-    form: Form | None = field(default=None, compare=False)
     kept_bytes: int = 0
+    choice: Choice | None = field(default=None, compare=False)
 
 
 def build(
@@ -93,7 +93,7 @@ def build(
     if blocks.splits > 1:
         calls.append(_reduction(problem, blocks, partial_bytes))
     panel_bytes = -(-extent // grain) * values["chunk_bytes"]
-    return ContractionPlan(tuple(calls), panels_at + panel_bytes, flops, form, kept_bytes)
+    return ContractionPlan(tuple(calls), panels_at + panel_bytes, flops, kept_bytes)
 
 
 def _packing(problem: Problem, blocks: Blocks, side: str, packing: Packing) -> KernelCall:

@@ -7,13 +7,13 @@ matter. It is deterministic, so a plan depends on shapes, strides and the vector
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Hashable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
 from .host import host, most_chunks
 from .layout import overlaps, project, run, size
-from .problem import Form, Problem
+from .problem import Choice, Form, Problem
 
 # (rows, vectors of columns) and, for dot, (rows, columns), by number of vector registers
 OUTER_TILES = {
@@ -43,6 +43,9 @@ WINDOW_CYCLES = 0.5  # a vector of B in place where windows overlap: rows of an 
 LINE_CYCLES = 4  # a cache line of A in place that is not the next one
 LINE_VISITS = 4  # groups of columns that find it near again, where a row of A lies along few lines
 FAR_LINE_CYCLES = 8  # a line read or written outside of the second-level cache
+
+# What a form may cost more than the best one before LLVM is asked for another kernel: some 30 ms.
+LITTLE_DEARER, LITTLE_CYCLES = 1.5, 150_000
 
 LINE = 64  # bytes of a cache line
 FAR_BYTES = 1 << 20  # of an operand that the second-level cache does not hold
@@ -107,18 +110,30 @@ class _Facts:
         return points // length * -(-length // self.lanes)
 
 
-def choose(problem: Problem, fixed: str = "") -> tuple[Problem, Form]:
+def choose(
+    problem: Problem,
+    fixed: str = "",
+    earlier: Choice | None = None,
+    known: Collection[Hashable] = (),
+) -> tuple[Problem, Choice]:
     """The cheaper orientation of the product and its cheapest form.
 
     Operands named in ``fixed`` are packed once for many products: whole, and almost for nothing.
+    ``earlier`` is the choice at another size, ``known`` which kernels (`Form.kernels`) others
+    chose: what exists is taken if it is hardly dearer.
     """
-    candidates = [
-        (cycles, index, oriented, form)
-        for index, oriented in enumerate((problem, problem.swapped()))
+    orientations = (problem, problem.swapped())
+    cycles = {
+        Choice(bool(index), form): cycles
+        for index, oriented in enumerate(orientations)
         for form, cycles in _forms(_Facts.of(oriented), oriented.sides(fixed))
-    ]
-    _, _, oriented, form = min(candidates, key=lambda candidate: candidate[:2])
-    return oriented, form
+    }
+    best = min(cycles, key=cycles.__getitem__)
+    if earlier is not None:
+        limit = max(LITTLE_DEARER * cycles[best], cycles[best] + LITTLE_CYCLES)
+        built = [c for c in cycles if c.form.kernels in known and cycles[c] <= limit]
+        best = earlier if earlier in built else min(built, key=cycles.__getitem__, default=best)
+    return orientations[best.swapped], best
 
 
 def _forms(f: _Facts, fixed: str = "") -> Iterator[tuple[Form, float]]:

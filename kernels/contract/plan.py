@@ -19,14 +19,16 @@ are the same call:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+
+from graphgrad import choices
 
 from .build import ContractionPlan, build
 from .cost import choose
 from .host import ITEM_BYTES, host
 from .layout import size
-from .problem import normal_form
+from .problem import Choice, normal_form
 
 Dims = tuple[tuple[int, int], ...]
 
@@ -44,7 +46,6 @@ class Operand:
     batch: Dims = ()
 
 
-@lru_cache(maxsize=1024)
 def plan_contraction(
     dtype: str, a: Operand, b: Operand, c: Operand, fixed: str = ""
 ) -> ContractionPlan:
@@ -55,6 +56,20 @@ def plan_contraction(
     Empty batch, rows or columns: no kernels; no steps of k: zeros. Raises ValueError when extents
     disagree, NotImplementedError for a dtype other than float32 and float64.
     """
+    known = choices.common(("forms", dtype))
+    with choices.section(("product", dtype)) as made:
+        earlier = Choice.of(made["choice"]) if "choice" in made else None
+        plan = _planned(dtype, a, b, c, fixed, earlier, tuple(known) if earlier else ())
+        if plan.choice is not None:
+            made.setdefault("choice", plan.choice.plain)
+            known.setdefault(plan.choice.form.kernels)
+    return plan
+
+
+@lru_cache(maxsize=1024)
+def _planned(
+    dtype: str, a: Operand, b: Operand, c: Operand, fixed: str, earlier: Choice | None, known: tuple
+) -> ContractionPlan:
     host().lanes(dtype)
     item = ITEM_BYTES[dtype]
     batch = _zipped("batch", item, a.batch, b.batch, c.batch)
@@ -66,7 +81,8 @@ def plan_contraction(
         return ContractionPlan((), 0, 0)
     reduced = size(steps)
     normal = normal_form(dtype, batch, rows, columns, steps if reduced else [])
-    return build(*choose(normal, fixed), results, reduced, fixed)
+    oriented, choice = choose(normal, fixed, earlier, known)
+    return replace(build(oriented, choice.form, results, reduced, fixed), choice=choice)
 
 
 def _zipped(what: str, item: int, *groups: Dims) -> list[tuple[int, ...]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from typing import Any
 
 from .host import ITEM_BYTES, host
 from .layout import Dim, merged
@@ -63,9 +64,33 @@ class Form:
         """The operands that tiles read from panels."""
         return "a" * bool(self.pack_a) + "b" * bool(self.pack_b)
 
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """What decides which kernels it needs."""
+        return self.tile, *map(str, self.size), self.pack_a, self.pack_b
+
     def packs(self, side: str) -> bool:
         """Whether macro-tiles pack an operand, each what it needs."""
         return side in self.packed and side not in self.shared
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A form of a product, or of its transpose (``swapped``)."""
+
+    swapped: bool
+    form: Form
+
+    @property
+    def plain(self) -> tuple[Any, ...]:
+        """As what can be written to a file."""
+        return self.swapped, *astuple(self.form)
+
+    @classmethod
+    def of(cls, plain: tuple[Any, ...]) -> Choice:
+        """The choice that ``plain`` was made of."""
+        swapped, *form = plain
+        return cls(swapped, Form(*form))
 
 
 def normal_form(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 from graphgrad.axes import Axis
+from graphgrad.choices import settle
 from graphgrad.views import row_major
 
 from ..emit import emit
@@ -30,6 +31,7 @@ SCRATCH_BYTES = 4 << 20  # of all chunks together
 FEW_ROWS = 32
 SPLIT_ELEMENTS = 65536  # elements of a reduction worth several chunks
 SPLIT_BLOCK = 32768
+MANY_ELEMENTS = 32 * SPLIT_ELEMENTS  # half a millisecond of one core
 
 
 @dataclass(eq=False)
@@ -87,7 +89,7 @@ def _blocks(schedule: Schedule) -> dict[Loop, int]:
         return {schedule.beside: CROSS_BLOCK, tile: CROSS_TILE}
     if schedule.inner:
         return {tile: _tile_width(schedule)}
-    if schedule.outer and tile.size > LONG_ROW:
+    if schedule.outer and settle("blocks of a row", tile.size > LONG_ROW):
         return {tile: ROW_BLOCK}
     return {}
 
@@ -142,12 +144,16 @@ def _splits(schedule: Schedule) -> bool:
     rows = _product(schedule.outer)
     if schedule.tile is not None:
         rows *= -(-schedule.tile.size // TILE)
-    return rows < FEW_ROWS and schedule.elements > SPLIT_ELEMENTS
+    splits = rows < FEW_ROWS and schedule.elements > SPLIT_ELEMENTS
+    # Parts cost little where they are not needed. Without them one core adds up all of it, and
+    # rounds more often.
+    return settle("parts", splits, binding=schedule.elements > MANY_ELEMENTS)
 
 
 def _split(name: str, schedule: Schedule, trace: Trace) -> list[KernelCall]:
     """Partial results per block of the longest reduced loop, then a kernel that combines them."""
-    loop = max(schedule.inner, key=lambda candidate: candidate.size)
+    sizes = [loop.size for loop in schedule.inner]
+    loop = schedule.inner[settle(("longest", len(sizes)), sizes.index(max(sizes)))]
     blocks = _blocks(schedule)
     width = blocks.get(schedule.tile, 1) if schedule.tile is not None else 1
     others = width * _product(schedule.inner) // loop.size

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from graphgrad.choices import settle
 from graphgrad.dtypes import DType
 
 from .. import loopir as ir
@@ -124,7 +125,10 @@ class Nest(Writer):
         for v in reduces:
             self.sums[v] = self.let(1, "acc", self._start(v))
         loops = self.schedule.inner
-        long = bool(reduces) and loops[-1].size > LONG_SUM and loops[-1] not in self.blocks
+        long = False
+        if reduces and loops[-1] not in self.blocks:
+            size = loops[-1].size
+            long = settle("long sum", size > LONG_SUM, binding=size > 4 * LONG_SUM)
         self._open(loops, long)
         parts = self._partial_sums(reduces)
         for v in reduces:
@@ -138,7 +142,10 @@ class Nest(Writer):
         s = self.schedule
         if s.tile is not None or len(s.inner) != 1 or s.inner[0] in self.blocks:
             return set()
-        if s.inner[0].size > LONG_KEPT or any(v.op == "running" for v in s.reduces):
+        if any(v.op == "running" for v in s.reduces):
+            return set()
+        size = s.inner[0].size
+        if settle("long kept", size > LONG_KEPT, binding=size > 4 * LONG_KEPT):
             return set()
         seen: set[Value] = set()
         kept: set[Value] = set()

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from graphgrad.axes import Axis
+from graphgrad.choices import settle
 
 from .affine import Affine
 from .values import Array, Value
@@ -151,7 +152,8 @@ class Schedule:
         """Take a second loop into the iteration, where that helps."""
         self.beside = _crossing(self.tile, self.outer, positions)
         self.crossed = self.beside is not None
-        if self.beside is None and len(self.outer) > 1 and self.tile.size < WIDE:
+        narrow = settle("narrow tile", self.tile.size < WIDE)
+        if self.beside is None and len(self.outer) > 1 and narrow:
             self.beside = self.outer[-1]
         self.outer = [loop for loop in self.outer if loop is not self.beside]
 
@@ -245,7 +247,8 @@ def _innermost(axes: Sequence[Axis], accesses: Sequence[tuple[Affine, int]]) -> 
         for axis in axes:
             if abs(position.coefficient(axis)) == 1:
                 votes[axis] += weight
-    return max(axes, key=lambda a: votes[a])
+    first = settle(("innermost", len(axes)), max(range(len(axes)), key=lambda i: votes[axes[i]]))
+    return axes[first]
 
 
 def _ordered(
@@ -258,7 +261,11 @@ def _ordered(
     def stride(axis: Axis) -> int:
         return next((abs(c) for p in leaders if (c := p.coefficient(axis))), 0)
 
-    return sorted(axes, key=lambda a: (a is first, -stride(a) if stride(a) else -(2**62)))
+    order = sorted(
+        range(len(axes)),
+        key=lambda i: (axes[i] is first, -stride(axes[i]) if stride(axes[i]) else -(2**62)),
+    )
+    return [axes[i] for i in settle(("order of loops", len(axes)), tuple(order))]
 
 
 def _merged(axes: Sequence[Axis], positions: Sequence[Affine]) -> list[Loop]:
@@ -276,17 +283,20 @@ def _merged(axes: Sequence[Axis], positions: Sequence[Affine]) -> list[Loop]:
 
 def _long_tile(tile: Loop, outer: list[Loop]) -> tuple[Loop, list[Loop]]:
     """A very short innermost loop trades places with the longest one."""
-    longest = max(outer, key=lambda loop: loop.size, default=tile)
-    if tile.size >= SHORT or longest.size < 4 * SHORT:
+    sizes = [loop.size for loop in outer]
+    short = tile.size < SHORT and max(sizes, default=0) >= 4 * SHORT
+    place = settle("long tile", sizes.index(max(sizes)) if short else None)
+    if place is None or place >= len(outer):
         return tile, outer
-    return longest, [tile if loop is longest else loop for loop in outer]
+    return outer[place], [*outer[:place], tile, *outer[place + 1 :]]
 
 
 def _crossing(tile: Loop, outer: list[Loop], positions: Iterable[Affine]) -> Loop | None:
     """The loop along which something lies contiguous that the tile jumps through."""
     for position in positions:
-        if abs(tile.stride(position)) >= JUMP:
+        if abs(tile.stride(position)) > 1:
             for loop in outer:
-                if abs(loop.stride(position)) == 1 and min(loop.size, tile.size) >= JUMP:
+                far = min(abs(tile.stride(position)), loop.size, tile.size) >= JUMP
+                if abs(loop.stride(position)) == 1 and settle("crossed", far):
                     return loop
     return None

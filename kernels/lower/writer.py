@@ -12,6 +12,7 @@ from typing import Any
 
 from graphgrad import dtypes
 from graphgrad.axes import Axis
+from graphgrad.choices import settle
 from graphgrad.dtypes import DType
 
 from .. import loopir as ir
@@ -98,7 +99,7 @@ class Writer:
     # ---- positions
 
     def _stride(self, position: Affine, loop: Any, stride: int) -> ir.Expr:
-        if stride in INLINE_STRIDES:
+        if settle("stride", stride if stride in INLINE_STRIDES else None) == stride:
             return ir.Int(stride)
         return ir.Slot(self.slot(("stride", position.terms, loop), "int", stride))
 
@@ -139,9 +140,10 @@ class Writer:
         LLVM joins strided accesses of one pointer, like those of a window, into whole vectors.
         """
         seen = self.levels[0].known.setdefault(("offsets", position.terms), [])
-        for const in seen:
-            if 0 <= position.const - const <= NEIGHBOURS:
-                return Affine(position.terms, const), position.const - const
+        away = [position.const - const for const in seen]
+        near = next((d for d in away if 0 <= d <= NEIGHBOURS), None)
+        if settle("near", near) == near and near is not None:
+            return Affine(position.terms, position.const - near), near
         seen.append(position.const)
         return position, 0
 

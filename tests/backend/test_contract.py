@@ -168,14 +168,14 @@ def test_narrower_vector_units(monkeypatch, unit, dtype):
     """What an AVX2, a NEON and an SSE machine would run."""
     for module in (plan, cost, problem):
         monkeypatch.setattr(module, "host", lambda: unit)
-    plan.plan_contraction.cache_clear()
+    plan._planned.cache_clear()
     rng = np.random.default_rng(1)
     for m, n, k in [(45, 70, 33), (1, 40, 150), (7, 3, 100)]:
         for layouts in itertools.product(("plain", "transposed"), repeat=3):
             shapes = ((m, k), (k, n), (m, n))
             arrays = [layout(rng, s, dtype, kind) for s, kind in zip(shapes, layouts, strict=True)]
             check(*arrays, (0, 1, 1, 1))
-    plan.plan_contraction.cache_clear()
+    plan._planned.cache_clear()
 
 
 # ---- edges ---------------------------------------------------------------------------------------
