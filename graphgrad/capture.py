@@ -255,7 +255,11 @@ class _Tracing:
     def _grad_effects(self) -> list[tuple[Source, Node | None]]:
         """What ``.grad`` of captured leaves and of arguments becomes."""
         effects: list[tuple[Source, Node | None]] = []
-        for leaf, g in self.trace.grads.items():
+        # As they were met: whether some had a ``.grad`` to clear first makes no other graph.
+        met = {id(t): number for number, (t, _) in enumerate(self.trace.captured)}
+        leaves = sorted(self.trace.grads, key=lambda leaf: met.get(id(leaf), len(met)))
+        for leaf in leaves:
+            g = self.trace.grads[leaf]
             if g is not self.trace.grad_reads.get(leaf, _NOTHING):
                 node = None if g is None else self.trace.node(g)
                 effects.append((Source("tensor", tensor=leaf), node))

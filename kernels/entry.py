@@ -15,6 +15,7 @@ import numpy as np
 
 from . import cache, loader
 from . import layout as at
+from .contract.host import ITEM_BYTES, host
 from .recipes import from_template
 
 METH_FASTCALL = 0x80
@@ -171,15 +172,21 @@ def _word(value: np.ndarray | float | int) -> int:
 
 
 @functools.cache
-def prepare(products: bool) -> None:
+def prepare(products: tuple[str, ...]) -> None:
     """Have what every program needs compiled meanwhile, on a machine that runs its first one.
 
-    ``products``: and what every one needs that multiplies matrices, once the rest is done.
+    ``products``: and, once the rest is done, what those need that multiply matrices of these
+    dtypes: some for what another size may need, whole operands packed, parts of long sums added.
     """
-    runtime = [f"{__package__}.engine:work", f"{__package__}.engine:execute"]
-    if products:
-        runtime.insert(0, f"{__package__}.contract.macro:contract")
-    cache.begin(map(from_template, runtime))
+    from .contract.kernels import engine_recipe
+    from .contract.names import KernelName
+
+    own = [from_template(f"{__package__}.engine:{name}") for name in ("work", "execute")]
+    vector = [(dtype, host().lanes(dtype)) for dtype in products if dtype in ITEM_BYTES]
+    names = [KernelName("reduce", *v) for v in vector]
+    if vector:
+        names += [KernelName("pack"), KernelName("macro")]
+    cache.begin([*map(engine_recipe, names), *own])
 
 
 @functools.cache

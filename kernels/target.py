@@ -87,7 +87,8 @@ class Target:
         if self.on_host:
             from .entry import prepare
 
-            prepare(any(x.op.name == "dot_general" for x in graph))
+            products = (x.dtype.name for x in graph if x.op.name == "dot_general")
+            prepare(tuple(sorted(set(products))))
 
 
 def target_of(device: Device) -> Target:

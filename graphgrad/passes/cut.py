@@ -126,7 +126,7 @@ class Cut:
     def _is_repeatable(self, x: Node, groups: Iterable[Group]) -> bool:
         if x.op.name not in self._weights(x, groups) or x in self.outputs or x in self.memory:
             return False
-        computed = x in self.group_of and not self._is_regrouped(x)
+        computed = x in self.group_of and x.size and not self._is_regrouped(x)
         return (
             computed
             and self._settle("large", x, x.size >= LARGE)

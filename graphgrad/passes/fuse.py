@@ -401,7 +401,7 @@ class _Fusion:
         elements = math.prod(a.size for a in domain)
         few = math.prod(a.size for a in rows) < FEW_ROWS and elements > LONG
         # Rows that fit a core's cache are walked again for little, and as many as cores at once.
-        binding = not few or elements > 8 * LONG
+        binding = elements > 32 * LONG
         return not (again and settle(("few rows", self.number[x]), few, binding))
 
     # ---- regions

@@ -45,7 +45,7 @@ LINE_VISITS = 4  # groups of columns that find it near again, where a row of A l
 FAR_LINE_CYCLES = 8  # a line read or written outside of the second-level cache
 
 # What a form may cost more than the best one before LLVM is asked for another kernel: some 30 ms.
-LITTLE_DEARER, LITTLE_CYCLES = 1.5, 150_000
+LITTLE_DEARER, LITTLE_CYCLES = 1.6, 150_000
 
 LINE = 64  # bytes of a cache line
 FAR_BYTES = 1 << 20  # of an operand that the second-level cache does not hold

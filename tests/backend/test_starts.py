@@ -50,7 +50,7 @@ def test_second_process_compiles_nothing_and_computes_the_same(tmp_path):
     assert int(compiled) > 10
     again, loaded, same = run(TRAIN, tmp_path)
     assert int(again) == 0
-    assert int(loaded) >= int(compiled)
+    assert int(loaded) >= int(compiled) - 2, "but for what another size may need"
     assert same == losses
 
 
@@ -136,11 +136,16 @@ def test_no_compiler_is_needed(tmp_path):
 
 
 SHAPES = """
+import threading
+
+import numpy as np
+
 import graphgrad as gg
 from graphgrad import nn, optim
 from graphgrad.kernels import cache
 
 gg.manual_seed(0)
+rng = np.random.default_rng(0)
 
 def trainer(model, optimizer, loss_of):
     @gg.compile
@@ -152,49 +157,85 @@ def trainer(model, optimizer, loss_of):
         return loss
     return step
 
+def floats(*shape):
+    return gg.from_numpy(rng.standard_normal(shape, dtype=np.float32))
+
+def classes(count, *shape):
+    return gg.from_numpy(rng.integers(0, count, shape))
+
 def perceptron():
-    net = nn.Sequential(nn.Linear(20, 48), nn.ReLU(), nn.Linear(48, 10))
+    net = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
     optimizer = optim.Adam(net.parameters(), lr=1e-3)
     step = trainer(net, optimizer, nn.functional.cross_entropy)
-    for batch, rate in [(64, 1e-3), (48, 1e-3), (80, 1e-4), (64, 0.1)]:
-        optimizer.param_groups[0]["lr"] = rate
-        yield step(gg.randn(batch, 20), gg.randint(0, 10, (batch,)))
+    sizes = [64, 63, 2, 3, 4, 5, 7, 8, 10, 16, 17, 20, 32, 50, 96, 128, 200, 256, 512, 1000]
+    for batch in sizes:
+        x, y = floats(batch, 784), classes(10, batch)
+        for rate in np.geomspace(1e-5, 1e-3, 50):
+            optimizer.param_groups[0]["lr"] = float(rate)
+            loss = step(x, y)
+        yield loss
+    assert len(gg.explain(step).programs) == len(sizes)
+
+def convolutions():
+    net = nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(16, 24, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(24, 10),
+    )
+    step = trainer(net, optim.SGD(net.parameters(), lr=0.01), nn.functional.cross_entropy)
+    for batch, width in [(16, 32), (2, 32), (5, 32), (32, 32), (100, 32), (8, 28), (16, 48)]:
+        yield step(floats(batch, 3, width, width), classes(10, batch))
 
 def recurrent():
     net = nn.LSTM(16, 32)
     optimizer = optim.Adam(net.parameters())
     step = trainer(net, optimizer, lambda y, target: (y[0] - target).square().mean())
-    for steps in (16, 24, 11):
-        yield step(gg.randn(steps, 4, 16), gg.randn(steps, 4, 32))
+    for steps, batch in [(16, 4), (8, 4), (11, 4), (24, 4), (512, 4), (64, 32), (30, 2)]:
+        yield step(floats(steps, batch, 16), floats(steps, batch, 32))
 
-class Block(nn.Module):
+class Model(nn.Module):
     def __init__(self):
         super().__init__()
-        self.encoder = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True, dropout=0.0)
-        self.head = nn.Linear(32, 11)
+        self.words = nn.Embedding(11, 64)
+        layer = nn.TransformerEncoderLayer(64, 4, 128, batch_first=True, dropout=0.0)
+        self.encoder = nn.TransformerEncoder(layer, 2)
+        self.head = nn.Linear(64, 11)
     def forward(self, x):
-        return self.head(self.encoder(x)).flatten(0, 1)
+        return self.head(self.encoder(self.words(x))).flatten(0, 1)
 
 def transformer():
-    net = Block()
+    net = Model()
     step = trainer(net, optim.AdamW(net.parameters()), nn.functional.cross_entropy)
-    for batch, length in [(4, 16), (4, 24), (6, 16)]:
-        yield step(gg.randn(batch, length, 32), gg.randint(0, 11, (batch * length,)))
+    for batch, length in [(4, 16), (4, 15), (2, 8), (6, 24), (3, 64), (4, 128), (8, 512)]:
+        yield step(classes(11, batch, length), classes(11, batch * length))
 
-known = None
+first = None
 for loss in %s():
     assert loss.isfinite()
-    if known is not None:
-        print(*(cache._jobs[key].result().name for key in cache._jobs.keys() - known), sep=",")
-    known = set(cache._jobs)
+    for thread in threading.enumerate():
+        if thread.name == "graphgrad-compile":
+            thread.join()
+    new = [job.result() for key, job in cache._jobs.items() if first and key not in first]
+    print(*(kernel.name for kernel in new if kernel.compiled), sep=",")
+    first = first or set(cache._jobs)
 assert cache.stats.compiled > 5
 """
 
 
-@pytest.mark.parametrize("model", ["perceptron", "recurrent", "transformer"])
+@pytest.mark.parametrize("model", ["perceptron", "convolutions", "recurrent", "transformer"])
 def test_new_shapes_and_rates_compile_nothing(model, tmp_path):
-    """Shapes of one order of magnitude: products of another size may choose another tile."""
+    """Two samples to a thousand, 8 steps to 512: a plan decides as the first of its structure."""
     assert run(SHAPES % model, tmp_path, GRAPHGRAD_TIER="compiled") == []
+
+
+def test_a_later_process_decides_alike(tmp_path):
+    """It finds the first size's program in the cache, and with it what was decided for it."""
+    first = SHAPES % "recurrent"
+    assert run(first, tmp_path, GRAPHGRAD_TIER="compiled") == []
+    other = first.replace("(8, 4)", "(9, 4)").replace("(512, 4)", "(500, 4)")
+    assert other != first
+    code = other.replace("assert cache.stats.compiled > 5", "print(cache.stats.compiled)")
+    assert run(code, tmp_path, GRAPHGRAD_TIER="compiled") == ["0"]
 
 
 LONG_LOOP = """
@@ -219,13 +260,7 @@ for steps in (8, 512, 64, 300):
 
 
 def test_a_long_loop_has_the_kernels_of_a_short_one(tmp_path):
-    """512 steps have the kernels of 8 inside the loops.
-
-    Outside, sums over all steps are split when they are long, and products over all steps, sixty
-    times as long, choose other tiles.
-    """
+    """512 steps have the kernels of 8."""
     lines = " ".join(run(LONG_LOOP, tmp_path, GRAPHGRAD_TIER="compiled")).split()
     assert "contract" in lines[0] and "sigmoid" in lines[0]
-    assert len(lines) == 2, "64 and 300 steps need nothing new"
-    for name in lines[1].split(","):
-        assert name.endswith(("_parts", "_combine")) or name.startswith(("reduce_kernel", "tile_"))
+    assert len(lines) == 1, "512, 64 and 300 steps need nothing new"

@@ -17,7 +17,7 @@ LAYERS = [
     LEAVES,
     "ops philox",
     "ir",
-    "interpret lang vjp regions views",
+    "interpret lang vjp regions views choices",
     "axes autodiff anomaly",
     "passes",
     "compile tree",
@@ -31,7 +31,7 @@ LAYERS = [
     "training",
     "examples bench cli",
 ]
-KERNELS = {*LEAVES.split(), *"ops ir regions views axes interpret philox kernels".split()}
+KERNELS = {*LEAVES.split(), *"ops ir choices regions views axes interpret philox kernels".split()}
 VIZ = {"errors", "ops", "ir", "regions", "viz"}
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row.split()}
 
