@@ -18,7 +18,7 @@ from graphgrad import autodiff, dtypes
 from graphgrad.compile import compile_graph
 from graphgrad.device import CPU
 from graphgrad.entry import Entry, HostPart, Result, Source
-from graphgrad.guards import Watch
+from graphgrad.guards import Guard, Watch
 from graphgrad.ir import Graph, Node, topological
 from graphgrad.placement import by_place, check_devices, program_device
 from graphgrad.tensor import engine, record
@@ -194,7 +194,7 @@ class _Tracing:
             ),
             graph=forward,
             sources=sources,
-            guard=self.watch.guard(),
+            guard=self._guard(),
             flat=self._flat(shape),
             captured=[[t, t._array, t._needs] for t in self._captured_tensors()],
             grads_read=self._grads_read(),
@@ -213,6 +213,11 @@ class _Tracing:
         if self.broken:
             entry.broken = record.make(_BrokenWay(self.broken), (), (), [])
         return entry
+
+    def _guard(self) -> Guard:
+        for about, text, *objects in self.trace.conditions.values():
+            self.watch.condition(about, text, *objects)
+        return self.watch.guard()
 
     def _reached(self, outputs: Sequence[Node]) -> set[Node]:
         grads = [] if self.gradient is None else self.gradient.grads

@@ -125,6 +125,8 @@ class Entry:
     calls: int = 0
     # The fast path of its calls, by tier (see ``graphgrad.replay``).
     replays: dict[str, Any] = field(default_factory=dict)
+    # Addresses that change at too many calls to be worth watching (see ``graphgrad.replay``).
+    restless: set[int] = field(default_factory=set)
 
     # --------------------------------------------------------------------------------- does it fit?
 

@@ -199,7 +199,11 @@ class Watch:
         A condition is Python text that holds now, with ``{}`` for each of the objects.
         """
         for name, condition, *objects in value.__graphgrad_guards__():
-            self._check(condition.format(*map(self._hold, objects)), f"{path}{name}")
+            self.condition(f"{path}{name}", condition, *objects)
+
+    def condition(self, about: str, text: str, *objects: Any) -> None:
+        """Guard what Python text says of objects, which stand in it as ``{}`` or by number."""
+        self._check(text.format(*map(self._hold, objects)), about)
 
     # ------------------------------------------------------------------------------ what is checked
 

@@ -2,26 +2,36 @@
 
 ``replay_of(entry)`` writes one function from what the trace took for granted. It returns MISS
 when anything differs (another shape, a changed flag, strided memory), and the general path decides.
+What is the same object at every call (parameters, modules, optimizers) is not even read: one call
+says that nothing was assigned there since it was compared last (``graphgrad.kernels.pins``).
 The text is kept in ``source`` for the curious: ``print(compiled.replay.source)``.
 """
 
 from __future__ import annotations
 
+import dis
 import struct
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from graphgrad import dtypes
 from graphgrad.config import config
-from graphgrad.guards import is_value
+from graphgrad.guards import Guard, is_value
+from graphgrad.kernels.pins import Pins, first_changed
+from graphgrad.pinning import places
 from graphgrad.tensor.core import Tensor, wrap
 from graphgrad.tensor.state import state
 from graphgrad.views import row_major
 
 MISS = object()
+# How often something may change between calls before it is compared at each of them.
+RESTLESS = 4
 # How a number is packed into eight bytes of its own.
+# Functions of numbers.
+_PURE = frozenset({"float", "math", "sqrt"})
 _FORMS = {np.dtype(np.float32): "f4x", np.dtype(np.float64): "d"}
 
 
@@ -38,6 +48,32 @@ def replay_of(entry: Any) -> Callable[[Sequence[Any]], Any] | None:
     return entry.replays[config.tier]
 
 
+class _Renewal:
+    """Compares everything again when something was assigned, and knows from then on what is there.
+
+    What is assigned between most calls (a learning rate that follows a schedule) is not worth it:
+    it gets no pin in the next function that is written.
+    """
+
+    def __init__(self, pins: Pins, names: dict[str, Any], entry: Any) -> None:
+        self.pins, self.names, self.entry = pins, names, entry
+        self.changes: Counter[int] = Counter()
+        names["table"] = pins.address  # which says at first that something changed
+
+    def __call__(self, number: int) -> bool:
+        if not self.names["compare"]():
+            return False
+        self.changes[number] += 1
+        restless = self.changes[number] > RESTLESS
+        if restless:
+            self.entry.restless.add(self.pins.address_of(number))
+        if restless or not self.pins.hold():
+            self.entry.replays.clear()
+            return False
+        self.names["table"] = self.pins.address
+        return True
+
+
 class _Writer:
     """Collects lines, and the objects that their names stand for."""
 
@@ -51,6 +87,9 @@ class _Writer:
         self.others: list[str] = []
         self.looks: dict[str, None] = {}
         self.memory = bytearray(8 * len(entry.sources))
+        # What is compared only when something was assigned: as text, and what assignments tell.
+        self.pins = Pins(entry.restless)
+        self.pinned: list[str] = []
         self._known: dict[tuple[str, int], str] = {}
         self.names: dict[str, Any] = {
             "MISS": MISS,
@@ -59,7 +98,6 @@ class _Writer:
             "config": config,
             "dtypes": dtypes,
             "entry": entry,
-            "holds": entry.guard.holds,
             "program": program,
             "state": state,
             "wrap": wrap,
@@ -71,16 +109,19 @@ class _Writer:
             self._argument(i, expected)
         self._apart()
         for tensor, _, needs in self.entry.captured:
-            self.check(f"{self.known('t', tensor)}._needs is {needs}")
+            self._fixed(tensor, "_needs", f"{self.known('t', tensor)}._needs is {needs}")
         for source, was_none in self.entry.grads_read:
-            self.check(f"({self._owner(source)}._grad is None) is {was_none}")
+            condition = f"({self._owner(source)}._grad is None) is {was_none}"
+            self._fixed(source.tensor if was_none else None, "_grad", condition)
         operands = [self._source(i, s) for i, s in enumerate(self.entry.sources)]
-        self.check("holds()")
+        storages = [self._storage(source) for source in self.entry.mutated]
+        self._guard()
+        self._pin()
         self._write_numbers()
         self.lines += [f"{self._owner(s)}._grad = None" for s in self.entry.replaced()]
         self.lines.append("entry.calls += 1")
         self._run(operands)
-        self._effects()
+        self._effects(storages)
         body = "\n".join(f"    {line}" for line in self.lines)
         source = f"def replay(args):\n{body}\n"
         exec(compile(source, "<replay>", "exec"), self.names)
@@ -104,6 +145,47 @@ class _Writer:
     def check(self, condition: str, indent: int = 0) -> None:
         """Go on only if ``condition`` holds."""
         self.lines.append(f"{'    ' * indent}if not ({condition}): return MISS")
+
+    # ------------------------------------------------------------------------- what stays as it is
+
+    def _fixed(self, owner: Any, slot: str, condition: str) -> None:
+        """A condition that depends on one attribute of a captured tensor."""
+        if owner is not None and self.pins.slot(owner, slot) is not None:
+            self.pinned.append(f"if not ({condition}): return False")
+        else:
+            self.check(condition)
+
+    def _guard(self) -> None:
+        """The guard's conditions: those that assignments do not tell are evaluated at each call."""
+        guard = self.entry.guard
+        left = {
+            condition: path
+            for condition, path in guard.checks.items()
+            if places(condition, guard.objects, self.pins) is None
+        }
+        if len(left) < len(guard.checks):
+            self.pinned.append(f"if not {self.name('holds', guard.holds)}(): return False")
+        if left:
+            self.check(f"{self.name('holds', Guard(left, guard.objects).holds)}()")
+
+    def _pin(self) -> None:
+        """One call that says whether anything was assigned; if so, all of it is compared."""
+        if not self.pinned:
+            return
+        assigned = sorted({line.partition(" = ")[0] for line in self.pinned if _is_binding(line)})
+        lines = [f"global {', '.join(assigned)}"] * bool(assigned) + self.pinned
+        body = "\n".join(f"    {line}" for line in [*lines, "return True"])
+        exec(compile(f"def compare():\n{body}\n", "<replay>", "exec"), self.names)
+        renewal = _Renewal(self.pins, self.names, self.entry)
+        self.names |= {"first_changed": first_changed(), "renew": renewal}
+        self.lines += [
+            "number = first_changed(table)",
+            "if number >= 0 and not renew(number): return MISS",
+        ]
+
+    def _keep(self, name: str, text: str) -> None:
+        """``name`` is what ``text`` says, read when something was assigned."""
+        self.pinned.append(f"{name} = {text}")
 
     def _modes(self) -> None:
         entry = self.entry
@@ -169,9 +251,14 @@ class _Writer:
         if source.kind == "grad":
             self.check(f"{owner}._grad is not None")
             owner += "._grad"
-        self.lines.append(f"c{number} = {owner}._array")
-        self._still_plain(f"c{number}", source.like)
-        return f"c{number}"
+        name, text = self.name("array", None), f"{owner}._array"
+        if source.kind == "tensor" and self.pins.slot(source.tensor, "_array") is not None:
+            self._keep(name, text)
+            self.pinned.append(f"if not ({self._is_plain(name, source.like)}): return False")
+        else:
+            self.lines.append(f"{name} = {text}")
+            self._still_plain(name, source.like)
+        return name
 
     def _owner(self, source: Any) -> str:
         return f"x{source.argument}" if source.tensor is None else self.known("t", source.tensor)
@@ -207,6 +294,10 @@ class _Writer:
         if parts is None:
             return f"{self.name('number', source.number)}()"
         number, _, group, steps = parts
+        if _is_constant(number, group) and self.pins.mapping(group) is not None:
+            name = self.name("constant", None)
+            self._keep(name, f"{self.known('number', number)}({self.known('group', group)}, 0.0)")
+            return name
         taken = "0.0"
         if steps is not None:
             tensor = self.known("t", steps)
@@ -230,13 +321,22 @@ class _Writer:
             buffers.append(f"y{i}")
         self.lines.append(f"program.runner({', '.join(buffers)})")
 
-    def _effects(self) -> None:
+    def _storage(self, source: Any) -> str:
+        """An expression for the memory that a source's tensor is in."""
+        if source.tensor is None or source.kind == "grad":
+            grad = "._grad" if source.kind == "grad" else ""
+            return f"{self._owner(source)}{grad}._storage"
+        if self.pins.slot(source.tensor, "_storage") is None:
+            return f"{self._owner(source)}._storage"
+        name = self.name("storage", None)
+        self._keep(name, f"{self._owner(source)}._storage")
+        return name
+
+    def _effects(self, storages: Sequence[str]) -> None:
         entry = self.entry
         if entry.host is not None:
             self.lines.append(f"{self.name('host', entry.host)}(args)")
-        for source in entry.mutated:
-            grad = "._grad" if source.kind == "grad" else ""
-            self.lines.append(f"{self._owner(source)}{grad}._storage.version += 1")
+        self.lines += [f"{storage}.version += 1" for storage in storages]
         for source, number in entry.grads:
             value = "None" if number is None else f"wrap({self.results[number]})"
             self.lines.append(f"{self._owner(source)}._grad = {value}")
@@ -249,3 +349,26 @@ class _Writer:
             edge = self.name("edge", (entry.broken, 0))
             self.lines.append(f"result._needs, result._edge = True, {edge}")
         self.lines.append("return result")
+
+
+def _is_binding(line: str) -> bool:
+    return line.partition(" = ")[0].isidentifier()
+
+
+def _is_constant(number: Callable[..., Any], group: Mapping[str, Any]) -> bool:
+    """Whether a number of an optimizer changes only when something is assigned in its group.
+
+    So it does not if it reads the steps taken or anything else, or what is there can be written to.
+    """
+    code = getattr(number, "__code__", None)
+    if code is None or code.co_freevars or code.co_argcount != 2:
+        return False
+    if not _PURE.issuperset(code.co_names):
+        return False
+    steps = code.co_varnames[1]
+    if any(i.argval == steps for i in dis.get_instructions(code)):
+        return False
+    values = [value for key, value in group.items() if key != "params"]
+    plain = (bool, int, float, str, type(None))
+    parts = [x for v in values for x in (v if isinstance(v, tuple) else (v,))]
+    return all(isinstance(x, plain) for x in parts)

@@ -45,6 +45,8 @@ class Trace:
         # What ``.grad`` held when it was first read, and what it held before it was assigned.
         self.grad_reads: dict[Tensor, Tensor | None] = {}
         self.grads: dict[Tensor, Tensor | None] = {}
+        # What else the trace depends on, by who says so: (about, Python text, *objects in it).
+        self.conditions: dict[Any, tuple[Any, ...]] = {}
         self._grads_before: dict[Tensor, Tensor | None] = {}
         self._labels: dict[int, tuple[str, str]] = {}
         self._roots: dict[Storage, Node] = {}

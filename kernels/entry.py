@@ -9,7 +9,8 @@ which is better for programs that take less time than a change of threads.
 
 import ctypes
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -133,19 +134,27 @@ def _symbols() -> dict[str, int]:
 
 
 def _compiled(name: str, release: str, regain: str) -> Callable[..., int]:
-    text = SOURCE.format(name=name, release=release, regain=regain, **vars(at))
     execute = cache.load_template(f"{__package__}.engine:execute")
-    symbols = {**_symbols(), "execute": execute.address}
-    code = loader.link(name, cache.load_ir(name, text), symbols)
+    _keep.append(execute)
+    text = SOURCE.format(name=name, release=release, regain=regain, **vars(at))
+    return builtin(name, text, {"execute": execute.address})
+
+
+def builtin(name: str, text: str, symbols: Mapping[str, int] | None = None) -> Callable[..., int]:
+    """What LLVM's text defines as ``name``, a C function of the kind METH_FASTCALL.
+
+    ``symbols`` are addresses of what it declares, beside some of CPython's.
+    """
+    code = loader.link(name, cache.load_ir(name, text), {**_symbols(), **(symbols or {})})
     definition = _MethodDef(name.encode(), code[name], METH_FASTCALL, None)
     create = ctypes.pythonapi.PyCFunction_NewEx
     create.restype, create.argtypes = ctypes.py_object, [ctypes.c_void_p] * 3
     function = create(ctypes.addressof(definition), None, None)
-    _keep.append((definition, code, execute))
+    _keep.append((definition, code))
     return function
 
 
-_keep: list[tuple] = []
+_keep: list[Any] = []
 
 
 def _interpreted(where: int, *buffers) -> int:

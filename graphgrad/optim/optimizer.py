@@ -89,6 +89,8 @@ class Optimizer:
         self.defaults = defaults
         # What a schedule looks at, to warn when it is stepped first.
         self._opt_called = False
+        # The trace whose parameters are known to have taken equally many steps (see Lockstep).
+        self.counted_by: Any = None
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[Group] = []
         self._hooks: dict[str, OrderedDict[int, Hook]] = {k: OrderedDict() for k in _HOOKS}

@@ -52,6 +52,37 @@ class _Numbers(dict[str, Any]):
         return self[name]
 
 
+class Lockstep:
+    """That the parameters which share a number in a trace took equally many steps.
+
+    One number (a bias correction) serves them all. Where another trace stepped some of them only,
+    or a step was taken as written, they are counted again.
+    """
+
+    def __init__(self, optimizer: Any) -> None:
+        self.optimizer = optimizer
+        self.counters: list[list[Tensor]] = []
+
+    def holds(self) -> bool:
+        """Compare the counters; if they agree, this trace is the one that counts from now on."""
+        counts = [{t._array.item() for t in together} for together in self.counters]
+        if any(len(found) > 1 for found in counts):
+            return False
+        self.optimizer.counted_by = self
+        return True
+
+    @staticmethod
+    def of(optimizer: Any, trace: Any) -> Lockstep:
+        """The one of a trace, which depends on it."""
+        found = trace.conditions.get(optimizer)
+        if found is None:
+            lockstep = Lockstep(optimizer)
+            text = "{0}.counted_by is {1} or {1}.holds()"
+            about = "how many steps each parameter took"
+            found = trace.conditions[optimizer] = about, text, optimizer, lockstep
+        return found[-1]
+
+
 class Update:
     """What one group updates: the rule, and a row (parameter, gradient, *state) a parameter."""
 
@@ -69,6 +100,7 @@ class Update:
         self._create_state()
         for (steps, _), parameters in self._alike().items():
             if state.trace is None:
+                self.optimizer.counted_by = None
                 self._run(parameters, steps)
             else:
                 self._trace(parameters)
@@ -144,6 +176,10 @@ class Update:
         trace = state.trace
         if state.skip is not None and self._is_counted():
             self._count_where_it_is_known(parameters)
+
+        if self._is_counted():
+            together = [self.optimizer.state[p]["step"] for p in parameters]
+            Lockstep.of(self.optimizer, trace).counters.append(together)
 
         def scalar(name: str, dtype: DType) -> Tensor:
             return trace.scalar(self._reader(name, parameters[0]), dtype)

@@ -22,7 +22,7 @@ LAYERS = [
     "passes",
     "compile tree",
     "trace tensor",
-    "guards functional autograd control random func namespace fft linalg special masked",
+    "guards pinning functional autograd control random func namespace fft linalg special masked",
     "entry placement capture explanation replay jit aten",
     "exploring exporting profiler nn utils serialization amp backends accelerator compiler alias",
     "distributions",
