@@ -122,7 +122,11 @@ def export(structure: str) -> bytes:
 
 def restore(structure: str, made: bytes) -> None:
     """Know what another process chose, where this one has not chosen yet."""
-    _merge(_choices_of(structure), marshal.loads(made))
+    known, more = _choices_of(structure), marshal.loads(made)
+    if known:
+        _merge(known, more)
+    else:
+        known.update(more)
 
 
 def _merge(known: Choices, more: Choices) -> None:

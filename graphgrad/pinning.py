@@ -1,6 +1,6 @@
 """The places that decide a guard: while nothing is assigned to them, it holds unread.
 
-    places("o4['training'] is True", {"o4": module.__dict__}, pins)     # {3}: that dict's items
+    list(places(["o4['training'] is True"], {"o4": module.__dict__}, pins))    # [{3}]
 
 Guards are Python text over slots, cells, dicts and lists (``graphgrad.guards``). One that reads
 anything else, a property or a set, is decided by its text alone: None.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import builtins
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from graphgrad.kernels.pins import Pins
@@ -24,14 +24,21 @@ class Unpinned(Exception):
     """Something that memory does not say."""
 
 
-def places(expression: str, objects: Mapping[str, Any], pins: Pins) -> set[int] | None:
-    """The numbers of the pins that decide an expression which holds now; None: text decides."""
-    reading = _Reading(objects, pins)
-    try:
-        reading.truth(parse_expression(expression))
-    except Unpinned:
-        return None
-    return reading.found
+def places(
+    conditions: Iterable[str], objects: Mapping[str, Any], pins: Pins
+) -> Iterator[set[int] | None]:
+    """For each condition, all of which hold, the pins that decide it; None: its text does."""
+    # Parsed as one list: a parser is slow to start.
+    whole = parse_expression(f"[{', '.join(f'({c})' for c in conditions)}]")
+    assert isinstance(whole, ast.List)
+    for condition in whole.elts:
+        reading = _Reading(objects, pins)
+        try:
+            reading.truth(condition)
+        except Unpinned:
+            yield None
+        else:
+            yield reading.found
 
 
 class _Reading:

@@ -158,10 +158,11 @@ class _Writer:
     def _guard(self) -> None:
         """The guard's conditions: those that assignments do not tell are evaluated at each call."""
         guard = self.entry.guard
+        decided = places(guard.checks, guard.objects, self.pins)
         left = {
             condition: path
-            for condition, path in guard.checks.items()
-            if places(condition, guard.objects, self.pins) is None
+            for (condition, path), found in zip(guard.checks.items(), decided, strict=True)
+            if found is None
         }
         if len(left) < len(guard.checks):
             self.pinned.append(f"if not {self.name('holds', guard.holds)}(): return False")
