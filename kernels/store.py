@@ -155,9 +155,7 @@ def load(
     return target.finish(program, aliases, types, making)
 
 
-def save(
-    key: str, compiled: Compiled, target: Target = CPU, structure: str | None = None
-) -> None:
+def save(key: str, compiled: Compiled, target: Target = CPU, structure: str | None = None) -> None:
     """Keep a program, and what was chosen for its structure.
 
     One that calls Python functions is not kept.
