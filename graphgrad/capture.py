@@ -316,7 +316,8 @@ class _Tracing:
         joint = self.gradient
         needs = tuple(inputs.index(x) for x in self._differentiated().values())
         tracked = [i in joint.cotangents for i in range(cut.outputs)]
-        way = GraphWay("CompiledFunctionBackward", cut, needs, tracked, _no_replay)
+        place = self.trace.device
+        way = GraphWay("CompiledFunctionBackward", cut, needs, tracked, _no_replay, place)
         way.own_lines = True
         return way
 

@@ -2,6 +2,8 @@
 
 --update-golden    rewrite the files of tests/golden instead of comparing with them
 --slow             also run the tests marked slow
+
+Tests marked ``devices`` run twice: on the CPU, and with every tensor made on an emulated device.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import os
 import pathlib
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
@@ -71,3 +73,39 @@ def plain_module() -> Callable[[pathlib.Path], Any]:
         return module
 
     return load
+
+
+# ------------------------------------------------------------------------------- tests on a device
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    marked = metafunc.definition.get_closest_marker
+    if marked("devices") and not marked("host"):
+        metafunc.parametrize("default_device", ["cpu", "cuda"], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def default_device(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where a test's tensors are made; NumPy gets copies of them, and gives them copies."""
+    place = getattr(request, "param", "cpu")
+    if place == "cpu":
+        yield place
+        return
+    import graphgrad as gg
+
+    numpy, from_numpy = gg.Tensor.numpy, gg.from_numpy
+
+    def copied(self: Any, *, force: bool = False) -> Any:
+        apart = self.is_cuda and (force or not self.requires_grad)
+        return numpy(self.detach().cpu() if apart else self, force=force)
+
+    def array(self: Any, dtype: Any = None, copy: bool | None = None) -> Any:
+        return self.numpy().astype(dtype or self.dtype.numpy, copy=False)
+
+    with (
+        gg.config.scope(cuda="emulate", tier="interpret", cuda_devices=2),
+        gg.device(place),
+        mock.patch.multiple(gg.Tensor, numpy=copied, __array__=array),
+        mock.patch.object(gg, "from_numpy", lambda x: from_numpy(x).to(place)),
+    ):
+        yield place

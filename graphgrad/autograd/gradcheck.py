@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from graphgrad.tensor.backward import grad
-from graphgrad.tensor.core import FUNCTIONS, Tensor, wrap
+from graphgrad.tensor.core import FUNCTIONS, Tensor
 from graphgrad.tensor.state import enable_grad, no_grad
 
 
@@ -64,7 +64,9 @@ def gradgradcheck(
     if grad_outputs is None:
         with no_grad():
             shapes = [tuple(y.shape) for y in _floats(func(*tensors))]
-        grad_outputs = [wrap(rng.standard_normal(s)).requires_grad_() for s in shapes]
+        place = next(x.device for x in tensors if isinstance(x, Tensor))
+        drawn = [FUNCTIONS["tensor"](rng.standard_normal(s), device=place) for s in shapes]
+        grad_outputs = [x.requires_grad_() for x in drawn]
 
     def gradient(*args: Any) -> Any:
         xs, cotangents = args[:count], args[count:]
@@ -118,20 +120,20 @@ def _rows(y: Tensor, xs: Sequence[Tensor]) -> list[np.ndarray]:
     for i in range(flat.numel()):
         found = grad(flat[i], list(xs), retain_graph=True, allow_unused=True)
         for table, g in zip(tables, found, strict=True):
-            table[i] = 0 if g is None else g.detach().numpy().reshape(-1)
+            table[i] = 0 if g is None else g.numpy(force=True).reshape(-1)
     return tables
 
 
 def _differences(output: Callable[[], Tensor], x: Tensor, eps: float) -> np.ndarray:
     """Central differences, element by element of ``x``, which is moved in place and put back."""
-    flat = x.detach().numpy().reshape(-1)
+    inside = x.detach()
+    values = inside.numpy(force=True).copy()
     columns = []
-    for i in range(flat.size):
-        kept = flat[i]
+    for place in np.ndindex(values.shape):
         sides = []
         for step in (eps, -eps):
-            flat[i] = kept + step
-            sides.append(output().detach().numpy().reshape(-1).copy())
-        flat[i] = kept
+            inside[place] = float(values[place] + step)
+            sides.append(output().numpy(force=True).reshape(-1).copy())
+        inside[place] = float(values[place])
         columns.append((sides[0] - sides[1]) / (2 * eps))
     return np.stack(columns, 1)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import numpy as np
-
 import graphgrad as gg
 from graphgrad import lang
 from graphgrad.optim import sparse
@@ -169,7 +167,7 @@ class Adagrad(Adaptive):
         rate = self.numbers["rate"](group, float(kept["step"]))
         kept["step"] += 1
         sparse.change(kept["sum"], where, lambda total: total + g * g)
-        spread = np.sqrt(kept["sum"]._array[where]) + group["eps"]
+        spread = kept["sum"][where].sqrt() + group["eps"]
         sparse.change(parameter, where, lambda x: x - rate * g / spread)
 
 

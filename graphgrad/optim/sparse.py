@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from graphgrad.optim.update import mark_written
 from graphgrad.tensor import Tensor
 from graphgrad.tensor.sparse import SparseTensor
 
@@ -18,14 +15,12 @@ def split(parameters: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     return [p for p in parameters if not isinstance(p.grad, SparseTensor)], sparse
 
 
-def rows(g: SparseTensor) -> tuple[tuple[Any, ...], np.ndarray]:
-    """Where a gradient is not zero, as an index of NumPy, and its values there."""
+def rows(g: SparseTensor) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Where a gradient is not zero, as an index, and its values there."""
     whole = g.coalesce()
-    return tuple(whole.indices()._array), whole.values()._array
+    return tuple(whole.indices()), whole.values()
 
 
-def change(tensor: Tensor, where: tuple[Any, ...], function: Callable[[Any], Any]) -> None:
+def change(tensor: Tensor, where: tuple[Tensor, ...], function: Callable[[Any], Any]) -> None:
     """Write ``function`` of some rows in their place."""
-    array = tensor._array
-    array[where] = function(array[where])
-    mark_written([tensor])
+    tensor[where] = function(tensor[where])

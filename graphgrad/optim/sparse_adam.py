@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from graphgrad.optim import sparse
 from graphgrad.optim.optimizer import Group, Optimizer, check, validated
 from graphgrad.tensor import Tensor
@@ -62,7 +60,7 @@ class SparseAdam(Optimizer):
         beta1, beta2 = group["betas"]
         sparse.change(kept["exp_avg"], where, lambda m: m + (g - m) * (1 - beta1))
         sparse.change(kept["exp_avg_sq"], where, lambda v: v + (g * g - v) * (1 - beta2))
-        mean, square = (kept[name]._array[where] for name in ("exp_avg", "exp_avg_sq"))
+        mean, square = (kept[name][where] for name in ("exp_avg", "exp_avg_sq"))
         root = math.sqrt(1 - beta2 ** kept["step"])
         rate = float(group["lr"]) * root / (1 - beta1 ** kept["step"])
-        sparse.change(p, where, lambda x: x - rate * mean / (np.sqrt(square) + group["eps"]))
+        sparse.change(p, where, lambda x: x - rate * mean / (square.sqrt() + group["eps"]))

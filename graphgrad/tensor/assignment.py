@@ -80,7 +80,10 @@ def _write(self: Tensor, key: tuple[Any, ...], value: Any) -> None:
     if not here or recorded or state.trace is not None:
         view = view_at(self, key)
         if isinstance(value, Tensor):
-            view.copy_(_trimmed(value, view.ndim))
+            value = _trimmed(value, view.ndim)
+            if not _broadcasts(tuple(value.shape), tuple(view.shape)):
+                raise _unfit(tuple(view.shape), tuple(value.shape))
+            view.copy_(value)
         else:
             view.fill_(value)
         return

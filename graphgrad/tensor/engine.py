@@ -24,7 +24,7 @@ from graphgrad.ir import Graph, Node
 from graphgrad.tensor.casting import as_they_are
 from graphgrad.tensor.core import Tensor, tracer, wrap
 from graphgrad.tensor.hooks import after_hooks, before_hooks, tensor_hooks
-from graphgrad.tensor.place import settled, to_device
+from graphgrad.tensor.place import on_device, settled, to_device
 from graphgrad.tensor.plan import literal
 from graphgrad.tensor.programs import program_of
 from graphgrad.tensor.record import Record, place
@@ -231,7 +231,7 @@ class _Nodes:
 def _as_node(rec: Record, value: Any, type_: Any) -> Node:
     if isinstance(value, Node):
         return value
-    if isinstance(value, ndarray):
+    if isinstance(value, ndarray) or on_device(value):
         raise TraceError(
             "backward inside a compiled function reached an operation recorded outside it: "
             f"{rec.name()}.\n{place(rec.code, rec.offset)}\n  hint: run the forward inside too"

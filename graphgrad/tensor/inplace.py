@@ -9,12 +9,13 @@ a view becomes an update of its base, and every living view of that base follows
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from graphgrad.errors import TraceError, is_ours, message
+from graphgrad.ops import broadcast_shapes
 from graphgrad.tensor import plan as plans
 from graphgrad.tensor.core import FUNCTIONS, Tensor, both, method, publish, wrap
 from graphgrad.tensor.place import common_device, device_of, on_device, to_device
@@ -66,10 +67,10 @@ def _fitting(t: Tensor, new: Tensor) -> Tensor:
             )
         new = new.to(t.dtype)
     if tuple(new.shape) != tuple(t.shape):
-        if np.broadcast_shapes(tuple(new.shape), tuple(t.shape)) != tuple(t.shape):
+        shape = broadcast_shapes("copy_", (t, new))
+        if shape != tuple(t.shape):
             raise RuntimeError(
-                f"output with shape {list(t.shape)} doesn't match the broadcast shape "
-                f"{list(np.broadcast_shapes(tuple(new.shape), tuple(t.shape)))}"
+                f"output with shape {list(t.shape)} doesn't match the broadcast shape {list(shape)}"
             )
         new = new.expand(t.shape)
     return new
@@ -113,10 +114,20 @@ def writable(t: Tensor) -> Any:
     if array.__class__ is ndarray or not on_device(array):
         repeated = not array.flags.writeable
     else:
-        repeated = any(n > 1 and s == 0 for n, s in zip(array.shape, array.strides, strict=True))
+        repeated = _overlaps(array.shape, array.strides)
     if repeated:
         raise RuntimeError(_OVERLAP)
     return array
+
+
+def _overlaps(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether a dimension's step does not reach past what the smaller steps walk over."""
+    reach = 0
+    for step, n in sorted((s, n) for n, s in zip(shape, strides, strict=True) if n > 1):
+        if step <= reach:
+            return True
+        reach += step * (n - 1)
+    return False
 
 
 _OVERLAP = (

@@ -17,8 +17,9 @@ import numpy as np
 from graphgrad.device import device
 from graphgrad.dtypes import DType, int64
 from graphgrad.tensor.core import FUNCTIONS, Size, Storage, Tensor, function, method, wrap
+from graphgrad.tensor.place import to_device
 from graphgrad.tensor.promotion import is_number
-from graphgrad.tensor.state import state
+from graphgrad.tensor.state import no_grad, state
 
 _UNSUPPORTED = (
     "this operation does not take sparse tensors: use .to_dense() first (optimizers that take "
@@ -134,21 +135,37 @@ class SparseTensor(Tensor):
         if self._coalesced:
             return self
         lead = self._shape[: self.sparse_dim()]
-        places, values = self._places._array, self._vals._array
-        flat = np.ravel_multi_index(tuple(places), lead) if places.size else places[0]
-        order = np.argsort(flat, kind="stable")
-        flat = flat[order]
-        starts = np.flatnonzero(np.diff(flat, prepend=-1))
-        sums = np.add.reduceat(values[order], starts) if flat.size else values
-        found = np.stack(np.unravel_index(flat[starts], lead)) if flat.size else places
-        return self._with(wrap(found.astype(np.int64)), wrap(sums), True)
+        places = self._places.concrete("coalesce()")
+        if not places.size:
+            return self._with(self._places, self._vals, True)
+        flat, owner = np.unique(np.ravel_multi_index(tuple(places), lead), return_inverse=True)
+        found = np.stack(np.unravel_index(flat, lead)).astype(np.int64)
+        with no_grad():
+            sums = self._vals.new_zeros((len(flat), *self._vals.shape[1:]))
+            sums.index_add_(0, _beside(owner.reshape(-1), self._vals), self._vals)
+        return self._with(_beside(found, self._vals), sums, True)
 
     def to_dense(self, dtype: DType | None = None) -> Tensor:
         """The tensor with zeros where there are no values."""
         whole = self.coalesce()
-        dense = np.zeros(self._shape, self.dtype.numpy)
-        dense[tuple(whole._places._array)] = whole._vals._array
-        return wrap(dense) if dtype is None else wrap(dense).to(dtype)
+        with no_grad():
+            dense = self._vals.new_zeros(self._shape)
+            dense[tuple(whole._places)] = whole._vals
+        return dense if dtype is None else dense.to(dtype)
+
+    def to(self, *args: Any, **kwargs: Any) -> SparseTensor:
+        """In another dtype or on another device, as ``Tensor.to``; itself if nothing changes."""
+        values = self._vals.to(*args, **kwargs)
+        same = values is self._vals
+        return self if same else self._with(self._places.to(values.device), values, self._coalesced)
+
+    def cpu(self, *_: Any) -> SparseTensor:
+        """On the CPU."""
+        return self.to("cpu")
+
+    def cuda(self, device: Any = None, *_: Any) -> SparseTensor:
+        """On a CUDA device, the current one unless told."""
+        return self.to("cuda" if device is None else device)
 
     def detach(self) -> SparseTensor:
         """The same values, without history."""
@@ -215,8 +232,10 @@ class SparseTensor(Tensor):
 
     def __repr__(self) -> str:
         shape = f"size={tuple(self._shape)}, nnz={self._nnz()}, layout={self.layout}"
-        lines = repr(self._vals).replace("\n", "\n       ")
-        return f"tensor(indices={self._places!r},\n       values={lines},\n       {shape})"
+        places, lines = repr(self._places.cpu()), repr(self._vals.cpu())
+        where = f"device='{self.device}', " if self.is_cuda else ""
+        values = lines.replace("\n", "\n       ")
+        return f"tensor(indices={places},\n       values={values},\n       {where}{shape})"
 
 
 def added(x: Any, y: Any) -> Tensor:
@@ -231,7 +250,8 @@ def added(x: Any, y: Any) -> Tensor:
             raise NotImplementedError("gradients do not flow through sums with sparse tensors")
         whole = y.coalesce()
         total = x.detach().clone()
-        total._array[tuple(whole._places._array)] += whole._vals._array
+        with no_grad():
+            total.index_put_(tuple(whole._places), whole._vals, True)
         return total
     if not isinstance(y, SparseTensor):
         raise RuntimeError("add(sparse, dense) is not supported. Use add(dense, sparse) instead.")
@@ -250,9 +270,8 @@ def accumulated(before: Tensor, g: Any) -> Tensor:
     """As ``gathered``, in the memory of what was there before, unless that becomes dense."""
     total = gathered(before, g)
     if not isinstance(before, SparseTensor):
-        np.copyto(before._array, total._array)
-        before._storage.version += 1
-        return before
+        with no_grad():
+            return before.copy_(total)
     if not isinstance(total, SparseTensor):
         return total
     before._places, before._vals = total._places, total._vals
@@ -308,7 +327,13 @@ def to_sparse(self: Tensor, sparse_dim: int | None = None) -> SparseTensor:
     lead = array.ndim if sparse_dim is None else sparse_dim
     rest = tuple(range(lead, array.ndim))
     places = np.nonzero((array != 0).any(rest) if rest else array)
-    return SparseTensor(wrap(np.stack(places)), wrap(array[places]), array.shape, True)
+    there = _beside(np.stack(places), self)
+    with no_grad():
+        return SparseTensor(there, self.detach()[tuple(there)], array.shape, True)
+
+
+def _beside(places: np.ndarray, like: Tensor) -> Tensor:
+    return wrap(to_device(places, like.device))
 
 
 @method

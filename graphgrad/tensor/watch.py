@@ -2,7 +2,8 @@
 
 As written, the operation that makes a NaN raises at its line, or, while gradients are computed, the
 backward function that returns one. A program is run as usual; only when what it returns or
-writes has a NaN is it run again, node by node, on the inputs it had, to find who made it.
+writes has a NaN is it run again, node by node, on the inputs it had, to find who made it. What lies
+on a device is copied to the host to be looked at.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from graphgrad.compile import Executable, optimise
 from graphgrad.errors import SUM, AnomalyError, Origin, here
 from graphgrad.ir import Graph
 from graphgrad.tensor.core import Tensor
+from graphgrad.tensor.place import to_host
 from graphgrad.tensor.state import state
 
 Array = Any
@@ -49,10 +51,14 @@ class Watch:
 
     def operation(self, name: str, arrays: Sequence[Array], result: Array) -> None:
         """A primitive ran on ``arrays``."""
-        if result.dtype.kind not in "fc" or np.isfinite(result).all():
+        if result.dtype.kind not in "fc":
+            return
+        seen = to_host(result)
+        if np.isfinite(seen).all():
             return
         known = [self._known(x, f"input {i}") for i, x in enumerate(arrays)]
-        causes = judge(Call(name, arrays, result, known, origin=self._here()))
+        operands = [to_host(x) for x in arrays]
+        causes = judge(Call(name, operands, seen, known, origin=self._here()))
         self._raise(earliest([causes.nan]))
         self._note(result, causes)
 
@@ -64,7 +70,7 @@ class Watch:
         own_lines: bool = False,
     ) -> None:
         """A graph ran that stands for one operation; ``own_lines``: it knows the user's lines."""
-        kind = next((k for k in Causes._fields if any(holds(k, y) for y in results)), None)
+        kind = next((k for k in Causes._fields if any(_holds(k, y) for y in results)), None)
         if kind is None:
             return
         known = [self._known(x, f"input {i}") for i, x in enumerate(arrays)]
@@ -107,13 +113,13 @@ class Watch:
 
     def _known(self, x: Array, label: str) -> Causes:
         """The causes noted for an array, or for the memory that it is a view of."""
-        causes, base = given(x, label), x
+        causes, base = given(to_host(x), label), x
         while base is not None and any(causes):
             ref, noted = self._causes.get(id(base), (None, None))
             if ref is not None and ref() is base:
                 pairs = zip(causes, noted, strict=True)
                 return Causes(*(None if c is None else n or c for c, n in pairs))
-            base = base.base if isinstance(base, np.ndarray) else None
+            base = getattr(base, "base", None)
         return causes
 
     def _raise(self, finding: Finding | None) -> None:
@@ -136,7 +142,7 @@ class Watch:
         with self._judging(rec):
             pulled = rec.way.pull(cotangents, values)
         for number, g in zip(rec.way.numbers, pulled, strict=True):
-            if isinstance(g, Tensor) and holds("nan", g._array):
+            if isinstance(g, Tensor) and _holds("nan", g._array):
                 raise AnomalyError(self._returned(rec, number, g._array))
         return pulled
 
@@ -180,7 +186,7 @@ class Watch:
         replaced = {*executable.aliases.values(), *executable.donated}
         kept = {i: arrays[i].copy() for i in replaced}
         results = executable(arrays)
-        if any(holds("nan", y) for y in results[:outputs]):
+        if any(_holds("nan", y) for y in results[:outputs]):
             before = [kept.get(i, x) for i, x in enumerate(arrays)]
             known = [self._known(x, label) for x, label in zip(before, labels, strict=True)]
             finding = earliest(c.nan for c in _search("nan", graph, before, known, outputs))
@@ -191,6 +197,10 @@ class Watch:
                     finding = replace(finding, origin=self._here())
                 raise AnomalyError(finding.message())
         return results
+
+
+def _holds(kind: str, x: Array) -> bool:
+    return holds(kind, to_host(x))
 
 
 def _noted(cause: Any, known: Sequence[Causes], here: Origin | None) -> Any:
@@ -213,7 +223,7 @@ def _search(
 ) -> list[Causes]:
     """The causes of the outputs; an error if the kernels returned a NaN that NumPy does not."""
     for candidate in (lambda: graph, lambda: optimise(graph)):  # perhaps a rewrite made it
-        causes = search(candidate(), arrays, known)[:outputs]
+        causes = search(candidate(), [to_host(x) for x in arrays], known)[:outputs]
         # What overflows by a rounding error may be finite here: that is no anomaly.
         if kind == "inf" or any(pair.nan is not None for pair in causes):
             return causes

@@ -216,12 +216,10 @@ def _domain(
     for s in stores:
         found |= dict.fromkeys(t for t, _ in s.position.terms if isinstance(t, Axis))
     for v in values:
-        if v.op == "load":
+        if v.op in ("load", "index"):
             found |= dict.fromkeys(t for t, _ in v.position.terms if isinstance(t, Axis))
         elif v.op in ("reduce", "running"):
             found |= dict.fromkeys(v.attrs[1])
-        elif v.op == "index":
-            found |= dict.fromkeys(t for t, _ in v.position.terms)
     found |= dict.fromkeys(sorted(inside - found.keys(), key=lambda a: (a.size, a.number)))
     return list(found)
 

@@ -116,6 +116,11 @@ class Trace:
         terms = tuple(t for t, _ in position.terms if isinstance(t, Value))
         return self.make("load", array.dtype, terms, array, position)
 
+    def index(self, dtype: DType, position: Affine) -> Value:
+        """The number that a position is."""
+        terms = tuple(t for t, _ in position.terms if isinstance(t, Value))
+        return self.make("index", dtype, terms, position)
+
     # ---- nodes
 
     def here(self, x: Node) -> Value:
@@ -184,14 +189,14 @@ def _int_pow(t: Trace, x: Node, index: Index) -> Value:
 
 
 def _random_bits(t: Trace, x: Node, index: Index) -> Value:
-    linear = t.make("index", dtypes.uint32, (), dot(index, row_major(x.shape)))
+    linear = t.index(dtypes.uint32, dot(index, row_major(x.shape)))
     key, offset = (t.at(x.inputs[0], (Affine((), i),)) for i in (0, 1))
     word = t.make("philox", x.dtype, [linear, offset, key])
     return t.make("word", x.dtype, [word], x.attrs["word"])
 
 
 def _iota(t: Trace, x: Node, index: Index) -> Value:
-    return t.make("index", x.dtype, (), index[x.attrs["axis"]])
+    return t.index(x.dtype, index[x.attrs["axis"]])
 
 
 def _scalar(t: Trace, x: Node, index: Index) -> Value:
@@ -271,7 +276,7 @@ def _reduce(t: Trace, x: Node, index: Index) -> Value:
     if x.op.name in _FOLDS:
         return t.make("reduce", x.dtype, [operand], _fold(x), tuple(axes))
     best = t.make("reduce", operand.dtype, [operand], _EXTREMUM[x.op.name], tuple(axes))
-    place = t.make("index", dtypes.int64, (), t.frame.domain_index(x)[x.attrs["axis"]])
+    place = t.index(dtypes.int64, t.frame.domain_index(x)[x.attrs["axis"]])
     found = t.make("where", dtypes.int64, [_hits(t, operand, best), place, t.nowhere])
     return t.make("reduce", dtypes.int64, [found], "minimum", tuple(axes))
 
@@ -300,7 +305,7 @@ def _unrolled(t: Trace, x: Node, axes: Sequence[Axis]) -> Value:
         operands.append(t.at(x.inputs[0], t.place(t.frame.domain_index(x))))
         if "axis" in x.attrs:
             place = t.place(t.frame.domain_index(x))[x.attrs["axis"]]
-            places.append(t.make("index", dtypes.int64, (), place))
+            places.append(t.index(dtypes.int64, place))
     t.fixed = outside
     if x.op.name in _FOLDS:
         return total(t, _fold(x), operands)

@@ -13,6 +13,8 @@ from graphgrad import ir, nn, optim
 from graphgrad.autograd import detect_anomaly, set_detect_anomaly
 from graphgrad.tensor.state import state
 
+pytestmark = pytest.mark.devices
+
 HOW = ("written", "traced", "compiled")
 
 

@@ -13,6 +13,8 @@ import graphgrad as gg
 from graphgrad.autograd import Function
 from graphgrad.autograd import functional as AF
 
+pytestmark = pytest.mark.devices
+
 torch = pytest.importorskip("torch")
 
 

@@ -15,6 +15,8 @@ import pytest
 
 import graphgrad as gg
 
+pytestmark = pytest.mark.devices
+
 random = np.random.default_rng(0)
 X, Y = random.normal(size=(2, 3, 4)).astype(np.float32)
 ARRAYS = {
@@ -168,8 +170,8 @@ def evaluated(t, expression):
         total = 0
         for y in results:
             if isinstance(y, t.Tensor) and y.requires_grad and y.grad_fn is not None:
-                weight = t.arange(1, y.numel() + 1, dtype=y.dtype).reshape(y.shape)
-                total = total + (y * weight).sum()
+                weight = t.arange(1, y.numel() + 1, dtype=y.dtype, device=y.device)
+                total = total + (y * weight.reshape(y.shape)).sum()
         try:
             if isinstance(total, t.Tensor):
                 total.backward()

@@ -7,6 +7,8 @@ import graphgrad as gg
 from graphgrad import nn
 from graphgrad.utils.checkpoint import CheckpointError, checkpoint, checkpoint_sequential
 
+pytestmark = pytest.mark.devices
+
 
 def network():
     gg.manual_seed(0)

@@ -7,6 +7,8 @@ import pytest
 
 import graphgrad as gg
 
+pytestmark = pytest.mark.devices
+
 RNG = np.random.default_rng(0)
 X, Y = (RNG.normal(size=(3, 4)) + 1j * RNG.normal(size=(3, 4)) for _ in range(2))
 
@@ -189,6 +191,7 @@ def test_as_torch(name):
     np.testing.assert_allclose(got, wanted, rtol=1e-6)
 
 
+@pytest.mark.host
 @pytest.mark.parametrize(
     "x", [X * 10, np.array(1j), np.zeros((2, 2), "c8"), np.array([np.nan + 1j, 1e10 - 2j])]
 )

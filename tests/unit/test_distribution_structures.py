@@ -22,6 +22,8 @@ from distribution_cases import (
 
 import graphgrad as gg
 
+pytestmark = pytest.mark.devices
+
 D = gg.distributions
 
 

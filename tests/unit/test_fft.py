@@ -7,6 +7,8 @@ import pytest
 
 import graphgrad as gg
 
+pytestmark = pytest.mark.devices
+
 torch = pytest.importorskip("torch")
 RNG = np.random.default_rng(0)
 NAMES = [f"{kind}{n}" for kind in "fft ifft rfft irfft hfft ihfft".split() for n in ("", "2", "n")]

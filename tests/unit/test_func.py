@@ -6,6 +6,8 @@ import pytest
 import graphgrad as gg
 from graphgrad import func
 
+pytestmark = pytest.mark.devices
+
 A = np.random.default_rng(0).normal(size=(3, 4))
 B = np.random.default_rng(1).normal(size=(4,))
 

@@ -9,7 +9,7 @@ from compared import Fixed, case, compare, labels, r, rng
 import graphgrad as gg
 import graphgrad.nn.functional as F
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.devices, pytest.mark.torch]
 X = r(2, 3, 7, 8)
 X[0, 0, 0, :5] = [0, 3, -3, 0.5, -0.5]
 TIES = np.round(X * 2)
@@ -180,6 +180,7 @@ ERRORS = [
 ]
 
 
+@pytest.mark.host
 @pytest.mark.parametrize(("call", "kind", "text"), ERRORS)
 def test_errors_say_what_torch_says(call, kind, text):
     with pytest.raises(kind, match=text):

@@ -7,7 +7,11 @@ from compared import Fixed, case, compare, labels, r, rng
 import graphgrad as gg
 import graphgrad.nn.functional as F
 
-pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore")]
+pytestmark = [
+    pytest.mark.devices,
+    pytest.mark.torch,
+    pytest.mark.filterwarnings("ignore"),
+]
 
 
 def log_probs(*shape):
@@ -228,6 +232,7 @@ ERRORS = [
 ]
 
 
+@pytest.mark.host
 @pytest.mark.parametrize(("call", "text"), ERRORS)
 def test_errors_say_what_is_wrong(call, text):
     with pytest.raises((RuntimeError, ValueError), match=text):

@@ -10,6 +10,8 @@ from graphgrad import lang as L
 from graphgrad.dtypes import float64
 from graphgrad.ops import PRIMITIVES
 
+pytestmark = pytest.mark.devices
+
 INDEX = np.array([[0, 2], [1, 1]])
 
 

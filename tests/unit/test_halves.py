@@ -9,7 +9,7 @@ import graphgrad as gg
 from graphgrad.dtypes import ALL, promote
 
 torch = pytest.importorskip("torch")
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.devices, pytest.mark.torch]
 HALVES = ["float16", "bfloat16"]
 
 
@@ -47,6 +47,7 @@ def test_types_join_as_torchs_do():
                 assert repr(promote(a, b)) == str(expected), (a, b)
 
 
+@pytest.mark.host
 def test_a_bfloat16_tensor_is_an_ordinary_one():
     x = gg.tensor([1.0, 2.5, -3.0], dtype=gg.bfloat16)
     assert x.tolist() == [1, 2.5, -3] and x.element_size() == 2 and x.is_floating_point()
@@ -145,6 +146,7 @@ def test_results_and_gradients_are_torchs(operation, name, compiled):
         )
 
 
+@pytest.mark.host
 def test_halves_on_a_device_are_those_of_the_cpu():
     with gg.config.scope(cuda="emulate", tier="interpret"):
         for name in HALVES:

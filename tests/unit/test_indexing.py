@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 import graphgrad as gg
 
+pytestmark = pytest.mark.devices
+
 SHAPE = (4, 3, 5)
 
 
@@ -159,6 +161,7 @@ ERRORS = {
 }
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("name", ERRORS)
 def test_errors_are_those_of_pytorch(name, torch):
     raised = []
@@ -182,6 +185,7 @@ def test_writing_to_a_leaf_that_requires_grad():
     assert x.tolist() == [1, 2, 2]
 
 
+@pytest.mark.host
 def test_reading_an_index_that_changed_before_backward():
     x, i = gg.ones(3, requires_grad=True), gg.tensor([0, 1])
     y = (x[i] * 2).sum()

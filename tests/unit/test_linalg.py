@@ -8,6 +8,8 @@ import pytest
 import graphgrad as gg
 from graphgrad.autograd import gradcheck, gradgradcheck
 
+pytestmark = pytest.mark.devices
+
 torch = pytest.importorskip("torch")
 RNG = np.random.default_rng(0)
 A = RNG.normal(size=(2, 3, 3)) + 3 * np.eye(3)

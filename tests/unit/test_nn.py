@@ -10,6 +10,8 @@ import pytest
 import graphgrad as gg
 from graphgrad import nn
 
+pytestmark = pytest.mark.devices
+
 REPRS = """
 Linear(3, 4) | Linear(3, 4, bias=False) | Identity() | Bilinear(2, 3, 4)
 Conv2d(3, 4, 3) | Conv2d(4, 4, (3, 2), stride=2, padding=1, dilation=2, groups=2, bias=False)

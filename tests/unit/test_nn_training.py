@@ -8,6 +8,8 @@ import pytest
 import graphgrad as gg
 from graphgrad import nn
 
+pytestmark = pytest.mark.devices
+
 rng = np.random.default_rng(0)
 
 

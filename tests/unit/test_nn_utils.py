@@ -11,7 +11,11 @@ import graphgrad as gg
 from graphgrad import nn
 from graphgrad.nn.utils import parametrizations, parametrize, prune, rnn
 
-pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore")]
+pytestmark = [
+    pytest.mark.devices,
+    pytest.mark.torch,
+    pytest.mark.filterwarnings("ignore"),
+]
 rng = np.random.default_rng(0)
 
 

@@ -8,6 +8,8 @@ import pytest
 import graphgrad as gg
 from graphgrad import optim
 
+pytestmark = pytest.mark.devices
+
 SETTINGS = [
     ("SGD", {"lr": 0.1}),
     ("SGD", {"lr": 0.1, "momentum": 0.9}),

@@ -12,6 +12,8 @@ from graphgrad import interpret, ir
 from graphgrad.random import LAWS, draw
 from graphgrad.trace import Trace
 
+pytestmark = pytest.mark.devices
+
 N = 40_000
 
 
@@ -138,6 +140,7 @@ def test_seeds_repeat_and_differ():
     assert gg.seed() == gg.initial_seed()
 
 
+@pytest.mark.host
 def test_states():
     saved = gg.get_rng_state()
     first = gg.rand(3).tolist()
@@ -181,6 +184,7 @@ NUMBERS = {
 }
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("law", LAWS)
 def test_a_trace_draws_what_eager_draws(law):
     dtype = gg.int64 if law in ("whole", "wide_whole", "long") else gg.float32
@@ -228,6 +232,7 @@ ERRORS = {
 }
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("name", ERRORS)
 def test_errors(name):
     with pytest.raises(RuntimeError):

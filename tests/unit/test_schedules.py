@@ -5,7 +5,11 @@ import pytest
 
 import graphgrad as gg
 
-pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore")]
+pytestmark = [
+    pytest.mark.devices,
+    pytest.mark.torch,
+    pytest.mark.filterwarnings("ignore"),
+]
 torch = pytest.importorskip("torch")
 
 SCHEDULES = [
@@ -239,7 +243,7 @@ def trained(library, **options):
         schedule.step()
         row.append(optimizer.param_groups[0]["lr"])
     swa.update_bn([(b, None) for b in batches], average)
-    state = {k: v.numpy() for k, v in average.state_dict().items()}
+    state = {k: v.clone().numpy() for k, v in average.state_dict().items()}
     return row, state, average(batches[0]).detach().numpy()
 
 

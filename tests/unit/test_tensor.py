@@ -13,6 +13,8 @@ import pytest
 
 import graphgrad as gg
 
+pytestmark = pytest.mark.devices
+
 torch = pytest.importorskip("torch")
 RNG = np.random.default_rng(0)
 A = RNG.uniform(-2, 2, (3, 4)).astype(np.float32)
@@ -358,6 +360,7 @@ def test_scalars_leave_tensors():
         gg.ones(2).item()
 
 
+@pytest.mark.host
 def test_memory_is_shared_with_numpy():
     array = np.zeros(3, np.float32)
     t = gg.from_numpy(array)
@@ -378,6 +381,7 @@ def test_copies_and_pickles_are_independent_leaves():
         assert x.tolist() == [1, 2]
 
 
+@pytest.mark.host
 def test_metadata():
     x, y = (t.zeros(2, 3, 4) for t in (gg, torch))
     assert repr(x.shape) == repr(y.shape) == "torch.Size([2, 3, 4])"
@@ -417,17 +421,20 @@ REPR = [
 ]
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("array", REPR, ids=range(len(REPR)))
 def test_repr(array):
     assert repr(gg.tensor(array)) == repr(torch.tensor(array))
 
 
+@pytest.mark.host
 def test_repr_shows_history():
     x = gg.tensor([1.0, 2.0], requires_grad=True)
     assert repr(x) == "tensor([1., 2.], requires_grad=True)"
     assert repr(x * 2) == "tensor([2., 4.], grad_fn=<MulBackward0>)"
 
 
+@pytest.mark.host
 def test_printoptions():
     try:
         for t in (gg, torch):
@@ -513,6 +520,7 @@ def test_numpys_names_of_arguments_and_out():
         gg.mul(gg.tensor(A, requires_grad=True), 2, out=result)
 
 
+@pytest.mark.host
 def test_numpy_functions_take_tensors():
     t = gg.tensor(A)
     assert isinstance(np.sin(t), gg.Tensor)

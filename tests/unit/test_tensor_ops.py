@@ -15,6 +15,8 @@ import pytest
 
 import graphgrad as gg
 
+pytestmark = pytest.mark.devices
+
 random = np.random.default_rng(7)
 X, Y = random.normal(size=(2, 3, 4))
 ARRAYS = {
@@ -168,6 +170,7 @@ def test_a_trace_gives_what_eager_code_gives(expression):
         np.testing.assert_allclose(array(a), array(b), rtol=1e-14)
 
 
+@pytest.mark.host
 def test_as_strided_is_a_view():
     x = gg.zeros(6)
     windows = x[1:].as_strided((2, 2), (2, 1))
@@ -241,6 +244,7 @@ ERRORS = {
 }
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("expression", ERRORS)
 def test_errors_are_of_pytorchs_types(expression):
     names = {k: gg.tensor(v) for k, v in ARRAYS.items()}

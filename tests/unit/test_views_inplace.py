@@ -7,6 +7,8 @@ import pytest
 
 import graphgrad as gg
 
+pytestmark = pytest.mark.devices
+
 torch = pytest.importorskip("torch")
 
 
@@ -151,6 +153,7 @@ def test_writes_and_their_gradients(name):
     assert_engines_agree(program)
 
 
+@pytest.mark.host
 def test_a_write_keeps_memory_in_place():
     x = gg.ones(3)
     array = x.numpy()

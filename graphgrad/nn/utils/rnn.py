@@ -174,7 +174,7 @@ def pad_packed_sequence(
     lengths = gg.tensor(alive.sum(0), device="cpu")
     if sequence.unsorted_indices is not None:
         x = x.index_select(1, sequence.unsorted_indices)
-        lengths = lengths[sequence.unsorted_indices]
+        lengths = lengths[sequence.unsorted_indices.cpu()]
     return (x.transpose(0, 1) if batch_first else x), lengths
 
 

@@ -48,7 +48,7 @@ class GridRoot(cpu.Root):
         low, high = (position.const + end for end in ends)
         if step == 1 and low >= 0 and high < extent:
             return position, None
-        place, zero = t.make("index", int32, (), position), t.literal(0, int32)
+        place, zero = t.index(int32, position), t.literal(0, int32)
         tests = []
         if low < 0:
             tests.append(t.make("ge", dtypes.bool_, [place, zero]))
@@ -183,7 +183,7 @@ def _elected(root: GridRoot, count: int) -> list[Store]:
     here = indices(root.frame.domain(x))
     where = list(here)
     where[axis] = t.checked(t.at(index, here), x.shape[axis])
-    number = t.make("index", int32, (), here[axis])
+    number = t.index(int32, here[axis])
     vote = Store(winners, dot(where, root.strides), number, True)
     everywhere = indices(fresh(x.shape))
     place = dot(everywhere, root.strides)
