@@ -16,14 +16,15 @@ import numpy as np
 
 from graphgrad import autodiff, dtypes
 from graphgrad.compile import compile_graph
-from graphgrad.device import CPU
+from graphgrad.device import CPU, device, get_default_device
 from graphgrad.entry import Entry, HostPart, Result, Source
 from graphgrad.guards import Guard, Watch
 from graphgrad.ir import Graph, Node, topological
-from graphgrad.placement import by_place, check_devices, program_device
+from graphgrad.placement import bring, by_place, check_devices, program_device
 from graphgrad.tensor import engine, record
 from graphgrad.tensor.composite import GraphWay
 from graphgrad.tensor.core import Tensor, wrap
+from graphgrad.tensor.place import DeviceError, device_of
 from graphgrad.tensor.plan import edge_of
 from graphgrad.tensor.state import no_grad, state
 from graphgrad.trace import Trace
@@ -38,8 +39,17 @@ def trace_entry(
     static_floats: set[int],
     by_identity: set[int],
 ) -> Entry:
-    """Run ``function`` once with tracers and make an Entry of what it did."""
-    return _Tracing(function, name, leaves, static_floats, by_identity).entry(shape)
+    """Run ``function`` once with tracers and make an Entry of what it did.
+
+    Again, where it turns out to belong on another device than its arguments are on.
+    """
+    arguments = (function, name, leaves, static_floats, by_identity)
+    try:
+        return _Tracing(*arguments).entry(shape)
+    except DeviceError as error:
+        if error.place is None or error.place is CPU:
+            raise
+        return _Tracing(*arguments, error.place).entry(shape)
 
 
 class _Tracing:
@@ -52,6 +62,7 @@ class _Tracing:
         leaves: list[Any],
         static_floats: set[int],
         by_identity: set[int],
+        place: device | None = None,
     ) -> None:
         self.function, self.leaves = function, leaves
         self.static_floats, self.by_identity = static_floats, by_identity
@@ -70,7 +81,9 @@ class _Tracing:
         reached = {id(t) for t in self.watch.tensors.values()}
         by_identity.update(i for i, x in enumerate(leaves) if id(x) in reached)
         self._label()
-        self.trace.device = program_device(leaves, self.watch)
+        place = place or program_device(leaves, self.watch)
+        self.follows_default = place is None
+        self.trace.device = place or get_default_device()
 
     def _label(self) -> None:
         """Inputs that are parameters or buffers of a module are called by their names."""
@@ -113,6 +126,8 @@ class _Tracing:
         self.starts[i] = t._node
         t._needs = x._needs
         t._storage.outside = True
+        if device_of(x._array) is CPU and self.trace.device is not CPU:
+            self.trace.away.add(t._storage)
         if x._grad is not None and x._edge is None:
             t._grad = self.trace.input(x.shape, x.dtype, f"{name}.grad")
             self.grad_nodes[i] = t._grad._node
@@ -187,6 +202,8 @@ class _Tracing:
         aliases = {first + k: inputs.index(x) for k, x in enumerate(overwritten)}
         forward = graph if cut is None else cut.forward
         sources = [table[x] for x in inputs]
+        hosted = topological([x for pair in counted for x in pair])
+        bring(self.trace, inputs, table, {*overwritten, *self._differentiated().values(), *hosted})
         check_devices(self.trace, inputs, table, self.leaves)
         entry = Entry(
             executable=compile_graph(
@@ -204,6 +221,7 @@ class _Tracing:
             result_shape=self.result_shape,
             grad_mode=state.grad,
             default=dtypes.get_default_dtype(),
+            follows_default=self.follows_default,
             call=(shape, [self.starts.get(i, x) for i, x in enumerate(self.leaves)]),
         )
         if counted:

@@ -17,6 +17,7 @@ from graphgrad.compile import Executable
 from graphgrad.ir import Graph, Node, topological
 from graphgrad.tensor.composite import GraphWay, graph_record
 from graphgrad.tensor.core import Tensor, wrap
+from graphgrad.tensor.place import to_device
 from graphgrad.tensor.plan import apply
 from graphgrad.tensor.programs import Steps
 from graphgrad.tensor.state import state
@@ -36,9 +37,15 @@ class Source:
     cell: Any = None
     # The array at the time of the trace, for a captured tensor or a ``.grad``.
     like: Any = None
+    # Where the array is copied before the call, if it is not there.
+    place: Any = None
 
     def fetch(self, leaves: Leaves) -> np.ndarray:
         """The array for this call."""
+        array = self._found(leaves)
+        return array if self.place is None else to_device(array, self.place)
+
+    def _found(self, leaves: Leaves) -> np.ndarray:
         if self.kind == "argument":
             x = leaves[self.argument]
             return x._array if isinstance(x, Tensor) else np.asarray(x)
@@ -57,6 +64,13 @@ class Source:
             return f"{of}input {self.argument}"
         known = f"{role} '{name}'" if name and not of else ""
         return known or f"{of}a tensor that the function reads"
+
+    def operand(self, leaves: Leaves) -> Tensor:
+        """The input as a tensor: the caller's, where its gradient may be wanted."""
+        owner = self.owner(leaves) if self.kind in ("tensor", "argument") else None
+        if isinstance(owner, Tensor) and self.place is None:
+            return owner
+        return wrap(self.fetch(leaves))
 
     def owner(self, leaves: Leaves) -> Any:
         """The tensor that is read, or whose ``.grad`` is."""
@@ -120,6 +134,8 @@ class Entry:
     default: Any = None
     # The containers around the arguments, and each leaf: an input of its type, or the value itself.
     call: tuple[Any, list[Any]] = (None, [])
+    # Whether it runs where the thread's default device is, because it is given no tensor.
+    follows_default: bool = False
     # Beside a program on a device.
     host: HostPart | None = None
     calls: int = 0
@@ -214,10 +230,7 @@ class Entry:
         if way is None:
             return outputs
         tensors = [wrap(y) for y in outputs[: way.outputs]]
-        operands = [
-            s.owner(leaves) if s.kind in ("tensor", "argument") else wrap(s.fetch(leaves))
-            for s in self.sources
-        ]
+        operands = [s.operand(leaves) for s in self.sources]
         graph_record(way, operands, tensors, outputs)
         return tensors
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from graphgrad import dtypes
 from graphgrad.capture import trace_entry
+from graphgrad.device import thread
 from graphgrad.entry import Entry
 from graphgrad.errors import TraceError
 from graphgrad.replay import MISS, replay_of
@@ -158,7 +159,8 @@ class Compiled:
     def _key(self, leaves: list[Any], shape: Any) -> tuple[Any, ...]:
         rows = [self._signature(i, x) for i, x in enumerate(leaves)]
         casting = () if state.casting is None else state.casting.key
-        return (shape, state.grad, dtypes.get_default_dtype(), casting, *rows, *_sharing(leaves))
+        settings = (state.grad, dtypes.get_default_dtype(), thread.default, casting)
+        return (shape, *settings, *rows, *_sharing(leaves))
 
     def _signature(self, position: int, x: Any) -> Any:
         """What of an argument is structure; floats are run-time values unless Python reads them."""

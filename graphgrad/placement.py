@@ -1,6 +1,7 @@
 """Where the program of a compiled function runs, and what of it stays on the host.
 
 device = program_device(leaves, watch)          # of the tensors it is given, or reaches
+bring(trace, inputs, table, fixed)              # which inputs are copied there before a call
 check_devices(trace, inputs, table, leaves)     # DeviceError: which tensor lies elsewhere
 writes, host = by_place(trace, writes, table, leaves)
 """
@@ -9,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from graphgrad.device import CPU, device
 from graphgrad.entry import Source
@@ -22,11 +25,15 @@ from graphgrad.trace import Trace
 Write = tuple[Node, Node]  # an input, and what is written over it
 
 
-def program_device(leaves: Sequence[Any], watch: Watch) -> device:
-    """The device of the arguments, or else of tensors and modules that the function reaches."""
-    given = [x for x in leaves if isinstance(x, Tensor)]
-    arrays = [x._array for x in (*given, *watch.tensors.values(), *_members(watch))]
-    return next((device_of(x) for x in arrays if on_device(x)), CPU)
+def program_device(leaves: Sequence[Any], watch: Watch) -> device | None:
+    """The device of the arguments, or else of tensors and modules that the function reaches.
+
+    None where there are none of these.
+    """
+    given = [x for x in leaves if isinstance(x, (Tensor, np.ndarray))]
+    found = [*given, *watch.tensors.values(), *_members(watch)]
+    arrays = [x._array if isinstance(x, Tensor) else x for x in found]
+    return next((device_of(x) for x in arrays if on_device(x)), CPU if arrays else None)
 
 
 def _members(watch: Watch) -> Iterator[Tensor]:
@@ -35,6 +42,16 @@ def _members(watch: Watch) -> Iterator[Tensor]:
         for x in (*module._parameters.values(), *module._buffers.values()):
             if isinstance(x, Tensor):
                 yield x
+
+
+def bring(trace: Trace, inputs: Sequence[Node], table: Mapping[Node, Source], fixed: Any) -> None:
+    """Have inputs that the function moves to the program's device copied there before each call.
+
+    Those in ``fixed``, which are written or differentiated, have to be there.
+    """
+    for x in trace.brought:
+        if x in inputs and x not in fixed:
+            table[x].place = trace.device
 
 
 def check_devices(
@@ -54,8 +71,9 @@ def check_devices(
                     "Expected all tensors to be on the same device, but found at least two "
                     f"devices, {trace.device} and {here}! {label} is on {here}",
                     trace.name,
-                    hint="a compiled function runs on one device: move it with .to(device)",
-                )
+                    hint="a compiled function runs on one device: move it there before the call",
+                ),
+                here,
             )
 
 

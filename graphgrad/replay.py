@@ -41,7 +41,8 @@ def replay_of(entry: Any) -> Callable[[Sequence[Any]], Any] | None:
     One call would not repay writing it, so it is there from an entry's second call on.
     """
     program = entry.executable.ready()
-    if program is None or entry.flat is None or entry.calls < 2:
+    moves = entry.follows_default or any(s.place is not None for s in entry.sources)
+    if program is None or entry.flat is None or entry.calls < 2 or moves:
         return None
     if config.tier not in entry.replays:
         entry.replays[config.tier] = _Writer(entry, program).function()

@@ -18,12 +18,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from graphgrad import dtypes, ir
-from graphgrad.device import CPU
+from graphgrad.device import CPU, device
 from graphgrad.dtypes import DType
 from graphgrad.errors import Origin, TraceError, here, message
 from graphgrad.ir import Node
 from graphgrad.tensor.core import Storage, Tensor, tracer
 from graphgrad.tensor.inplace import undo
+from graphgrad.tensor.place import DeviceError, device_of
 from graphgrad.tensor.state import state
 
 
@@ -37,6 +38,10 @@ class Trace:
         self.composite = ""
         # Where the program will run.
         self.device = CPU
+        # Arguments on the CPU beside a program on a device, and those inputs on the CPU that are
+        # asked for there: they are copied before each call.
+        self.away: set[Storage] = set()
+        self.brought: dict[Node, None] = {}
         self.parent: Trace | None = None
         # Tensors that became graph inputs, in the order they were met.
         self.captured: list[tuple[Tensor, Node]] = []
@@ -71,6 +76,34 @@ class Trace:
 
     def _here(self) -> Origin:
         return here(state.module, self.composite)
+
+    # ------------------------------------------------------------------------------------- devices
+
+    def settle(self, place: device) -> None:
+        """Raise DeviceError where something is made on a device that the program does not run on.
+
+        What is asked for on the CPU is made where the program runs.
+        """
+        if place is not CPU and place != self.device:
+            raise DeviceError(
+                message(
+                    "Expected all tensors to be on the same device, but found at least two "
+                    f"devices, {self.device} and {place}!",
+                    self.name,
+                    hint="a compiled function runs on one device: move it there before the call",
+                ),
+                place,
+            )
+
+    def bring(self, tensor: Tensor, place: device) -> bool:
+        """Whether a value has to be copied to a device before the program runs, which is noted."""
+        self.settle(place)
+        array = tensor._array
+        away = tensor._storage in self.away if array is None else device_of(array) is CPU
+        if place is CPU or not away:
+            return False
+        self.brought[self.node(tensor)] = None
+        return True
 
     # ------------------------------------------------------------------------------------- inputs
 

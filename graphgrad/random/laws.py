@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from graphgrad import dtypes, ir, lang
-from graphgrad.device import CPU, chosen, device
+from graphgrad.device import CPU, chosen, device, located
 from graphgrad.dtypes import FLOAT, DType
 from graphgrad.ir import Graph, Node
 from graphgrad.ops import Shape, size_of
@@ -158,6 +158,8 @@ def _place(wanted: Any, generator: Generator | None) -> device:
     """Where numbers are drawn. RuntimeError for a generator of another device."""
     if state.trace is not None:
         place = state.trace.device
+        if wanted is not None:
+            state.trace.settle(located(wanted))
     elif wanted is None and generator is not None:
         place = generator.device
     else:

@@ -33,10 +33,17 @@ def put(array: np.ndarray, device: Any = None) -> Tensor:
     return wrap(to_device(array, chosen(device)))
 
 
+def _traced(node: Node, device: Any) -> Tensor:
+    """A value of the program being traced, which has to run where it is asked for."""
+    if device is not None:
+        state.trace.settle(located(device))
+    return tracer(node, state.trace)
+
+
 def from_node(node: Node, device: Any = None) -> Tensor:
     """A value that needs no operands: a node inside a trace, memory outside."""
     if state.trace is not None:
-        return tracer(node, state.trace)
+        return _traced(node, device)
     from graphgrad import interpret
     from graphgrad.ir import Graph
 
@@ -48,7 +55,7 @@ def full_of(shape: tuple[int, ...], value: Any, dtype: DType, device: Any = None
     if any(n < 0 for n in shape):
         raise RuntimeError(f"Trying to create tensor with negative dimension {min(shape)}: {shape}")
     if state.trace is not None:
-        return tracer(lang.full(shape, value, dtype), state.trace)
+        return _traced(lang.full(shape, value, dtype), device)
     if type(value) is int and value == 0:  # no page is touched before it is used
         return put(np.zeros(shape, dtype.numpy), device)
     return put(np.full(shape, value, dtype.numpy), device)
@@ -297,7 +304,7 @@ def arange(
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     n = math.ceil((end - start) / step)
     if state.trace is not None:
-        count = tracer(lang.iota((n,), 0, kind), state.trace)
+        count = _traced(lang.iota((n,), 0, kind), device)
         return count if (start, step) == (0, 1) else count * step + start
     values = (start + np.arange(n) * step).astype(kind.numpy)
     return _finished(put(values, device), requires_grad)
@@ -353,7 +360,7 @@ def _evenly(start: Any, end: Any, steps: int, kind: DType) -> np.ndarray:
 def from_array(array: np.ndarray, device: Any = None) -> Tensor:
     """Fresh memory as a tensor; a literal inside a trace."""
     if state.trace is not None:
-        return tracer(lang.constant(array), state.trace)
+        return _traced(lang.constant(array), device)
     return put(array, device)
 
 

@@ -13,16 +13,18 @@ from graphgrad.device import CPU, device, located
 from graphgrad.tensor import record
 from graphgrad.tensor.core import Tensor, method, wrap
 from graphgrad.tensor.place import pinned, to_device
-from graphgrad.tensor.plan import Type, edge_of, locate
+from graphgrad.tensor.plan import Type, apply, edge_of, locate
 from graphgrad.tensor.state import state
 
 
 def moved(self: Tensor, place: device, wait: bool = True) -> Tensor:
     """A copy on another device, through which gradients flow back; itself if it is there.
 
-    In a trace, whose program runs on one device, itself.
+    In a trace, whose program runs on one device, itself: an input is copied there before the call.
     """
-    if state.trace is not None or self.device == place:
+    if state.trace is not None:
+        return apply("identity", self) if state.trace.bring(self, place) else self
+    if self.device == place:
         return self
     out = wrap(to_device(self._array, place, wait))
     if self._needs and state.grad:

@@ -22,7 +22,14 @@ Array = Any
 
 
 class DeviceError(GraphError):
-    """Operands of one operation on different devices; the message names both."""
+    """Operands of one operation on different devices; the message names both.
+
+    ``place``: the device where a compiled function may belong, which was traced for another.
+    """
+
+    def __init__(self, text: str, place: device | None = None) -> None:
+        super().__init__(text)
+        self.place = place
 
 
 def on_device(x: Any) -> bool:

@@ -133,7 +133,7 @@ t.empty(2, 0).shape|t.from_numpy(np.arange(3))|t.asarray([1.0])|t.kaiser_window(
 
 CONVERSION = """
 x.double()|x.to(t.float64)|x.int()|x.long()|x.bool()|i.float()|i.to(t.uint8)|m.long()|x.half().float()|x.type_as(d)
-x.to("cpu")|x.to("cpu", t.float64)|x.clone()|x.detach()|x.contiguous()|x.T.contiguous()|x.numel()|x.dim()|x.stride()
+x.to(x.device)|x.to(x.device, t.float64)|x.clone()|x.detach()|x.contiguous()|x.T.contiguous()|x.numel()|x.dim()|x.stride()
 x.T.stride()|x.is_contiguous()|x.T.is_contiguous()|x.size(1)|x.size()|x.element_size()|x.is_floating_point()|x.tolist()
 x.sum().item()|x.type()|len(x)|x.shape[0]|t.is_tensor(x)|t.numel(x)|t.result_type(i, 1.5)|t.can_cast(t.int64, t.float32)
 t.promote_types(t.int32, t.float32)|t.finfo(t.float32).eps|t.iinfo(t.int64).max|2.0 in r|t.equal(x, x)|t.allclose(x, x + 1e-9)

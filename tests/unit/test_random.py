@@ -205,6 +205,7 @@ def test_a_trace_draws_what_eager_draws(law):
     assert gg.get_rng_state().tolist() == before.tolist()
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("size", [10, 5000])
 def test_compiled_draws_are_eager_draws(size):
     def noise():
