@@ -1,11 +1,13 @@
-"""A Program's rows as launches in a row: loops unrolled, addresses filled in.
+"""A Program's rows as stretches of launches: loops unrolled, addresses filled in.
 
     walk = Walk(program, kernels)
-    for step in walk.steps(bases): ...     # Launch, or HostStep, or Question
+    launches, stop, state = walk.cursor(bases).stretch()     # and on from there:
+    walk.cursor(bases, state).stretch()
+    for launch in walk.steps(bases): ...                     # of a program that never stops
 
 ``bases`` are the addresses of [arena, inputs, outputs, constants] and of the error words, of which
-every row that can fail has two of its own. A Question is a jump that depends on a byte in the
-device's memory: ``answer`` it before going on.
+every row that can fail has two of its own. A stretch ends where the host has a part: a HostStep, a
+Question (a jump that depends on a byte in the device's memory), or the Check of the error words.
 """
 
 from __future__ import annotations
@@ -40,15 +42,23 @@ class HostStep:
     addresses: tuple[int, ...]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Question:
-    """Whether to jump: ``answer`` becomes the byte at ``address``."""
+    """Whether to jump: the byte at ``address``; after it, the rows in ``then`` by what it says."""
 
     address: int
-    answer: int = 0
+    then: tuple[State, State]
 
 
-Step = Launch | HostStep | Question
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The error words, behind all rows that can fail: what outlives the call is not yet written."""
+
+
+Stop = HostStep | Question | Check
+# Where a run is: the next row, whether errors were looked for, and the loops it is in.
+State = tuple[int, bool, tuple[tuple[int, ...], ...]]
+START: State = (0, False, ())
 
 
 def _float(word: int) -> float:
@@ -76,7 +86,8 @@ class Walk:
         self.error_base = 1 + program.inputs + program.outputs + len(program.constants)
         self.error_slots = {s for s, base, _ in self.patches if base == self.error_base}
         self.failing = self._failing()
-        # Whether what runs is the same every time: it can be replayed as one graph.
+        self.check_at = self._behind(max(self.failing)) if self.failing else -1
+        # Whether what runs is the same every time, without a part of the host's.
         self.is_straight = not {row[0] for row in self.rows} & {at.JUMP_IF, at.HOST}
 
     def _failing(self) -> dict[int, int]:
@@ -91,68 +102,121 @@ class Walk:
         width = width or len(self.kernels[row[at.FN]].parameters)
         return set(range(row[at.FIRST], row[at.FIRST] + tables * width))
 
-    def steps(self, bases: Sequence[int]) -> Iterator[Step]:
-        """What a run does, in order, with these addresses."""
+    def _behind(self, row: int) -> int:
+        """The first row that every run comes by after it has been at ``row`` for the last time."""
+        behind, before = row + 1, row
+        while before != behind:
+            before = behind
+            for number, (opcode, *_, aux1, _) in enumerate(self.rows):
+                if opcode not in (at.LOOP, at.JUMP, at.JUMP_IF):
+                    continue
+                end = number + 1 + aux1 if opcode == at.LOOP else number + aux1
+                if number < behind < end:  # inside of a loop, or of what a jump leaves out
+                    behind = end
+                elif end < behind <= number:  # a jump leads back to before it
+                    behind = number + 1
+        return behind
+
+    def cursor(self, bases: Sequence[int], state: State = START) -> Cursor:
+        """A run with these addresses, at some place of it."""
         words = self.program.args.tolist()
         for slot, base, offset in self.patches:
             words[slot] = bases[base] + offset
-        # Of loops: [first row, row behind the last, trips left, bumps, trips].
-        stack: list[list[int]] = []
-        pc = 0
-        while True:
-            while stack and pc == stack[-1][1]:
-                pc = self._next_trip(words, stack)
-            if pc >= len(self.rows):
-                return
-            number, row = pc, self.rows[pc]
-            opcode = row[0]
-            pc += 1
-            if opcode in (at.CALL, at.GROUP):
-                yield from self._launches(number, row, words)
-            elif opcode == at.LOOP:
-                if row[at.AUX0] > 0:
-                    trips = row[at.AUX0]
-                    stack.append([pc, pc + row[at.AUX1], trips, row[at.AUX2], trips])
-                else:
-                    pc += row[at.AUX1]
-            elif opcode == at.JUMP:
-                pc += row[at.AUX1] - 1
-            elif opcode == at.JUMP_IF:
-                question = Question(words[row[at.AUX0]])
-                yield question
-                if (question.answer != 0) == (row[at.AUX2] != 0):
-                    pc += row[at.AUX1] - 1
-            else:
-                host = self.program.hosts[row[at.AUX0]]
-                last = host.first + len(host.operands)
-                yield HostStep(host, tuple(words[host.first : last]))
+        return Cursor(self, words, state)
 
-    @staticmethod
-    def _next_trip(words: list[int], stack: list[list[int]]) -> int:
-        """At the end of a loop's body: move its slots, and say where to go on."""
-        loop = stack[-1]
+    def steps(self, bases: Sequence[int]) -> Iterator[Launch]:
+        """All launches of a straight program, in order."""
+        state: State | None = START
+        while state is not None:
+            launches, _, state = self.cursor(bases, state).stretch()
+            yield from launches
+
+
+class Cursor:
+    """A run at some place: its slots, the loops it is in, the next row."""
+
+    def __init__(self, walk: Walk, words: list[int], state: State) -> None:
+        self.walk, self.words = walk, words
+        self.row, self.checked, loops = state
+        # Of loops: [first row, row behind the last, trips left, bumps, trips].
+        self.stack = [list(loop) for loop in loops]
+        for loop in self.stack:
+            self._move(loop, loop[4] - loop[2])
+
+    @property
+    def state(self) -> State:
+        """From where a later Cursor goes on."""
+        return self.row, self.checked, tuple(map(tuple, self.stack))
+
+    def stretch(self) -> tuple[list[Launch], Stop | None, State | None]:
+        """Launches up to the next part of the host's, that part, and where it goes on after it;
+        (launches, None, None) at the end."""
+        walk, launches = self.walk, list[Launch]()
+        while True:
+            while self.stack and self.row == self.stack[-1][1]:
+                self._next_trip()
+            if self.row == walk.check_at and not self.checked:
+                self.checked = True
+                return launches, Check(), self.state
+            if self.row >= len(walk.rows):
+                return launches, None, None
+            number, row = self.row, walk.rows[self.row]
+            self.row += 1
+            if row[0] in (at.CALL, at.GROUP):
+                launches += self._launches(number, row)
+            elif row[0] == at.LOOP:
+                self._enter(row)
+            elif row[0] == at.JUMP:
+                self.row += row[at.AUX1] - 1
+            elif row[0] == at.JUMP_IF:
+                return launches, self._question(row), self.state
+            else:
+                host = walk.program.hosts[row[at.AUX0]]
+                last = host.first + len(host.operands)
+                step = HostStep(host, tuple(self.words[host.first : last]))
+                return launches, step, self.state
+
+    def _question(self, row: list[int]) -> Question:
+        _, *rest = self.state
+        stay, jump = (self.row, *rest), (self.row + row[at.AUX1] - 1, *rest)
+        then = (stay, jump) if row[at.AUX2] else (jump, stay)
+        return Question(self.words[row[at.AUX0]], then)
+
+    def _enter(self, row: list[int]) -> None:
+        trips, rows = row[at.AUX0], row[at.AUX1]
+        if trips > 0:
+            self.stack.append([self.row, self.row + rows, trips, row[at.AUX2], trips])
+        else:
+            self.row += rows
+
+    def _next_trip(self) -> None:
+        """At the end of a loop's body: move its slots, and go on."""
+        loop = self.stack[-1]
         loop[2] -= 1
-        first, behind, left, bumps, trips = loop
+        first, behind, left, _, trips = loop
         # After the last trip they move back: an outer loop may come by again.
-        times = 1 if left else 1 - trips
+        self._move(loop, 1 if left else 1 - trips)
+        self.row = first if left else behind
+        if not left:
+            self.stack.pop()
+
+    def _move(self, loop: list[int], times: int) -> None:
+        words, bumps = self.words, loop[3]
         for i in range(bumps + 1, bumps + 1 + 2 * words[bumps], 2):
             words[words[i]] += times * words[i + 1]
-        if left:
-            return first
-        stack.pop()
-        return behind
 
-    def _launches(self, number: int, row: list[int], words: list[int]) -> Iterator[Launch]:
-        kernel = self.kernels[row[at.FN]]
+    def _launches(self, number: int, row: list[int]) -> Iterator[Launch]:
+        walk, words = self.walk, self.words
+        kernel = walk.kernels[row[at.FN]]
         convert = [ARGUMENTS[kind] for kind in kernel.parameters]
         tables, width, grids = self._tables(row, words, len(convert))
         for t in range(tables):
             first = row[at.FIRST] + t * width
             values = words[first : first + width]
-            if number in self.failing:
-                shift = ERROR_BYTES * self.failing[number]
+            if number in walk.failing:
+                shift = ERROR_BYTES * walk.failing[number]
                 values = [
-                    value + shift if first + k in self.error_slots else value
+                    value + shift if first + k in walk.error_slots else value
                     for k, value in enumerate(values)
                 ]
             if grids[t] > 0:

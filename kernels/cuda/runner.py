@@ -1,4 +1,4 @@
-"""Run a Program on a GPU: row by row the first time, then as one CUDA graph.
+"""Run a Program on a GPU: launch by launch the first time, then as CUDA graphs.
 
     runner = DeviceRunner(program, kernels, device, failed)
     runner(*inputs, *outputs)       # DeviceArrays; run-time numbers as NumPy's, floats or ints
@@ -7,6 +7,9 @@ A graph holds addresses. One is kept for each of the last few sets of them; a bu
 somewhere else at nearly every call gets a place of its own, which is copied to or from. The arena
 is lent by the device's stream, as all programs' are, and so stays where it is. Launches, their
 order and their arguments are the same either way, so results are the same bits.
+
+A graph is a whole run where the host has no part in it. Behind the last row that can fail, the host
+looks at the error words: it waits for the rows up to there, not for those that then write state.
 """
 
 from __future__ import annotations
@@ -23,12 +26,13 @@ from graphgrad.device import device as Device
 from ..executor import KernelError
 from ..program import Program
 from .driver import driver
-from .flatten import ERROR_BYTES, HostStep, Launch, Question, Walk
+from .flatten import ERROR_BYTES, START, Check, HostStep, Question, State, Walk
 from .memory import DeviceArray
 from .staging import Numbers
+from .tape import Tape
 
 ALIGNMENT = 16  # of the widest load; memory of other libraries may start anywhere
-MOST_GRAPHS = 4
+MOST_GRAPHS = 4  # sets of addresses
 MOST_PLACES = 6  # a buffer seen in more places than this is copied to one of its own
 
 
@@ -38,26 +42,22 @@ class Arenas:
     def __init__(self) -> None:
         self._idle: dict[tuple[int, int], list[Any]] = {}
 
-    def borrow(self, nbytes: int, index: int) -> Any:
+    def borrow(self, nbytes: int, index: int, stream: Any) -> Any:
         """A block of at least ``nbytes``."""
-        idle = self._idle.setdefault(self._key(index), [])
+        idle = self._idle.setdefault((index, stream.handle), [])
         block = idle.pop() if idle else None
         if block is None or block.size < nbytes:
             del block  # before the larger one is made
             block = driver().allocate(max(nbytes, 1), index)
         return block
 
-    def give_back(self, block: Any, index: int) -> None:
+    def give_back(self, block: Any, index: int, stream: Any) -> None:
         """End a loan; later work of the stream comes after what uses the block now."""
-        self._idle.setdefault(self._key(index), []).append(block)
+        self._idle.setdefault((index, stream.handle), []).append(block)
 
     def clear(self) -> None:
         """Let go of all that nobody uses."""
         self._idle.clear()
-
-    @staticmethod
-    def _key(index: int) -> tuple[int, int]:
-        return index, driver().current_stream(index).handle
 
 
 arenas = Arenas()
@@ -70,7 +70,7 @@ class Buffers:
         """The first ``reads`` of ``count`` are inputs; ``written`` inputs are results, too."""
         self.reads, self.written, self.index = reads, written, index
         self._seen: list[set[int]] = [set() for _ in range(count)]
-        self._own: dict[int, Any] = {}
+        self.own: dict[int, Any] = {}
 
     def place(self, buffers: Sequence[Any], numbers: Sequence[int]) -> list[int]:
         """The address used for each buffer: its own, or one that it is copied to."""
@@ -84,13 +84,13 @@ class Buffers:
         return addresses
 
     def _address(self, i: int, x: DeviceArray) -> int:
-        own = self._own.get(i)
+        own = self.own.get(i)
         if own is None:
             seen = self._seen[i]
             seen.add(x.pointer)
             if len(seen) <= MOST_PLACES and x.pointer % ALIGNMENT == 0:
                 return x.pointer
-            own = self._own[i] = driver().allocate(max(x.nbytes, 1), self.index)
+            own = self.own[i] = driver().allocate(max(x.nbytes, 1), self.index)
             seen.clear()
         if i < self.reads and x.size:
             driver().copy(own.pointer, x.pointer, x.nbytes, self.index)
@@ -98,7 +98,7 @@ class Buffers:
 
     def collect(self, buffers: Sequence[Any]) -> None:
         """Copy results from places of their own to where they belong."""
-        for i, own in self._own.items():
+        for i, own in self.own.items():
             x = buffers[i]
             if (i >= self.reads or i in self.written) and x.size:
                 driver().copy(x.pointer, own.pointer, x.nbytes, self.index)
@@ -124,53 +124,45 @@ class DeviceRunner:
         count = program.inputs + program.outputs
         self._buffers = Buffers(count, program.inputs, written, self.index)
         self._numbers = Numbers(self.index)
-        self._graphs: OrderedDict[tuple[int, ...], Any] = OrderedDict()
+        self._tapes: OrderedDict[tuple[int, ...], Tape] = OrderedDict()
+        # The same by where buffers are, as long as none has a place of its own.
+        self._known: dict[tuple[int, ...], Tape] = {}
+        self._seen: set[State] = set()
         self._errors: Any = None
         self._last: Any = None
-        self._calls = 0
         self._lock = threading.RLock()
 
     def __call__(self, *buffers: Any) -> None:
         """Run over the inputs and then the outputs.
 
-        Raises KernelError where a kernel reported one, once the call is done: on a GPU nothing
-        stops in between, so what the program writes in place is written.
+        Raises KernelError where a kernel reported one, before anything is written in place.
         """
         with self._lock:
-            self._call(buffers)
-
-    def _call(self, buffers: Sequence[Any]) -> None:
-        gpu, index = driver(), self.index
-        self._follow(gpu.current_stream(index))
-        arena = arenas.borrow(self.program.arena_bytes, index)
-        try:
-            staged = self._numbers.stage([x for x in buffers if x.__class__ is not DeviceArray])
-            places = self._buffers.place(buffers, staged)
-            bases = [arena.pointer, *places, *self._fixed()]
-            if self._calls and self.walk.is_straight:
-                self._graph(tuple(bases)).launch(gpu.current_stream(index))
-            else:
-                self._run(bases)
-            self._calls += 1
-            self._buffers.collect(buffers)
-            if self.walk.failing:
-                self._look_for_errors(buffers)
-        finally:
-            arenas.give_back(arena, index)
-
-    def launches(self, bases: Sequence[int]) -> int:
-        """How many launches a straight program's run has."""
-        return sum(isinstance(step, Launch) for step in self.walk.steps(bases))
+            index = self.index
+            stream = driver().current_stream(index)
+            if stream is not self._last:
+                self._follow(stream)
+            arena = arenas.borrow(self.program.arena_bytes, index, stream)
+            try:
+                self._play(self._tape(arena.pointer, buffers), stream, buffers)
+                if self._buffers.own:
+                    self._buffers.collect(buffers)
+            finally:
+                arenas.give_back(arena, index, stream)
 
     # ---- what stays
 
     def _fixed(self) -> list[int]:
-        """Addresses of constants and error words, put on the device at the first call."""
+        """Addresses of constants and error words, made at the first call."""
         if self._addresses is None:
             self._constants = [self._upload(x) for x in self.program.constants]
+            errors = 0
             if self.walk.failing:
-                self._errors = self._upload(np.zeros(2 * len(self.walk.failing), np.int64))
-            errors = 0 if self._errors is None else self._errors.pointer
+                # Page-locked: kernels write there, and the host reads it without a copy.
+                nbytes = ERROR_BYTES * len(self.walk.failing)
+                self._errors = driver().pinned(nbytes).view(np.int64).reshape(-1, 2)
+                self._errors[...] = 0
+                errors = self._errors.ctypes.data
             self._addresses = [*(block.pointer for block in self._constants), errors]
         return self._addresses
 
@@ -185,46 +177,59 @@ class DeviceRunner:
 
     def _follow(self, stream: Any) -> None:
         """What is kept from call to call is used in order, on whichever stream that was."""
-        if self._last is not stream:
-            if self._last is not None:
-                stream.wait(self._last)
-            self._last = stream
+        if self._last is not None:
+            stream.wait(self._last)
+        self._last = stream
 
-    def _graph(self, bases: tuple[int, ...]) -> Any:
-        """The graph for these addresses: kept, or made of the one that was used longest ago."""
-        graph = self._graphs.get(bases)
-        if graph is not None:
-            self._graphs.move_to_end(bases)
-            return graph
-        gpu = driver()
+    def _tape(self, arena: int, buffers: Sequence[Any]) -> Tape:
+        """The tape for where everything is, numbers on the device and buffers in their places."""
+        where = [x.pointer if x.__class__ is DeviceArray else None for x in buffers]
+        if None in where:
+            self._numbers.stage([x for x in buffers if x.__class__ is not DeviceArray])
+        key = (arena, *where)
+        tape = self._known.get(key)
+        if tape is None:
+            places = self._buffers.place(buffers, self._numbers.addresses)
+            tape = self._placed((arena, *places, *self._fixed()))
+            if not self._buffers.own:
+                self._known[key] = tape
+        return tape
 
-        def record(queue: Any) -> None:
-            self._put(self.walk.steps(bases), queue)
+    def _placed(self, bases: tuple[int, ...]) -> Tape:
+        """The tape for these addresses: kept, or made of the one that was used longest ago."""
+        tape = self._tapes.get(bases)
+        if tape is not None:
+            self._tapes.move_to_end(bases)
+            return tape
+        old = None
+        if len(self._tapes) == MOST_GRAPHS:
+            _, old = self._tapes.popitem(last=False)
+        if old is not None or self._buffers.own:
+            self._known.clear()
+        tape = self._tapes[bases] = Tape(self.walk, bases, self.index, self._seen, old)
+        return tape
 
-        if len(self._graphs) < MOST_GRAPHS:
-            graph = gpu.capture(record, self.index)
-        else:
-            _, graph = self._graphs.popitem(last=False)
-            gpu.recapture(graph, record, self.index)
-        self._graphs[bases] = graph
-        return graph
+    def _play(self, tape: Tape, stream: Any, buffers: Sequence[Any]) -> None:
+        """Launch stretch after stretch, with the host's parts between."""
+        state: State | None = START
+        while state is not None:
+            stretch = tape.at(state)
+            if stretch.graph is not None:
+                stretch.graph.launch(stream)
+            state, stop = stretch.after, stretch.stop
+            if isinstance(stop, Check):
+                stream.synchronize()
+                if self._errors.any():
+                    self._report(buffers)
+            elif isinstance(stop, Question):
+                state = stop.then[self._answer(stop)]
+            elif stop is not None:
+                self._serve(stop)
 
-    def _run(self, bases: Sequence[int]) -> None:
-        """Every step by itself, with the host's part of it."""
-        gpu = driver()
-        self._put(self.walk.steps(bases), gpu.queue(self.index))
-
-    def _put(self, steps: Any, queue: Any) -> None:
-        gpu = driver()
-        for step in steps:
-            if isinstance(step, Launch):
-                step.kernel.put(gpu, queue, self.index, step.grid, step.arguments)
-            elif isinstance(step, Question):
-                cell = np.zeros(1, np.uint8)
-                gpu.copy_out(cell, step.address, self.index)
-                step.answer = int(cell[0])
-            else:
-                self._serve(step)
+    def _answer(self, question: Question) -> bool:
+        cell = np.zeros(1, np.uint8)
+        driver().copy_out(cell, question.address, self.index)
+        return bool(cell[0])
 
     def _serve(self, step: HostStep) -> None:
         """A Python function over copies; what it writes is copied back."""
@@ -239,16 +244,10 @@ class DeviceRunner:
             if array.nbytes:
                 gpu.copy_in(address, array, self.index)
 
-    # ---- errors
-
-    def _look_for_errors(self, buffers: Sequence[Any]) -> None:
-        """Wait for the end, and raise what the first failing row reported."""
-        gpu = driver()
-        words = np.empty((len(self.walk.failing), ERROR_BYTES // 8), np.int64)
-        gpu.copy_out(words, self._errors.pointer, self.index)
-        if not words.any():
-            return
-        gpu.copy_in(self._errors.pointer, np.zeros_like(words), self.index)
+    def _report(self, buffers: Sequence[Any]) -> None:
+        """Raise what the first failing row reported; the next call starts without it."""
+        words = self._errors.copy()
+        self._errors[...] = 0
         row, code = next((r, words[n, 0]) for r, n in self.walk.failing.items() if words[n].any())
         error = KernelError(int(code), row, self.program.names[row])
         if self._failed is not None:

@@ -172,6 +172,64 @@ def test_an_index_out_of_range_is_an_error_with_the_users_line():
     np.testing.assert_array_equal(host(look_up(cuda(rows), cuda(good))), 2 * rows[good])
 
 
+def training(optimizer_of):
+    """A compiled step over an embedding, and a function that reads all it may change."""
+    gg.manual_seed(0)
+    table, head = gg.nn.Embedding(6, 4).cuda(), gg.nn.Linear(4, 3).cuda()
+    parameters = [*table.parameters(), *head.parameters()]
+    optimizer = optimizer_of(parameters)
+
+    @gg.compile
+    def step(index, labels):
+        optimizer.zero_grad()
+        loss = gg.nn.functional.cross_entropy(head(table(index)), labels)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    def state():
+        kept = [v for s in optimizer.state.values() for v in s.values() if isinstance(v, gg.Tensor)]
+        return [x.detach().cpu().numpy().copy() for x in (*parameters, *kept)]
+
+    return step, state
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda p: gg.optim.SGD(p, lr=0.1, momentum=0.9),
+        lambda p: gg.optim.Adam(p, lr=0.1),
+    ],
+)
+@pytest.mark.parametrize("bad", ["index", "labels"])
+def test_a_bad_index_leaves_parameters_and_state_as_they_were(bad: str, optimizer):
+    step, state = training(optimizer)
+    good = {"index": np.array([0, 5, 2, 1]), "labels": np.array([0, 2, 1, 1])}
+    wrong = good | {bad: np.array([0, 2, 11, 1])}
+    step(*map(cuda, good.values()))
+    for _ in range(3):  # launched, then as graphs
+        before = state()
+        with pytest.raises(IndexError):
+            step(*map(cuda, wrong.values()))
+        for x, y in zip(before, state(), strict=True):
+            np.testing.assert_array_equal(x, y)
+        loss = step(*map(cuda, good.values()))
+        assert np.isfinite(loss.item())
+        assert any((x != y).any() for x, y in zip(before, state(), strict=True))
+
+
+def test_the_host_waits_only_for_what_can_fail():
+    step, _ = training(lambda p: gg.optim.SGD(p, lr=0.1))
+    batch = [cuda(np.array([0, 5, 2, 1])), cuda(np.array([0, 2, 1, 1]))]
+    for _ in range(4):
+        fake_cuda.log.clear()
+        loss = step(*batch)
+    made = [entry[0] for entry in fake_cuda.log if entry[0] in ("graph", "sync")]
+    assert made == ["graph", "sync", "graph"]
+    before, after = (entry[1] for entry in fake_cuda.log if entry[0] == "graph")
+    assert before > 1 and after > 1 and np.isfinite(loss.item())
+
+
 def test_too_much_memory_says_how_much():
     held = empty((1 << 23,), np.dtype("float32"), CUDA)
     del held  # kept for the next who asks, and given back for one who asks for another size
@@ -233,7 +291,31 @@ def test_a_branch_asks_the_device(sign: int):
         return gg.cond(x.sum() > 0, lambda x: x * 2, lambda x: x.exp(), (x,))
 
     compiled(branch, sign * np.abs(random(9)))
-    assert "graph" not in kinds()
+    made = kinds()
+    # Launched one by one once; then what is before the question and the branch are a graph each.
+    assert made.count("graph") == 4 and "launch" not in made[made.index("graph") :]
+
+
+def test_both_branches_are_captured_when_they_come():
+    def branch(x):
+        return gg.cond(x.sum() > 0, lambda x: x * 2, lambda x: x.exp(), (x,))
+
+    on_gpu, ones = gg.compile(branch), np.ones(9, np.float32)
+    for sign in (1, -1, 1, -1, -1, 1):
+        expected = 2 * ones if sign > 0 else np.exp(-ones)
+        np.testing.assert_allclose(host(on_gpu(cuda(sign * ones))), expected, rtol=1e-6)
+
+
+def test_a_question_inside_of_a_loop():
+    def alternate(x, h):
+        def step(carry, row):
+            new = gg.cond(row.sum() > 0, lambda c, r: c + r, lambda c, r: c * r, (carry, row))
+            return new, new
+
+        return gg.scan(step, h, x)[1]
+
+    compiled(alternate, random(5, 3), random(3))
+    assert "graph" in kinds()
 
 
 def test_a_while_loop_asks_at_every_turn():
@@ -241,6 +323,8 @@ def test_a_while_loop_asks_at_every_turn():
         return gg.while_loop(lambda x: x.abs().amax() > 0.1, lambda x: (x / 2,), (x,))[0]
 
     compiled(halve, random(7))
+    made = kinds()
+    assert "launch" not in made[made.index("graph") :]
 
 
 def test_what_numpy_computes_is_copied_there_and_back():
@@ -249,7 +333,7 @@ def test_what_numpy_computes_is_copied_there_and_back():
     for _ in range(2):
         result = host(function(cuda(a), cuda(b)))
         np.testing.assert_allclose(result, 2 * np.linalg.solve(a, b), rtol=1e-4)
-    assert "graph" not in kinds()
+    assert kinds()[-1] == "graph"  # what comes after it, the second time
 
 
 # ---- streams -------------------------------------------------------------------------------------

@@ -192,7 +192,8 @@ def test_launches_and_graphs_give_the_emulators_bits(model) -> None:
     with launches():
         losses, state, _ = train(model, "cuda")
         made = [entry[0] for entry in fake_cuda.log]
-    assert losses == expected[0] and made.count("graph") == STEPS - 1
+    # Labels may be wrong: what follows the look at them is a graph of its own.
+    assert losses == expected[0] and made.count("graph") == (STEPS - 1) * (1 + (model is mlp))
     for name, value in state.items():
         np.testing.assert_array_equal(value, expected[1][name])
 
