@@ -16,6 +16,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from ..memory import size_class
+from .spares import let_go
 
 SMALLEST = 512
 
@@ -80,7 +81,8 @@ class Pool:
             self._free.setdefault((block.size, block._lane), []).append(block.pointer)
 
     def empty(self) -> None:
-        """Let go of every free block."""
+        """Let go of every free block, and of results that programs keep to hand them out again."""
+        let_go()
         with self._lock:
             for (size, _), free in self._free.items():
                 self.reserved -= size * len(free)

@@ -11,6 +11,7 @@ from graphgrad.device import device as Device
 from ..compiled import Compiled, Report
 from .memory import empty
 from .runner import DeviceRunner
+from .spares import Spares
 
 
 class DeviceProgram(Compiled):
@@ -21,6 +22,12 @@ class DeviceProgram(Compiled):
         super().__init__(*parts)
         new = functools.partial(empty, device=device)
         self._new = [(new, shape, dtype) for shape, dtype in self.types]
+
+    @property
+    def results(self) -> list[Any]:
+        """As of any program; arrays that nobody holds any more are handed out again."""
+        rows = super().results
+        return [x if isinstance(x, int) else (Spares(x[0]), *x[1:]) for x in rows]
 
     def explain(self) -> Report:
         """Counts, sizes and files of the program, and where it runs."""

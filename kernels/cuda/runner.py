@@ -126,9 +126,10 @@ class DeviceRunner:
         self._numbers = Numbers(self.index)
         self._tapes: OrderedDict[tuple[int, ...], Tape] = OrderedDict()
         # The same by where buffers are, as long as none has a place of its own.
-        self._known: dict[tuple[int, ...], Tape] = {}
+        self._known: dict[tuple[int | None, ...], Tape] = {}
         self._seen: set[State] = set()
         self._errors: Any = None
+        self._clean = b""  # what they are while nothing was reported
         self._last: Any = None
         self._lock = threading.RLock()
 
@@ -162,6 +163,7 @@ class DeviceRunner:
                 nbytes = ERROR_BYTES * len(self.walk.failing)
                 self._errors = driver().pinned(nbytes).view(np.int64).reshape(-1, 2)
                 self._errors[...] = 0
+                self._clean = self._errors.tobytes()
                 errors = self._errors.ctypes.data
             self._addresses = [*(block.pointer for block in self._constants), errors]
         return self._addresses
@@ -184,9 +186,10 @@ class DeviceRunner:
     def _tape(self, arena: int, buffers: Sequence[Any]) -> Tape:
         """The tape for where everything is, numbers on the device and buffers in their places."""
         where = [x.pointer if x.__class__ is DeviceArray else None for x in buffers]
+        where.append(arena)
         if None in where:
             self._numbers.stage([x for x in buffers if x.__class__ is not DeviceArray])
-        key = (arena, *where)
+        key = tuple(where)
         tape = self._known.get(key)
         if tape is None:
             places = self._buffers.place(buffers, self._numbers.addresses)
@@ -219,7 +222,7 @@ class DeviceRunner:
             state, stop = stretch.after, stretch.stop
             if isinstance(stop, Check):
                 stream.synchronize()
-                if self._errors.any():
+                if self._errors.tobytes() != self._clean:
                     self._report(buffers)
             elif isinstance(stop, Question):
                 state = stop.then[self._answer(stop)]
