@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,16 +41,25 @@ def assert_close(
     """
     if (rtol is None) is not (atol is None):
         raise ValueError("rtol and atol must both be specified or both be unspecified")
-    problem = _compared(actual, expected, (rtol, atol), equal_nan, check_dtype)
+    problem = _compared(
+        actual, expected, (rtol, atol), equal_nan, _Checked(check_device, check_dtype)
+    )
     if problem:
         raise AssertionError(msg(problem) if callable(msg) else msg or problem)
 
 
+class _Checked(NamedTuple):
+    """Which attributes of tensors have to agree."""
+
+    device: bool
+    dtype: bool
+
+
 def _compared(
-    a: Any, b: Any, tolerances: Any, equal_nan: bool, check_dtype: bool, where: str = ""
+    a: Any, b: Any, tolerances: Any, equal_nan: bool, checked: _Checked, where: str = ""
 ) -> str:
     """What is wrong, or an empty text."""
-    rest = (tolerances, equal_nan, check_dtype)
+    rest = (tolerances, equal_nan, checked)
     if isinstance(b, Mapping) and isinstance(a, Mapping):
         if set(a) != set(b):
             return f"The keys of the mappings do not match:{where} {sorted(a)} != {sorted(b)}"
@@ -65,13 +74,16 @@ def _compared(
     x, y = _array(a), _array(b)
     if x.shape != y.shape:
         return f"The values for attribute 'shape' do not match{where}: {x.shape} != {y.shape}."
-    if check_dtype and isinstance(a, Tensor) and isinstance(b, Tensor) and a.dtype is not b.dtype:
-        return f"The values for attribute 'dtype' do not match{where}: {a.dtype} != {b.dtype}."
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        for name, wanted in checked._asdict().items():
+            p, q = getattr(a, name), getattr(b, name)
+            if wanted and p != q:
+                return f"The values for attribute '{name}' do not match{where}: {p} != {q}."
     return _differences(x, y, tolerances, equal_nan, where)
 
 
 def _array(x: Any) -> np.ndarray:
-    return x.detach().numpy() if isinstance(x, Tensor) else np.asarray(x)
+    return x.numpy(force=True) if isinstance(x, Tensor) else np.asarray(x)
 
 
 def _differences(x: np.ndarray, y: np.ndarray, tolerances: Any, equal_nan: bool, where: str) -> str:

@@ -109,3 +109,12 @@ def default_device(request: pytest.FixtureRequest) -> Iterator[str]:
         mock.patch.object(gg, "from_numpy", lambda x: from_numpy(x).to(place)),
     ):
         yield place
+
+
+@pytest.fixture
+def cuda() -> Iterator[str]:
+    """Devices made of host memory, whose programs NumPy computes."""
+    import graphgrad as gg
+
+    with gg.config.scope(cuda="emulate", tier="interpret", cuda_devices=2):
+        yield "cuda"

@@ -9,7 +9,7 @@ from typing import Any
 from graphgrad.errors import TraceError, message
 from graphgrad.tensor import engine
 from graphgrad.tensor.core import Tensor, method, wrap
-from graphgrad.tensor.place import to_device
+from graphgrad.tensor.place import same_device, to_device
 from graphgrad.tensor.plan import edge_of
 from graphgrad.tensor.record import Hooks, RemovableHandle
 from graphgrad.tensor.sparse import SparseTensor, accumulated, gathered
@@ -137,6 +137,8 @@ def _cotangent(i: int, t: Tensor, gradient: Any) -> Tensor | None:
             f"Mismatch in shape: grad_output[{i}] has a shape of {gradient.shape} and output[{i}] "
             f"has a shape of {t.shape}."
         )
+    if not isinstance(gradient, SparseTensor):
+        same_device("backward", t, gradient)
     return gradient
 
 

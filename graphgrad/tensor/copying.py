@@ -12,6 +12,7 @@ from graphgrad.tensor import convert, shapes, splitting
 from graphgrad.tensor.core import Tensor, both, function, publish
 from graphgrad.tensor.cuts import key_of, view_at
 from graphgrad.tensor.operators import tied, where
+from graphgrad.tensor.place import same_device
 from graphgrad.tensor.selecting import index_put
 from graphgrad.tensor.shapes import axis_of
 
@@ -84,6 +85,7 @@ def fill(input: Tensor, value: Any) -> Tensor:
 @both
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """A copy with ``source`` at (or added to) row-major positions ``index``."""
+    same_device("put", input, index, source)
     if source.numel() != index.numel():
         raise RuntimeError(
             "put_(): Expected source and index to have the same number of elements, but got "

@@ -283,6 +283,11 @@ def _check_grad(tensor: Tensor, value: Any) -> None:
         raise RuntimeError(
             f"assigned grad has data of a different type: {value.dtype} for {tensor.dtype}"
         )
+    if state.trace is None and value.device != tensor.device:
+        raise RuntimeError(
+            f"assigned grad has data located on a different device: {value.device} for "
+            f"{tensor.device}"
+        )
 
 
 def _legacy_array(args: tuple[Any, ...]) -> Array:

@@ -83,6 +83,11 @@ def settled(x: Any, dtype: Any = None) -> Array:
     return x if on_device(x) else np.asarray(x, dtype)
 
 
+def same_device(name: str, *tensors: Any) -> None:
+    """Raise DeviceError unless tensors are on one device: where NumPy reads copies of them."""
+    common_device(name, [t._array for t in tensors if t._array is not None])
+
+
 def common_device(name: str, arrays: Iterable[Array], operands: Iterable[Any] = ()) -> device:
     """The one device of an operation's operands; arrays of no dimension on the CPU go anywhere.
 

@@ -21,7 +21,7 @@ from graphgrad.errors import user_frame
 from graphgrad.ops import PRIMITIVES, Shape, size_of
 from graphgrad.tensor import record
 from graphgrad.tensor.core import Storage, Tensor, tracer, wrap
-from graphgrad.tensor.place import common_device, on_device, settled
+from graphgrad.tensor.place import common_device, on_device, settled, to_device
 from graphgrad.tensor.programs import Promoted, program_of
 from graphgrad.tensor.state import state
 from graphgrad.views import View, apply_view, resolve, row_major
@@ -94,9 +94,16 @@ class Way:
         places = ((rec, 0) if s == "out" else edges.get(_LETTERS.index(s)) for s in self.saves)
         rows = zip(values, places, self.saved_types(), strict=True)
         return [
-            lang.scalar(v, t.dtype) if isinstance(v, _NUMBERS) else revived.revive(v, edge)
+            lang.scalar(v, t.dtype)
+            if isinstance(v, _NUMBERS)
+            else revived.revive(self._there(v), edge)
             for v, edge, t in rows
         ]
+
+    def _there(self, value: Any) -> Any:
+        """A literal's elements were kept on the host."""
+        apart = self.device is not CPU and isinstance(value, np.ndarray) and value.ndim
+        return to_device(value, self.device) if apart else value
 
     def pull(self, cotangents: Sequence[Any], values: Sequence[Any]) -> list[Any]:
         """The cotangents of the operands in ``needs``, from that of the result."""

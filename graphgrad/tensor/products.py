@@ -173,7 +173,9 @@ def __matmul__(self: Tensor, other: Any) -> Any:
 
 @method
 def __rmatmul__(self: Tensor, other: Any) -> Any:
-    return FUNCTIONS["as_tensor"](other, device=self.device) @ self
+    if not isinstance(other, Tensor):
+        other = FUNCTIONS["as_tensor"](other, device=self.device)
+    return other @ self
 
 
 def _plus_product(name: str, product: Any) -> Any:

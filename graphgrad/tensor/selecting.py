@@ -16,6 +16,7 @@ from graphgrad.dtypes import FLOAT
 from graphgrad.tensor import assignment
 from graphgrad.tensor.core import Tensor, both, method
 from graphgrad.tensor.indexing import is_direct, spread
+from graphgrad.tensor.place import same_device
 from graphgrad.tensor.plan import apply
 from graphgrad.tensor.promotion import joined
 from graphgrad.tensor.scattering import at_least_1d, gather
@@ -122,12 +123,14 @@ def index_put_(
 @both
 def take(input: Tensor, index: Tensor) -> Tensor:
     """Elements by their position in row-major order; the result is as ``index``."""
+    same_device("take", input, index)
     return input.reshape(-1)[index.reshape(-1)].reshape(index.shape)
 
 
 @method
 def put_(self: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """Write (or add) elements by their position in row-major order."""
+    same_device("put_", self, index, source)
     flat = self.reshape(-1)
     index_put_(flat, (index.reshape(-1),), source.reshape(-1), accumulate)
     return self if flat._storage is self._storage else self.copy_(flat.reshape(self.shape))

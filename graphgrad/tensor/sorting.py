@@ -11,6 +11,7 @@ from graphgrad.tensor.composite import composite
 from graphgrad.tensor.core import Tensor, both, function, publish
 from graphgrad.tensor.creation import from_array, near
 from graphgrad.tensor.operators import where
+from graphgrad.tensor.place import same_device
 from graphgrad.tensor.plan import rename
 from graphgrad.tensor.reduce import returned
 from graphgrad.tensor.several import several
@@ -155,6 +156,7 @@ def argwhere(input: Tensor) -> Tensor:
 @both
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """How often each whole number occurs (eagerly only)."""
+    same_device("bincount", *(x for x in (input, weights) if x is not None))
     w = None if weights is None else weights.concrete("bincount()")
     counts = np.bincount(input.concrete("bincount()"), w, minlength)
     return from_array(counts if w is None else counts.astype(w.dtype), input.device)
@@ -171,6 +173,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
 
 def _whole(name: str, ufunc: Any) -> None:
     def operation(input: Tensor, other: Tensor) -> Tensor:
+        same_device(name, input, other)
         values = np.asarray(ufunc(input.concrete(name), other.concrete(name)))
         return from_array(values, input.device)
 

@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 import pytest
+from on_devices import same
 
 import graphgrad as gg
 from graphgrad.device import get_default_device, located, placed
@@ -57,24 +58,6 @@ def test_the_default_device_is_scoped_and_of_one_thread():
 
 
 # ------------------------------------------------------------------------------ tensors on a device
-
-
-@pytest.fixture
-def cuda():
-    """Devices made of host memory, whose programs NumPy computes."""
-    with gg.config.scope(cuda="emulate", tier="interpret", cuda_devices=2):
-        yield "cuda"
-
-
-def same(there, here, exact=True):
-    """A tensor on a device holds what one on the CPU does."""
-    assert there.device.type == "cuda" and here.device.type == "cpu"
-    assert there.dtype is here.dtype and there.shape == here.shape
-    there, here = there.detach().cpu().numpy(), here.detach().numpy()
-    if exact:
-        np.testing.assert_array_equal(there, here)
-    else:
-        np.testing.assert_allclose(there, here, rtol=1e-6, atol=1e-6)
 
 
 def test_tensors_move_and_say_where_they_are(cuda):
@@ -390,59 +373,6 @@ def test_modules_move_in_place(cuda):
     assert gg.nn.BatchNorm1d(2, device=cuda).running_var.is_cuda
     assert pickle.loads(pickle.dumps(model)).weight.is_cuda
     assert gg.nn.Linear(2, 2).to_empty(device=cuda).weight.is_cuda
-
-
-class Holder:
-    """Hides a tensor from whoever looks for those that a function reads."""
-
-
-def test_a_compiled_function_runs_where_its_tensors_are(cuda):
-    held = Holder()
-    held.x = gg.ones(2, device=cuda)
-    assert gg.compile(lambda: held.x * 2)().is_cuda
-    for make in (gg.zeros, gg.rand, gg.arange):
-        assert gg.compile(lambda make=make: make(3, device=cuda) + 1)().is_cuda
-    counted = gg.compile(lambda: gg.arange(3.0) * 2)
-    for place in (cuda, "cpu", cuda):
-        with gg.device(place):
-            assert {counted().device.type for _ in range(4)} == {place}
-
-
-@pytest.mark.parametrize("move", [lambda x: x.cuda(), lambda x: x.to("cuda", gg.float32)])
-def test_batches_are_moved_inside_a_compiled_step(cuda, move):
-    model, results = gg.nn.Linear(3, 2).to(cuda), []
-    batches = gg.randn(5, 4, 3)
-    step = gg.compile(lambda x: model(move(x)).sum() + x[0, 0].to(cuda))
-    for x in batches:
-        results.append(step(x))
-        same(results[-1], (model(x.to(cuda)).sum() + x[0, 0].to(cuda)).cpu(), exact=False)
-    same(step(batches[0].numpy()), results[0].cpu())
-    results[-1].backward()
-    assert model.weight.grad.is_cuda and len(step.entries) == 2
-
-
-def test_what_cannot_be_moved_inside_says_so(cuda):
-    copied = gg.compile(lambda x: (x.cuda(), x.add_(1)))
-    model, held = gg.nn.Linear(2, 2), Holder()
-    held.x = gg.ones(2, device=cuda)
-    for call in (
-        lambda: copied(gg.ones(2)),
-        lambda: gg.compile(lambda x: x.cuda() * 2)(gg.ones(2, requires_grad=True)),
-        lambda: gg.compile(lambda x: model(x).cuda())(gg.ones(2)),
-        lambda: gg.compile(lambda x: x + held.x)(gg.ones(2)),
-    ):
-        with pytest.raises(RuntimeError, match=r"(?s)cuda:0 and cpu.*is on cpu.*before the call"):
-            call()
-
-
-def test_a_gradient_of_a_compiled_function_is_computed_there(cuda):
-    there, here = (gg.ones(3).to(p).requires_grad_() for p in (cuda, "cpu"))
-    f = gg.compile(lambda x: (x * x).sin())
-    for x in (there, here):
-        handle = x.register_hook(lambda g: g * 2)
-        f(x).backward(gg.ones(3, device=x.device))
-        handle.remove()
-    same(there.grad, here.grad, exact=False)
 
 
 def test_pinned_memory(cuda):

@@ -45,14 +45,29 @@ class PackedSequence(_Fields):
             raise ValueError("PackedSequence needs batch_sizes: use pack_padded_sequence")
         if unsorted_indices is None:
             unsorted_indices = invert_permutation(sorted_indices)
+        if not batch_sizes.is_cpu and batch_sizes._array is not None:
+            raise ValueError(
+                "batch_sizes should always be on CPU: a PackedSequence is made by pack_sequence "
+                f"and pack_padded_sequence, but these are on {batch_sizes.device}"
+            )
         made = super().__new__(cls, data, batch_sizes, sorted_indices, unsorted_indices)
         if batch_sizes._array is not None:
             made.sizes = batch_sizes._array
         return made
 
     def to(self, *args: Any, **kwargs: Any) -> PackedSequence:
-        """With the data moved or converted, as ``Tensor.to``."""
-        return self.with_data(self.data.to(*args, **kwargs))
+        """With the data moved or converted, as ``Tensor.to``; the order goes along."""
+        data = self.data.to(*args, **kwargs)
+        order, back = (x if x is None else x.to(data.device) for x in self[2:])
+        return _sized(PackedSequence(data, self.batch_sizes, order, back), self.sizes)
+
+    def cuda(self, *args: Any, **kwargs: Any) -> PackedSequence:
+        """On a CUDA device, the current one unless told."""
+        return self.to(self.data.new_empty(0).cuda(*args, **kwargs).device)
+
+    def pin_memory(self) -> PackedSequence:
+        """In page-locked memory."""
+        return self.with_data(self.data.pin_memory())
 
     def with_data(self, data: Tensor) -> PackedSequence:
         """The same lengths and order over other data."""
@@ -68,7 +83,7 @@ class PackedSequence(_Fields):
 
     def cpu(self) -> PackedSequence:
         """On the CPU."""
-        return self.with_data(self.data.cpu())
+        return self.to("cpu")
 
     @property
     def is_cuda(self) -> bool:
@@ -88,6 +103,11 @@ def _sized(packed: PackedSequence, sizes: np.ndarray) -> PackedSequence:
 
 def _host(lengths: Any) -> np.ndarray:
     if isinstance(lengths, Tensor):
+        if not lengths.is_cpu:
+            raise RuntimeError(
+                "'lengths' argument should be a 1D CPU int64 tensor, but got "
+                f"{lengths.dim()}D {lengths.device} {lengths.dtype} tensor"
+            )
         lengths = lengths.concrete("pack_padded_sequence with lengths in a tensor")
     return np.asarray(lengths, np.int64).reshape(-1)
 
