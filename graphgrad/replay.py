@@ -20,6 +20,7 @@ import numpy as np
 from graphgrad import dtypes
 from graphgrad.config import config
 from graphgrad.guards import Guard, is_value
+from graphgrad.kernels.layout import DONE
 from graphgrad.kernels.pins import Pins, first_changed
 from graphgrad.pinning import places
 from graphgrad.tensor.core import Tensor, wrap
@@ -269,6 +270,11 @@ class _Writer:
 
     def _number(self, source: Any) -> str:
         """The array that takes a run-time number, once it is known that the trace fits."""
+        number, _, group, _ = getattr(source.number, "parts", (None, None, {}, None))
+        if _is_constant(number, group) and self.pins.mapping(group) is not None:
+            name, read = self.name("cell", source.cell), self.known("number", number)
+            self.pinned.append(f"{name}[()] = {read}({self.known('group', group)}, 0.0)")
+            return name
         text, form = self._read(source), _FORMS.get(source.cell.dtype)
         if form is None:
             name = self.name("cell", source.cell)
@@ -296,16 +302,21 @@ class _Writer:
         if parts is None:
             return f"{self.name('number', source.number)}()"
         number, _, group, steps = parts
-        if _is_constant(number, group) and self.pins.mapping(group) is not None:
-            name = self.name("constant", None)
-            self._keep(name, f"{self.known('number', number)}({self.known('group', group)}, 0.0)")
-            return name
         taken = "0.0"
         if steps is not None:
             tensor = self.known("t", steps)
             taken = f"steps_of_{tensor}"
-            self.looks[f"{taken} = {tensor}._array.item()"] = None
+            self.looks[f"{taken} = {self._array_of(steps)}.item()"] = None
         return f"{self.known('number', number)}({self.known('group', group)}, {taken})"
+
+    def _array_of(self, tensor: Any) -> str:
+        """An expression for a captured tensor's array, whatever it is like."""
+        text = f"{self.known('t', tensor)}._array"
+        if self.pins.slot(tensor, "_array") is None:
+            return text
+        if ("array", id(tensor)) not in self._known:
+            self._keep(self.known("array", tensor), text)
+        return self.known("array", tensor)
 
     # ------------------------------------------------------------------------------------- effects
 
@@ -321,7 +332,23 @@ class _Writer:
             self.lines.append(f"y{i} = {made}")
             self.results.append(f"y{i}")
             buffers.append(f"y{i}")
-        self.lines.append(f"program.runner({', '.join(buffers)})")
+        runner, given = self.program.runner, ", ".join(buffers)
+        if not getattr(runner, "is_direct", False):
+            self.lines.append(f"program.runner({given})")
+            return
+        # As the runner does, without a call in between.
+        from graphgrad.kernels.executor import timing
+
+        names = {"runner": runner, "idle": runner.idle, "enter": runner.enter, "timing": timing}
+        self.names |= names
+        self.lines += [
+            "if program.runner is runner and not timing:",
+            "    context = idle.pop() if idle else runner.context()",
+            f"    if enter(context.address, context.arena.address, {given}) != {DONE}:",
+            f"        runner.finish(context, ({given},))",
+            "    idle.append(context)",
+            f"else: program.runner({given})",
+        ]
 
     def _storage(self, source: Any) -> str:
         """An expression for the memory that a source's tensor is in."""
@@ -357,7 +384,7 @@ def _is_binding(line: str) -> bool:
     return line.partition(" = ")[0].isidentifier()
 
 
-def _is_constant(number: Callable[..., Any], group: Mapping[str, Any]) -> bool:
+def _is_constant(number: Any, group: Mapping[str, Any]) -> bool:
     """Whether a number of an optimizer changes only when something is assigned in its group.
 
     So it does not if it reads the steps taken or anything else, or what is there can be written to.

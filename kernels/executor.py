@@ -116,15 +116,15 @@ class Timing:
 class Runner:
     """Runs one Program; keeps the contexts of finished runs for the next ones."""
 
-    __slots__ = ("_arena_bytes", "_enter", "_failed", "_idle", "program")
+    __slots__ = ("_arena_bytes", "_failed", "enter", "idle", "program")
 
     def __init__(self, program: Program, failed: Callable[..., None] | None = None) -> None:
         """``failed(error, buffers)`` may raise another error than the KernelError."""
         self.program = program
         self._failed = failed
-        self._idle: list[Context] = []
+        self.idle: list[Context] = []
         self._arena_bytes = program.arena_bytes
-        self._enter = enter_briefly() if program.brief else enter()
+        self.enter = enter_briefly() if program.brief else enter()
 
     def __call__(self, *buffers: np.ndarray | float | int) -> None:
         """Run over `buffers`, the inputs and then the outputs.
@@ -133,11 +133,11 @@ class Runner:
         """
         if config.threads != teams.setting:
             team_cell()
-        context = self._idle.pop() if self._idle else Context(self.program)
+        context = self.idle.pop() if self.idle else Context(self.program)
         own = context.arena
         arena = borrow(self._arena_bytes) if own is None else own
         try:
-            result = self._enter(context.address, arena.address, *buffers)
+            result = self.enter(context.address, arena.address, *buffers)
             while result != DONE:
                 result = self._proceed(context, result, buffers)
         except BaseException:
@@ -146,14 +146,39 @@ class Runner:
         finally:
             if own is None:
                 give_back(arena)
-            self._idle.append(context)
+            self.idle.append(context)
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether a call may be written out: brief (so on one thread), in an arena of its own.
+
+            context = runner.idle.pop() if runner.idle else runner.context()
+            if runner.enter(context.address, context.arena.address, *buffers) != DONE:
+                runner.finish(context, buffers)
+            runner.idle.append(context)
+
+        Not while `timing` holds anything: then `runner` has to be called.
+        """
+        return self.program.brief and self._arena_bytes <= SMALL_ARENA
+
+    def context(self) -> Context:
+        """The words of another call."""
+        return Context(self.program)
+
+    def finish(self, context: Context, buffers: Sequence[Any]) -> None:
+        """Do what is left after a call that is not done: it was stopped, and says why."""
+        try:
+            self._raise(context, buffers)
+        finally:
+            context.reset()
+            self.idle.append(context)
 
     def _proceed(self, context: Context, result: int, buffers: Sequence[Any]) -> int:
         """Go on after a HOST row; raise after a failure."""
         if result == FAILED:
             self._raise(context, buffers)
         context.serve(result)
-        return self._enter(context.address)
+        return self.enter(context.address)
 
     def _raise(self, context: Context, buffers: Sequence[Any]) -> NoReturn:
         """Raise what the run stopped at, as whoever made the program explains it."""
@@ -171,7 +196,7 @@ class Runner:
         try:
             while result not in (DONE, FAILED):
                 row, begin = int(context.words[at.PC]), time.perf_counter()
-                result = self._enter(context.address, arena.address, *buffers)
+                result = self.enter(context.address, arena.address, *buffers)
                 if result >= 0:
                     context.serve(result)
                 spans.setdefault(row, []).append((begin, time.perf_counter()))
@@ -190,10 +215,15 @@ class Runner:
         ]
 
 
+# Who is told of every run; a call that is written out would not tell.
+timing: list[Any] = []
+
+
 @contextlib.contextmanager
 def timing_all(listener: Callable[[Program, list[Timing]], None]) -> Iterator[None]:
     """While open, every program of this process runs row by row, and ``listener`` is told."""
     plain = Runner.__call__
+    timing.append(listener)
 
     def timed(self: Runner, *buffers: np.ndarray | float | int) -> None:
         listener(self.program, self.profile(*buffers))
@@ -203,3 +233,4 @@ def timing_all(listener: Callable[[Program, list[Timing]], None]) -> Iterator[No
         yield
     finally:
         Runner.__call__ = plain  # type: ignore[method-assign]
+        timing.remove(listener)

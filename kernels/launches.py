@@ -92,13 +92,15 @@ class Launches:
         self.row_regions[len(self.builder.rows)] = tuple(x.region for x in waiting)
         name = first.kernel.name
         if len(waiting) == 1:
-            self.builder.call(first.kernel, first.slots, first.extent, first.grain, name)
+            one = (first.slots, first.extent, first.grain, name, first.ns)
+            self.builder.call(first.kernel, *one)
             return
         tables, extents = [x.slots for x in waiting], [x.extent for x in waiting]
         grain = max(x.grain for x in waiting) or max(1, *extents)
         in_chunks = any(0 < x.grain < x.extent for x in waiting)
-        shared = in_chunks or is_shared(sum(x.ns for x in waiting))
-        self.builder.group(first.kernel, tables, extents, grain, name, shared)
+        ns = sum(x.ns for x in waiting)
+        shared = in_chunks or is_shared(ns)
+        self.builder.group(first.kernel, tables, extents, grain, name, shared, ns)
 
 
 def _alike(a: int, b: int) -> bool:

@@ -14,6 +14,7 @@ with its bits.
 """
 
 import contextlib
+import math
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,7 @@ from . import layout as at
 from .cache import Kernel
 
 SCRATCH_ALIGNMENT = 128
+BRIEF_NS = 20_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,8 @@ class Program:
     kernels: tuple[Kernel, ...] = field(repr=False)
     # Slots that hold the address of a kernel which other kernels call.
     called: tuple[tuple[int, Kernel], ...] = field(repr=False)
+    # About how long it takes on one core; not known if a call's maker did not say.
+    ns: float = math.inf
 
     @property
     def launches(self) -> int:
@@ -121,10 +125,11 @@ class Program:
 
     @property
     def brief(self) -> bool:
-        """Whether it surely takes less time than a change of threads: a few calls of one chunk."""
-        calls = self.rows[self.rows[:, 0] == at.CALL]
-        one_chunk = (calls[:, at.GRAIN] > 0) & (calls[:, at.EXTENT] <= calls[:, at.GRAIN])
-        return len(calls) == len(self.rows) <= 8 and bool(one_chunk.all())
+        """Whether it takes less time than a change of threads, on one thread."""
+        kind, grain = self.rows[:, 0], self.rows[:, at.GRAIN]
+        one_chunk = (kind == at.CALL) & ((grain == 0) | (self.rows[:, at.EXTENT] <= grain))
+        little = (kind == at.GROUP) & (self.rows[:, at.AUX2] == 1)
+        return self.ns <= BRIEF_NS and bool((one_chunk | little).all())
 
     def __repr__(self) -> str:
         head = (
@@ -164,6 +169,7 @@ class ProgramBuilder:
     def __init__(self, inputs: int, outputs: int, arena_bytes: int = 0) -> None:
         self.inputs, self.outputs = inputs, outputs
         self.arena_bytes = -(-arena_bytes // SCRATCH_ALIGNMENT) * SCRATCH_ALIGNMENT
+        self.ns = 0.0
         self.scratch_bytes = 0
         self.rows: list[list[int]] = []
         self.names: list[str] = []
@@ -217,9 +223,19 @@ class ProgramBuilder:
     # ---- rows ------------------------------------------------------------------------------------
 
     def call(
-        self, kernel: Kernel, slots: Sequence[Slot], extent: int, grain: int = 0, name: str = ""
+        self,
+        kernel: Kernel,
+        slots: Sequence[Slot],
+        extent: int,
+        grain: int = 0,
+        name: str = "",
+        ns: float = math.inf,
     ) -> None:
-        """Run `kernel` over [0, extent) in chunks of `grain` iterations, 0 for one chunk."""
+        """Run `kernel` over [0, extent) in chunks of `grain` iterations, 0 for one chunk.
+
+        ``ns``: about how long that takes on one core.
+        """
+        self.ns += ns
         first = self._add_slots(slots)
         self._add_row(name or kernel.name, at.CALL, kernel, first, extent, grain)
 
@@ -231,11 +247,14 @@ class ProgramBuilder:
         grain: int,
         name: str = "",
         shared: bool = True,
+        ns: float = math.inf,
     ) -> None:
         """Run `kernel` once for each table of slots, in one launch, `shared` by the team's threads.
 
         Table t is run over [0, extents[t]) in chunks of `grain`. All tables are equally long.
+        ``ns``: about how long all of it takes on one core.
         """
+        self.ns += ns
         if len(tables) != len(extents) or len({len(table) for table in tables}) != 1:
             raise ValueError("a group has one extent a table, and tables of one length")
         first = self._add_slots([slot for table in tables for slot in table])
@@ -361,6 +380,7 @@ class ProgramBuilder:
             slots={k: slot for k, slot in enumerate(self.slots) if slot is not None},
             kernels=tuple(self.kernels.values()),
             called=tuple(self.called),
+            ns=self.ns,
         )
 
     def _resolved(self) -> tuple[list[int], list[tuple[int, int, int]]]:

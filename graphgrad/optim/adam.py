@@ -57,8 +57,9 @@ class Adam(Optimizer):
     """p ← p - lr·m̂/(√v̂ + eps) with bias-corrected moving averages m of g and v of g²."""
 
     numbers = {
-        "step_size": lambda group, t: float(group["lr"]) / correction(group, 0, t),
-        "root": lambda group, t: math.sqrt(correction(group, 1, t)),
+        # Written out: a small step is mostly such calls.
+        "step_size": lambda group, t: float(group["lr"]) / (1.0 - group["betas"][0] ** (t + 1.0)),
+        "root": lambda group, t: math.sqrt(1.0 - group["betas"][1] ** (t + 1.0)),
         **MOMENTS,
     }
 
