@@ -37,7 +37,7 @@ def build(
     context = Context(planner, target=target)
     draft = draft_plan(plan, context, aliases, donated, commit=True)
     kernels = target.compile(context.keys)
-    emitter = Emitter(plan.graph, aliases, draft.arena_bytes, kernels)
+    emitter = Emitter(plan.graph, aliases, draft.arena_bytes, kernels, target.group)
     emitter.emit_graph(draft)
     own = [plan.graph.outputs[position] for position in emitter.own_outputs]
     types = [(y.shape, y.dtype.numpy) for y in own]
@@ -57,12 +57,13 @@ class Emitter:
         aliases: Mapping[int, int],
         arena_bytes: int,
         kernels: Mapping[Any, Kernel],
+        group: Callable[[Kernel], Kernel],
     ) -> None:
         own = [p for p in range(len(graph.outputs)) if p not in aliases]
         self.kernels = kernels
         self.own_outputs = {position: number for number, position in enumerate(own)}
         self.builder = ProgramBuilder(len(graph.inputs), len(own), arena_bytes)
-        self.launches = Launches(self.builder)
+        self.launches = Launches(self.builder, group)
         self.interpreted: list[tuple[Region, str]] = []
         self.kept: dict[Step, Slot] = {}
 

@@ -1,4 +1,4 @@
-"""Kernel calls on their way into a program: independent neighbours of one kernel become one launch.
+"""Kernel calls on their way into a program: independent ones of one kernel become one launch.
 
 launches.call(kernel, slots, call, region, slot_of)
 launches.flush()        # before rows of another kind
@@ -45,10 +45,14 @@ class _Launch:
 class Launches:
     """Collects calls and appends CALL or GROUP rows."""
 
-    def __init__(self, builder: ProgramBuilder) -> None:
-        self.builder = builder
+    def __init__(
+        self, builder: ProgramBuilder, group: Callable[[Kernel], Kernel] = lambda kernel: kernel
+    ) -> None:
+        """``group``: the kernel that runs another one over many tables."""
+        self.builder, self.group = builder, group
         self.row_regions: dict[int, tuple[Region, ...]] = {}
-        self._waiting: list[_Launch] = []
+        # Launches that may run in any order, those of one kernel together.
+        self._waiting: list[list[_Launch]] = []
         self._reads: Spans = {}
         self._writes: Spans = {}
 
@@ -60,21 +64,20 @@ class Launches:
         region: Region,
         slot_of: Callable[[Node], Slot],
     ) -> None:
-        """Append a call, together with those waiting if it may run beside them."""
+        """Append a call, with those like it that wait, if it may run beside all that do."""
         # Chunks of one launch share scratch by their number, so calls that need it stay alone.
         alone = call.scratch_bytes > 0 or any(s[0] in ("error", "kept") for s in call.slots)
         launch = _Launch(kernel, slots, call.extent, call.grain, call.ns, region)
         reads = [_span(slot_of(x), x) for x in region.inputs]
         writes = [_span(slot_of(y), y) for y in region.outputs]
-        if self._waiting and not (
-            not alone
-            and self._waiting[0].is_like(launch)
-            and not _touch(self._writes, writes)
-            and not _touch(self._writes, reads)
-            and not _touch(self._reads, writes)
+        if (
+            alone
+            or _touch(self._writes, writes)
+            or _touch(self._writes, reads)
+            or _touch(self._reads, writes)
         ):
             self.flush()
-        self._waiting.append(launch)
+        self._join(launch)
         if alone:
             self.flush()
             return
@@ -82,12 +85,21 @@ class Launches:
             for buffer, span in new:
                 spans.setdefault(buffer, []).append(span)
 
+    def _join(self, launch: _Launch) -> None:
+        for group in self._waiting:
+            if group[0].is_like(launch):
+                group.append(launch)
+                return
+        self._waiting.append([launch])
+
     def flush(self) -> None:
-        """Append what waits as one row."""
+        """Append what waits, a row for each kernel."""
         waiting, self._waiting = self._waiting, []
         self._reads, self._writes = {}, {}
-        if not waiting:
-            return
+        for group in waiting:
+            self._append(group)
+
+    def _append(self, waiting: list[_Launch]) -> None:
         first = waiting[0]
         self.row_regions[len(self.builder.rows)] = tuple(x.region for x in waiting)
         name = first.kernel.name
@@ -100,7 +112,8 @@ class Launches:
         in_chunks = any(0 < x.grain < x.extent for x in waiting)
         ns = sum(x.ns for x in waiting)
         shared = in_chunks or is_shared(ns)
-        self.builder.group(first.kernel, tables, extents, grain, name, shared, ns)
+        kernel = self.group(first.kernel)
+        self.builder.group(kernel, tables, extents, grain, name, shared, ns)
 
 
 def _alike(a: int, b: int) -> bool:

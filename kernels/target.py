@@ -29,6 +29,11 @@ def _nothing(keys: Iterable[Any]) -> None:
     """Compile when a program is whole."""
 
 
+def _itself(kernel: Any) -> Any:
+    """An executor that walks tables needs no other kernel for it."""
+    return kernel
+
+
 @dataclass(frozen=True)
 class Keeping:
     """How kernels outlive the process, in the file of a program that calls them.
@@ -74,6 +79,8 @@ class Target:
     on_host: bool = True
     keeping: Keeping | None = RECIPES
     begin: Callable[[Iterable[Any]], None] = _nothing
+    # The kernel that runs another one over many tables of slots in one launch.
+    group: Callable[[Any], Any] = _itself
     # What the target's programs take in place of a NumPy array.
     placed: Callable[[Any], Any] = np.ascontiguousarray
 

@@ -166,7 +166,9 @@ def _text(ptx: bytes | str) -> str:
 
 
 def _elements(kernel: GridKernel) -> dict[int, str]:
-    """The element types of pointers, by slot."""
+    """The element types of pointers among the parameters."""
+    if kernel.grouped:
+        return {0: "int64"}
     return {x.slot: emit.NUMBA.get(x.dtype.name, x.dtype.name) for x in _pointers(kernel)}
 
 
@@ -176,7 +178,7 @@ def _types(kernel: GridKernel, types: Any) -> list[Any]:
     memory = _elements(kernel)
     return [
         numbers[kind] if kind in numbers else types.CPointer(getattr(types, memory.get(k, "int64")))
-        for k, kind in enumerate(kernel.parameters)
+        for k, kind in enumerate(kernel.signature)
     ]
 
 

@@ -4,6 +4,7 @@
     load4_f32(pointer, i)                 a 128-bit load of four elements from i on, a multiple of 4
     store4_f32(pointer, i, a, b, c, d)
     add_f32(pointer, i, value), max_i32   atomic
+    pointer_f32(table, i), real(table, i) word i of int64 as an address, as a float64's bits
     fold_add_f32_32(value)                over the 32 threads of a warp (or 2, 4, 8, 16 of them)
     scan_add_f32_32(value)                over those up to this one
     shared_f32_512(), local_f32_64()      arrays of a block, of a thread
@@ -27,22 +28,15 @@ from llvmlite import ir
 from numba import config, types
 from numba.cuda.extending import intrinsic
 
+from ..abi import Pointer, fscalar
 from ..vecmath import SCALAR_FUNCTIONS
 from ..vecmath import table as vecmath
 from ..vecmath.value import LLVM_TYPES, where
+from .intrinsics import TYPES, intrinsic_of, numba_type, of_arity
 from .values import GpuValue
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 INT = ir.IntType(32)
-TYPES = {
-    "u8": "uint8",
-    **{f"i{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
-    "u32": "uint32",
-    "f16": "uint16",
-    "bf16": "uint16",
-    "f32": "float32",
-    "f64": "float64",
-}
 _one_at_a_time = threading.Lock()  # the simulator's threads are Python's
 _ROWS = {name: key for key, name in SCALAR_FUNCTIONS.items()}
 
@@ -65,36 +59,6 @@ def _made(make: Callable, *words: str) -> Any:
     return typed
 
 
-def _numba(dtype: str) -> Any:
-    return types.boolean if dtype == "bool" else getattr(types, dtype)
-
-
-def _intrinsic(emit: Callable, result: str, *operands: str) -> Any:
-    """An intrinsic over numbers: `emit` takes and gives Values of these dtypes."""
-    signature = _numba(result)(*map(_numba, operands))
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        given = [GpuValue(builder, d, x) for d, x in zip(operands, args, strict=True)]
-        return emit(*given).ir
-
-    return _of_arity(len(operands), lambda *_: (signature, codegen))
-
-
-def _of_arity(count: int, typed: Callable) -> Any:
-    """numba reads the number of operands off the function."""
-    return intrinsic(_ARITIES[count](typed))
-
-
-_ARITIES: dict[int, Callable] = {
-    1: lambda f: lambda context, a: f(a),
-    2: lambda f: lambda context, a, b: f(a, b),
-    3: lambda f: lambda context, a, b, c: f(a, b, c),
-    4: lambda f: lambda context, a, b, c, d: f(a, b, c, d),
-    6: lambda f: lambda context, a, b, c, d, e, g: f(a, b, c, d, e, g),
-    10: lambda f: lambda context, a, b, c, d, e, g, h, i, j, k: f(a, b, c, d, e, g, h, i, j, k),
-}
-
-
 # ---- elementwise functions -----------------------------------------------------------------------
 
 
@@ -108,7 +72,7 @@ def _function(name: str) -> tuple[Any, Any]:
     dtype = "uint8" if dtype == "bool" else dtype
     row = vecmath.ROWS[op, dtype]
     body = GpuValue.BODIES.get((op, dtype), row.body)
-    return plain, _intrinsic(body, row.result or dtype, *[dtype] * row.arity)
+    return plain, intrinsic_of(body, row.result or dtype, *[dtype] * row.arity)
 
 
 def _philox() -> Any:
@@ -120,7 +84,7 @@ def _philox() -> Any:
         return context.make_tuple(builder, words, [low.ir, high.ir])
 
     signature = words(types.uint32, types.uint32, types.uint32)
-    return _of_arity(3, lambda *_: (signature, codegen))
+    return of_arity(3, lambda *_: (signature, codegen))
 
 
 # ---- indices -------------------------------------------------------------------------------------
@@ -138,7 +102,7 @@ def _divide(name: str) -> tuple[Any, Any]:
 
         return kind(kind, kind), codegen
 
-    return plain, _of_arity(2, typed)
+    return plain, of_arity(2, typed)
 
 
 # ---- memory --------------------------------------------------------------------------------------
@@ -156,7 +120,7 @@ def _load(count: str, short: str) -> tuple[Any, Any]:
     n, dtype = int(count), TYPES[short]
     halves = short in ("f16", "bf16")
     widen = _from_half(short) if halves else None
-    result = types.UniTuple(types.float32 if halves else _numba(dtype), n)
+    result = types.UniTuple(types.float32 if halves else numba_type(dtype), n)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         place, align = _vector(builder, *args, dtype, n)
@@ -173,13 +137,13 @@ def _load(count: str, short: str) -> tuple[Any, Any]:
         items = tuple(pointer[index + k] for k in range(n))
         return tuple(_plain_from(short, x) for x in items) if halves else items
 
-    return plain, _of_arity(2, typed)
+    return plain, of_arity(2, typed)
 
 
 def _store(count: str, short: str) -> tuple[Any, Any]:
     n, dtype = int(count), TYPES[short]
     halves = short in ("f16", "bf16")
-    element = types.float32 if halves else _numba(dtype)
+    element = types.float32 if halves else numba_type(dtype)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         pointer, index, *items = args
@@ -199,7 +163,37 @@ def _store(count: str, short: str) -> tuple[Any, Any]:
         for k, item in enumerate(items):
             pointer[index + k] = _plain_to(short, item) if halves else item
 
-    return plain, _of_arity(2 + n, typed)
+    return plain, of_arity(2 + n, typed)
+
+
+def _pointer(short: str) -> tuple[Any, Any]:
+    dtype = TYPES[short]
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        word = builder.load(builder.gep(*_one(args)))
+        # Through the address space of global memory: else each access asks which one it is.
+        place = builder.inttoptr(word, LLVM_TYPES[dtype].as_pointer(1))
+        return builder.addrspacecast(place, LLVM_TYPES[dtype].as_pointer())
+
+    def typed(table: Any, index: Any) -> Any:
+        return types.CPointer(numba_type(dtype))(table, types.int64), codegen
+
+    return lambda table, index: Pointer(int(table[index]), np.dtype(dtype)), of_arity(2, typed)
+
+
+def _real() -> tuple[Any, Any]:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(builder.load(builder.gep(*_one(args))), ir.DoubleType())
+
+    def typed(table: Any, index: Any) -> Any:
+        return types.float64(table, types.int64), codegen
+
+    return fscalar, of_arity(2, typed)
+
+
+def _one(args: Any) -> tuple[Any, list[Any]]:
+    """Operands of an instruction that finds the place of an element."""
+    return args[0], [args[1]]
 
 
 _RED = {"f32": ("f32", "f"), "f64": ("f64", "d"), "i32": ("u32", "r"), "u32": ("u32", "r"),
@@ -220,19 +214,19 @@ def _atomic(op: str, short: str) -> tuple[Any, Any]:
         return context.get_dummy_value()
 
     def typed(pointer: Any, index: Any, value: Any) -> Any:
-        return types.none(pointer, types.int64, _numba(TYPES[short])), codegen
+        return types.none(pointer, types.int64, numba_type(TYPES[short])), codegen
 
     def plain(pointer: Any, index: int, value: Any) -> None:
         with _one_at_a_time:
             now = pointer[index]
             pointer[index] = max(now, value) if op == "max" else now + value
 
-    return plain, _of_arity(3, typed)
+    return plain, of_arity(3, typed)
 
 
 def _array(where: str, short: str, size: str) -> tuple[Any, Any]:
     dtype = TYPES[short]
-    pointer = types.CPointer(_numba(dtype))
+    pointer = types.CPointer(numba_type(dtype))
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = ir.ArrayType(LLVM_TYPES[dtype], int(size))
@@ -296,10 +290,10 @@ def _plain_to(short: str, x: Any) -> Any:
 
 def _halves(direction: str, short: str) -> tuple[Any, Any]:
     if direction == "from":
-        return functools.partial(_plain_from, short), _intrinsic(
+        return functools.partial(_plain_from, short), intrinsic_of(
             _from_half(short), "float32", "uint16"
         )
-    return functools.partial(_plain_to, short), _intrinsic(_to_half(short), "uint16", "float32")
+    return functools.partial(_plain_to, short), intrinsic_of(_to_half(short), "uint16", "float32")
 
 
 # ---- tensor cores --------------------------------------------------------------------------------
@@ -341,7 +335,7 @@ def _mma(short: str, pitch: str) -> tuple[Any, Any]:
     def typed(sums: Any, at: Any, a: Any, a_at: Any, b: Any, b_at: Any) -> Any:
         return types.none(sums, types.int64, a, types.int64, b, types.int64), codegen
 
-    return None, _of_arity(6, typed)
+    return None, of_arity(6, typed)
 
 
 # ---- warps ---------------------------------------------------------------------------------------
@@ -360,7 +354,7 @@ def _fold(op: str, short: str, lanes: str) -> tuple[Any, Any]:
             half //= 2
         return x
 
-    return None, _intrinsic(body, dtype, dtype)
+    return None, intrinsic_of(body, dtype, dtype)
 
 
 def _scan(op: str, short: str, lanes: str) -> tuple[Any, Any]:
@@ -376,7 +370,7 @@ def _scan(op: str, short: str, lanes: str) -> tuple[Any, Any]:
             step *= 2
         return x
 
-    return None, _intrinsic(body, dtype, dtype)
+    return None, intrinsic_of(body, dtype, dtype)
 
 
 _COMBINE: dict[str, Callable] = {
@@ -389,6 +383,8 @@ _COMBINE: dict[str, Callable] = {
 _MAKERS: dict[str, Callable] = {
     "(quotient|rest)": _divide,
     r"load(\d+)_(\w+)": _load,
+    r"pointer_(\w+)": _pointer,
+    "real": _real,
     r"store([248])_(\w+)": _store,
     r"(shared|local)_([a-z]+\d+)_(\d+)": _array,
     r"(from|to)_(bf16|f16)": _halves,

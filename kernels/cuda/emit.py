@@ -38,6 +38,7 @@ from .gridir import (
     shares,
     walk,
 )
+from .grouped import PARAMETERS, prologue
 
 SHORT = {"float16": "f16", "bfloat16": "bf16", "float32": "f32", "float64": "f64", "bool": "u8"}
 SHORT |= {f"{sign}int{b}": f"{sign or 'i'}{b}" for sign in ("", "u") for b in (8, 16, 32, 64)}
@@ -50,8 +51,10 @@ def emit(kernel: GridKernel, shuffles: bool = True) -> str:
     writer = CudaWriter(kernel, shuffles)
     body = writer.block(kernel.body, 1)
     own = [f"    {name} = cuda.{what}" for name, what in _WHO if name in writer.used]
+    if kernel.grouped:
+        own = [*own[: "thread" in writer.used], *prologue(writer)]
     head = [f'"""{kernel.name}: {kernel.about}', '"""', "", *writer.imports(), "", ""]
-    parameters = ", ".join(writer.parameters())
+    parameters = ", ".join(PARAMETERS if kernel.grouped else writer.parameters())
     return "\n".join([*head, f"def {kernel.name}({parameters}):", *own, *body, ""])
 
 
@@ -74,6 +77,11 @@ class CudaWriter(SourceWriter):
             for x in walk(kernel.body)
             if isinstance(x, ir.Let) and isinstance(x.value, ir.Pointer)
         }
+
+    def element(self, slot: int) -> str:
+        """What the memory at a slot's pointer holds, in short; int64 if it is never read."""
+        pointers = (x for x in walk(self.kernel.body) if isinstance(x, ir.Pointer))
+        return next((SHORT[x.dtype.name] for x in pointers if x.slot == slot), "i64")
 
     def parameters(self) -> list[str]:
         return [self.parameter(k) for k in range(len(self.kernel.kinds))]

@@ -20,18 +20,23 @@ from typing import Any
 
 from .. import layout as at
 from ..program import HostCall, Program
+from .grouped import words_of
 
 ERROR_BYTES = 16  # (code, row) of a row that can fail
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A kernel, how many blocks, its arguments for cuda.core, and the row it comes from."""
+    """A kernel, how many blocks, its arguments for cuda.core, and the row it comes from.
+
+    Before the arguments comes the address of ``table``, words in the device's memory, if there are.
+    """
 
     kernel: Any
     grid: int
     arguments: tuple[Any, ...]
     row: int
+    table: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +215,9 @@ class Cursor:
         kernel = walk.kernels[row[at.FN]]
         convert = [ARGUMENTS[kind] for kind in kernel.parameters]
         tables, width, grids = self._tables(row, words, len(convert))
+        if row[0] == at.GROUP and kernel.grouped:
+            yield from self._grouped(number, row, grids)
+            return
         for t in range(tables):
             first = row[at.FIRST] + t * width
             values = words[first : first + width]
@@ -222,6 +230,17 @@ class Cursor:
             if grids[t] > 0:
                 arguments = tuple(f(v) for f, v in zip(convert, values, strict=True))
                 yield Launch(kernel, grids[t], arguments, number)
+
+    def _grouped(self, number: int, row: list[int], grids: list[int]) -> Iterator[Launch]:
+        """All tables with work in one launch."""
+        first, width = row[at.FIRST], row[at.AUX1]
+        busy = [t for t, blocks in enumerate(grids) if blocks > 0]
+        if busy:
+            tables = [self.words[first + t * width : first + (t + 1) * width] for t in busy]
+            blocks = [grids[t] for t in busy]
+            count = ctypes.c_int32(len(busy))
+            kernel, table = self.walk.kernels[row[at.FN]], words_of(tables, blocks)
+            yield Launch(kernel, sum(blocks), (count,), number, table)
 
     @staticmethod
     def _tables(row: list[int], words: list[int], width: int) -> tuple[int, int, list[int]]:

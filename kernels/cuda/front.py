@@ -40,7 +40,7 @@ def translate(kernel: GridKernel, pointers: dict[int, str], cuda: Any) -> str:
     numbers = {"i32": "int32", "i64": "int64", "f32": "float32", "f64": "float64"}
     given: list[tuple[str, bool]] = [
         (numbers[kind], False) if kind in numbers else (pointers.get(k, "int64"), True)
-        for k, kind in enumerate(kernel.parameters)
+        for k, kind in enumerate(kernel.signature)
     ]
     kinds = [LLVM_TYPES[t].as_pointer() if is_pointer else LLVM_TYPES[t] for t, is_pointer in given]
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), kernel.name)

@@ -189,7 +189,8 @@ class GridKernel:
     """A kernel of blocks of ``block`` threads, ``resident`` of them at least on a multiprocessor;
     ``wide``: its indices need 64 bits.
 
-    ``kinds`` are the first words of a call's slots.
+    ``kinds`` are the first words of a call's slots. ``grouped``: the function is one over tables of
+    slots (see `grouped`).
     """
 
     name: str
@@ -199,6 +200,7 @@ class GridKernel:
     wide: bool = False
     resident: int = 1
     kinds: tuple[str, ...] = ()
+    grouped: bool = False
 
     @functools.cached_property
     def source(self) -> str:
@@ -229,6 +231,11 @@ class GridKernel:
             else:
                 kinds.append("ptr")
         return tuple(kinds)
+
+    @property
+    def signature(self) -> tuple[str, ...]:
+        """How the function's own parameters are passed."""
+        return ("ptr", "i32") if self.grouped else self.parameters
 
 
 def walk(x: Any) -> Iterator[Any]:

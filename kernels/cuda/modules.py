@@ -15,6 +15,7 @@ from ..recipes import Recipe, from_source
 from . import compiler
 from .contract import library
 from .contract.library import LibraryCall
+from .grouped import grouped
 
 _numbers = itertools.count(1)
 
@@ -54,12 +55,17 @@ def device_call(call: Any) -> DeviceCall:
 
 
 class Module:
-    """A cubin with one kernel, and how its slots are passed."""
+    """A cubin with one kernel, and how its slots are passed.
 
-    def __init__(self, cubin: Any, block: int) -> None:
+    ``grid`` is what it was compiled from, where it was compiled here. ``grouped``: slots come in
+    tables (see `grouped`).
+    """
+
+    def __init__(self, cubin: Any, block: int, grouped: bool = False, grid: Any = None) -> None:
         self.code, self.entry, self.key = cubin.code, cubin.entry, cubin.key
         self.parameters: tuple[str, ...] = cubin.parameters
-        self.block = block
+        self.block, self.grouped, self.grid = block, grouped, grid
+        self.group: Kernel | None = None  # the same over tables
         self._handles: dict[int, Any] = {}
 
     def put(self, gpu: Any, queue: Any, index: int, grid: int, arguments: Sequence[Any]) -> None:
@@ -72,6 +78,8 @@ class Module:
 
 class Library:
     """A product that a library of NVIDIA's computes, planned at the first call on a device."""
+
+    grouped = False
 
     def __init__(self, key: Any) -> None:
         self.key, self.parameters = key, key.parameters
@@ -94,8 +102,23 @@ def compile_modules(keys: Iterable[Any], arch: str) -> dict[Any, Kernel]:
 def _kernel(key: Any, arch: str) -> Kernel:
     if not isinstance(key, GridKey):
         return _library_kernel(key)
-    cubin = compiler.cubin_of(key.kernel, arch)
-    return _module_kernel(from_source(key.name, key.source), Module(cubin, key.block))
+    return _compiled(key.kernel, arch)
+
+
+def _compiled(grid: Any, arch: str) -> Kernel:
+    cubin = compiler.cubin_of(grid, arch)
+    module = Module(cubin, grid.block, grid.grouped, grid)
+    return _module_kernel(from_source(grid.name, grid.source), module)
+
+
+def grouped_kernel(kernel: Kernel, arch: str) -> Kernel:
+    """What runs a kernel over many tables in one launch; a library has no such thing."""
+    module = kernel.keep
+    if not isinstance(module, Module):
+        return kernel
+    if module.group is None:
+        module.group = _compiled(grouped(module.grid), arch)
+    return module.group
 
 
 def _module_kernel(recipe: Recipe, module: Module) -> Kernel:
@@ -115,7 +138,7 @@ def pack(kernel: Kernel) -> tuple[Any, ...]:
     if isinstance(keep, Library):
         return (keep.key,)
     assert isinstance(keep, Module)
-    return kernel.recipe, keep.key, keep.parameters, keep.block
+    return kernel.recipe, keep.key, keep.parameters, keep.block, keep.grouped
 
 
 def unpack(packed: Iterable[tuple[Any, ...]]) -> list[Kernel] | None:
@@ -125,11 +148,11 @@ def unpack(packed: Iterable[tuple[Any, ...]]) -> list[Kernel] | None:
         if not rest:
             kernels.append(_library_kernel(first))
             continue
-        key, parameters, block = rest
+        key, parameters, block, in_tables = rest
         cubin = compiler.kept_cubin(key, first.name, parameters)
         if cubin is None:
             return None
-        kernels.append(_module_kernel(first, Module(cubin, block)))
+        kernels.append(_module_kernel(first, Module(cubin, block, in_tables)))
     return kernels
 
 

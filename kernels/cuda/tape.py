@@ -15,9 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from .driver import driver
 from .flatten import Launch, State, Stop, Walk
 
+WORD = 8
 MOST_STRETCHES = 64  # of a tape; a loop with a part of the host's in it has some for every trip
 
 
@@ -28,14 +31,19 @@ class Stretch:
     graph: Any
     stop: Stop | None
     after: State | None
+    room: Any = None  # memory that holds tables
 
 
-@dataclass(frozen=True, slots=True)
 class _Launches:
     """The same without a graph."""
 
-    launches: list[Launch]
-    index: int
+    def __init__(self, launches: list[Launch], index: int, room: Any = None) -> None:
+        """``room``: memory for just such tables."""
+        self.launches, self.index, self.room = launches, index, room
+        words = np.array([word for x in launches for word in x.table], np.int64)
+        if words.size:
+            self.room = room or driver().allocate(words.nbytes, index)
+            driver().copy_in(self.room.pointer, words, index, wait=False)
 
     def launch(self, stream: Any) -> None:
         """Put every launch into a queue."""
@@ -43,9 +51,11 @@ class _Launches:
 
     def record(self, queue: Any) -> None:
         """The same into a queue of the driver's, or a graph that is being captured."""
-        gpu = driver()
+        gpu, table = driver(), 0 if self.room is None else self.room.pointer
         for x in self.launches:
-            x.kernel.put(gpu, queue, self.index, x.grid, x.arguments)
+            arguments = (table, *x.arguments) if x.table else x.arguments
+            x.kernel.put(gpu, queue, self.index, x.grid, arguments)
+            table += WORD * len(x.table)
 
 
 class Tape:
@@ -71,20 +81,18 @@ class Tape:
 
     def _made(self, state: State) -> Stretch:
         launches, stop, after = self.walk.cursor(self.bases, state).stretch()
-        work = _Launches(launches, self.index)
-        if not launches:
-            found = Stretch(None, stop, after)
-        elif state not in self.seen or len(self._stretches) >= MOST_STRETCHES:
+        if launches and (state not in self.seen or len(self._stretches) >= MOST_STRETCHES):
             self.seen.add(state)
-            return Stretch(work, stop, after)
-        else:
-            found = Stretch(self._graph(state, work), stop, after)
-        self._stretches[state] = found
+            return Stretch(_Launches(launches, self.index), stop, after)
+        graph, room = self._graph(state, launches) if launches else (None, None)
+        found = self._stretches[state] = Stretch(graph, stop, after, room)
         return found
 
-    def _graph(self, state: State, work: _Launches) -> Any:
+    def _graph(self, state: State, launches: list[Launch]) -> tuple[Any, Any]:
+        """A graph, and the memory of its tables; both of an old one where there is one."""
         old = self._old.pop(state, None)
+        work = _Launches(launches, self.index, old and old.room)
         if old is None:
-            return driver().capture(work.record, self.index)
+            return driver().capture(work.record, self.index), work.room
         driver().recapture(old.graph, work.record, self.index)
-        return old.graph
+        return old.graph, work.room

@@ -30,7 +30,7 @@ def cuda_target(device: Device) -> Target:
 
 @functools.cache
 def _gpu(device: Device) -> Target:
-    from .modules import compile_modules, pack, unpack, versions
+    from .modules import compile_modules, grouped_kernel, pack, unpack, versions
     from .program import DeviceProgram
 
     arch = driver().arch(device.index or 0)
@@ -42,6 +42,7 @@ def _gpu(device: Device) -> Target:
         interprets=False,
         on_host=False,
         keeping=Keeping(pack, unpack, versions),
+        group=functools.partial(grouped_kernel, arch=arch),
         placed=functools.partial(from_host, device=device),
     )
 

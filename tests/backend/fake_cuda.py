@@ -32,6 +32,7 @@ from graphgrad.kernels.memory import array_at, new_block
 
 from graphgrad.compile import _memo
 from graphgrad.config import config
+from graphgrad.optim import update
 
 log: list[tuple[Any, ...]] = []
 BYTES = np.dtype(np.uint8)
@@ -65,7 +66,22 @@ class Kernel:
         self.loaded = cache.load_kernel(grid.name, source)
 
     def run(self, blocks: int, arguments: tuple[Any, ...]) -> None:
-        words = [_word(kind, x) for kind, x in zip(self.grid.parameters, arguments, strict=True)]
+        pairs = zip(self.grid.signature, arguments, strict=True)
+        words = [_word(kind, x) for kind, x in pairs]
+        if not self.grid.grouped:
+            self.run_slots(blocks, words)
+            return
+        table, tables = words
+        width = len(self.grid.parameters)
+        whole = array_at(table, (tables * (1 + width),), np.dtype(np.int64)).tolist()
+        stops = [*whole[1:tables], blocks]
+        for t, (start, stop) in enumerate(zip(whole, stops, strict=False)):
+            first = tables + t * width
+            self.run_slots(stop - start, whole[first : first + width])
+
+    def run_slots(self, blocks: int, words: list[int]) -> None:
+        """Over one table of slots."""
+        words = list(words)
         scratch = [new_block(max(n, 64)) for n in self.arrays]
         words += [block.address for block in scratch]
         table = (ctypes.c_int64 * len(words))(*words)
@@ -413,4 +429,5 @@ def installed(gpu: GpuDriver) -> Iterator[GpuDriver]:
 def _forget() -> None:
     """Let go of programs and memory of a device that will be no more."""
     _memo.clear()
+    update._programs.clear()
     arenas.clear()
