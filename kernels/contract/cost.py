@@ -14,6 +14,7 @@ from itertools import product
 from .host import host, most_chunks
 from .layout import overlaps, project, run, size
 from .problem import Choice, Form, Problem
+from .ranking import ranked
 
 # (rows, vectors of columns) and, for dot, (rows, columns), by number of vector registers
 OUTER_TILES = {
@@ -133,6 +134,11 @@ def choose(
         limit = max(LITTLE_DEARER * cycles[best], cycles[best] + LITTLE_CYCLES)
         built = [c for c in cycles if c.form.kernels in known and cycles[c] <= limit]
         best = earlier if earlier in built else min(built, key=cycles.__getitem__, default=best)
+    ranked(
+        problem,
+        lambda: ((f"{c.form}{', swapped' * c.swapped}", cost) for c, cost in cycles.items()),
+        f"{best.form}{', swapped' * best.swapped}",
+    )
     return orientations[best.swapped], best
 
 

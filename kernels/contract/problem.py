@@ -69,6 +69,13 @@ class Form:
         """What decides which kernels it needs."""
         return self.tile, *map(str, self.size), self.pack_a, self.pack_b
 
+    def __str__(self) -> str:
+        reads = [f"{side} {how}" for side, how in (("a", self.pack_a), ("b", self.pack_b)) if how]
+        whole = f"whole {self.shared}" if self.shared else ""
+        return ", ".join(
+            [f"{self.tile} {self.rows}x{self.columns}", *reads, *filter(None, [whole])]
+        )
+
     def packs(self, side: str) -> bool:
         """Whether macro-tiles pack an operand, each what it needs."""
         return side in self.packed and side not in self.shared

@@ -23,6 +23,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ...contract.ranking import ranked
+
 L2_BYTES = 40.0  # a cycle an SM
 MEMORY_BYTES = 12.0
 LATENCY = 700.0
@@ -122,6 +124,9 @@ class Sizes:
     columns: int
     steps: int
 
+    def __str__(self) -> str:
+        return f"{self.batch}x {self.rows}x{self.columns}x{self.steps}"
+
     @property
     def results(self) -> int:
         """Numbers of the result."""
@@ -137,6 +142,9 @@ class Choice:
     split: int
     cycles: float
 
+    def __str__(self) -> str:
+        return f"{self.tile.name}{f', k in {self.splits} parts' * (self.splits > 1)}"
+
     def grid(self, sizes: Sizes) -> tuple[int, int]:
         """Blocks along rows and along columns of one product."""
         return -(-sizes.rows // self.tile.rows), -(-sizes.columns // self.tile.columns)
@@ -145,7 +153,14 @@ class Choice:
 def choose(item: int, sizes: Sizes, card: Card = CARD) -> Choice:
     """The cheapest candidate; the first of equals. ``item``: bytes of a number that is multiplied,
     2 where tensor cores do it."""
-    return min(candidates(item, sizes, card), key=lambda choice: choice.cycles)
+    found = list(candidates(item, sizes, card))
+    best = min(found, key=lambda choice: choice.cycles)
+    ranked(
+        f"product of {sizes}, {item} bytes a number, on a GPU",
+        lambda: ((str(choice), choice.cycles) for choice in found),
+        str(best),
+    )
+    return best
 
 
 def candidates(item: int, sizes: Sizes, card: Card = CARD) -> Iterator[Choice]:
