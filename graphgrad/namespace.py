@@ -35,19 +35,27 @@ class _LegacyType(type):
     """``isinstance(x, torch.FloatTensor)`` asks for the dtype."""
 
     dtype: DType
+    place: str
 
     def __instancecheck__(cls, instance: Any) -> bool:
-        return isinstance(instance, Tensor) and instance.dtype is cls.dtype
+        """Of that dtype, on that kind of device."""
+        fits = isinstance(instance, Tensor) and instance.dtype is cls.dtype
+        return fits and instance.device.type == cls.place
 
     def __call__(cls, *args: Any) -> Tensor:
         """``FloatTensor(2, 3)`` is a size, ``FloatTensor([1, 2])`` data."""
         data = len(args) == 1 and isinstance(args[0], (Sequence, np.ndarray, Tensor))
         if data and not isinstance(args[0], Size):
-            return tensor(args[0], dtype=cls.dtype)
-        return full_of(sizes_of(args) or (0,), 0, cls.dtype)
+            return tensor(args[0], dtype=cls.dtype, device=cls.place)
+        return full_of(sizes_of(args) or (0,), 0, cls.dtype, cls.place)
 
     def __repr__(cls) -> str:
-        return f"<class 'torch.{cls.__name__}'>"
+        where = "torch" if cls.place == "cpu" else f"torch.{cls.place}"
+        return f"<class '{where}.{cls.__name__}'>"
+
+
+def _legacy_types(place: str) -> dict[str, _LegacyType]:
+    return {name: _LegacyType(name, (), {"dtype": d, "place": place}) for name, d in LEGACY.items()}
 
 
 _SYNONYMS = {
@@ -83,10 +91,11 @@ def get_num_interop_threads() -> int:
 
 
 def set_default_tensor_type(kind: Any) -> None:
-    """The old way to set the default float type: ``torch.DoubleTensor`` or its name."""
-    dtypes.set_default_dtype(
-        LEGACY[kind.rpartition(".")[2]] if isinstance(kind, str) else kind.dtype
-    )
+    """The old way to set the default float type and device: ``torch.DoubleTensor``, or its name."""
+    if isinstance(kind, str):
+        kind = (CUDA_TYPES if ".cuda." in kind else NAMES)[kind.rpartition(".")[2]]
+    dtypes.set_default_dtype(kind.dtype)
+    set_default_device(kind.place)
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
@@ -142,7 +151,9 @@ _CALLABLE = (
 NAMES: dict[str, Any] = {d.name: d for d in dtypes.ALL}
 NAMES |= {d.name: d for d in dtypes.UNSUPPORTED} | {"chalf": dtypes.complex32}
 NAMES |= _SYNONYMS
-NAMES |= {name: _LegacyType(name, (), {"dtype": d}) for name, d in LEGACY.items()}
+NAMES |= _legacy_types("cpu")
+# ``graphgrad.cuda.FloatTensor`` and the like.
+CUDA_TYPES = _legacy_types("cuda")
 NAMES |= {"pi": math.pi, "e": math.e, "inf": math.inf, "nan": math.nan, "newaxis": None}
 NAMES |= {"strided": "torch.strided", "contiguous_format": "torch.contiguous_format"}
 NAMES |= {"preserve_format": "torch.preserve_format", "channels_last": "torch.channels_last"}

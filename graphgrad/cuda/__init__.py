@@ -79,4 +79,8 @@ def __getattr__(name: str) -> Any:
         return OutOfMemoryError
     if name.startswith("__"):
         raise AttributeError(name)
+    from graphgrad.namespace import CUDA_TYPES
+
+    if name in CUDA_TYPES:
+        return CUDA_TYPES[name]
     raise missing(__name__, name, __all__)

@@ -290,11 +290,10 @@ class Optimizer:
     def _load_state(self, p: Tensor, kept: dict[str, Any]) -> None:
         state = self.state[p]
         for name, value in kept.items():
+            value = value if name == "step" else _beside(value, p)
             if not isinstance(value, Tensor):
                 state[name] = deepcopy(value)
                 continue
-            if name != "step" and p.is_floating_point():
-                value = value.to(p.device, p.dtype)
             old = state.get(name)
             # In place where possible: compiled steps hold on to the tensors they update.
             if isinstance(old, Tensor) and old.shape == value.shape and old.dtype is value.dtype:
@@ -363,6 +362,15 @@ def _registrar(table: str, doc: str) -> Callable[..., RemovableHandle]:
 
 for _table, _doc in _HOOKS.items():
     setattr(Optimizer, f"register_{_table}_hook", _registrar(_table, _doc))
+
+
+def _beside(value: Any, p: Tensor) -> Any:
+    """Saved state as it is kept for a parameter: in its type, on its device, in containers too."""
+    if isinstance(value, Tensor):
+        return value.to(p.device, p.dtype) if p.is_floating_point() else value
+    if isinstance(value, (list, tuple)):
+        return type(value)(_beside(x, p) for x in value)
+    return value
 
 
 def _split_names(group: Group) -> None:

@@ -100,20 +100,25 @@ LEGACY = {
 
 @method
 def type(self: Tensor, dtype: Any = None) -> Any:
-    """The old name of the type (``torch.FloatTensor``), or a conversion to ``dtype``."""
+    """The old name of the type (``torch.FloatTensor``), or a conversion to ``dtype``.
+
+    Old names tell where, too: ``torch.cuda.FloatTensor``.
+    """
     if dtype is None:
+        where = "torch" if self.device.type == "cpu" else f"torch.{self.device.type}"
         if self.dtype.is_complex:
-            return f"torch.Complex{'Float' if self.dtype.itemsize == 8 else 'Double'}Tensor"
-        return next(f"torch.{name}" for name, d in LEGACY.items() if d is self.dtype)
+            return f"{where}.Complex{'Float' if self.dtype.itemsize == 8 else 'Double'}Tensor"
+        return next(f"{where}.{name}" for name, d in LEGACY.items() if d is self.dtype)
     if isinstance(dtype, str):
-        dtype = LEGACY[dtype.removeprefix("torch.").removeprefix("graphgrad.")]
+        *where, name = dtype.removeprefix("torch.").removeprefix("graphgrad.").split(".")
+        return to(self, "".join(where) or "cpu", LEGACY[name])
     return to(self, getattr(dtype, "dtype", dtype))
 
 
 @method
 def type_as(self: Tensor, other: Tensor) -> Tensor:
-    """This tensor with the dtype of ``other``."""
-    return to(self, other.dtype)
+    """This tensor with the dtype of ``other``, on its device."""
+    return to(self, other)
 
 
 # ----------------------------------------------------------------------------------------- metadata

@@ -12,6 +12,7 @@ from graphgrad import nn, optim
 from graphgrad.nn import functional as F
 from graphgrad.training.callbacks import Callback
 from graphgrad.training.history import History
+from graphgrad.tree import flatten, unflatten
 from graphgrad.utils.data import DataLoader, TensorDataset, random_split
 
 Measure = Callable[[Any, Any], Any]
@@ -39,7 +40,8 @@ def fit(
     """Train ``model`` and return what was measured, epoch by epoch.
 
     data: a pair of tensors (inputs, targets), a Dataset, or anything that yields such pairs batch
-    by batch, a DataLoader say. validation: the same, or the share of ``data`` to keep for it.
+    by batch, a DataLoader say; moved to where the model is. validation: the same, or the share of
+    ``data`` to keep for it.
     loss: a function (outputs, targets) → scalar, a loss module, or a name of nn.functional.
     optimizer: an Optimizer, a class, or a class's name; its learning rate is the class's own.
     metrics: "accuracy", functions (outputs, targets) → scalar, or a dictionary of them by name.
@@ -76,6 +78,7 @@ class Run:
         self.model, self.optimizer, self.loss, self.metrics = model, optimizer, loss, metrics
         self.callbacks, self.history = callbacks, History()
         self.epoch, self.stopped = 0, False
+        self.place = next((p.device for p in model.parameters()), None)
         wrap: Any = gg.compile if compile else lambda function: function
         self._step, self._test = wrap(self._trained), wrap(self._tested)
 
@@ -116,7 +119,8 @@ class Run:
         means = _Means(["loss", *self.metrics])
         disable = None if progress is None else not progress
         with tqdm(batches, name, leave=True, disable=disable) as bar:
-            for x, y in bar:
+            for batch in bar:
+                x, y = self._brought(batch)
                 values = [float(v) for v in self._step(x, y)]
                 means.add(values, len(y))
                 self._tell("on_batch_end", values[0])
@@ -127,9 +131,17 @@ class Run:
         means = _Means(["loss", *self.metrics])
         self.model.eval()
         with gg.no_grad():
-            for x, y in batches:
+            for batch in batches:
+                x, y = self._brought(batch)
                 means.add([float(v) for v in self._test(x, y)], len(y))
         return means.now()
+
+    def _brought(self, batch: Any) -> Any:
+        """A batch where the model is."""
+        leaves, shape = flatten(batch)
+        return unflatten(
+            shape, [x.to(self.place) if isinstance(x, gg.Tensor) else x for x in leaves]
+        )
 
     def _trained(self, x: Any, y: Any) -> list[Any]:
         self.optimizer.zero_grad()

@@ -109,7 +109,7 @@ MISTAKES = [
     (lambda net: net.missing, AttributeError, "'Net' object has no attribute 'missing'"),
     (lambda net: net.register_buffer("a.b", None), KeyError, "buffer name can"),
     (lambda net: net.register_parameter("forward", None), KeyError, "already exists"),
-    (lambda net: net.register_parameter("w", gg.ones(1)), TypeError, "torch.FloatTensor"),
+    (lambda net: net.register_parameter("w", gg.ones(1)), TypeError, r"torch.(cuda.)?FloatTensor"),
     (lambda net: net.add_module("m", 3), TypeError, "int is not a Module subclass"),
     (lambda net: setattr(net, "scale", gg.ones(1)), TypeError, "as parameter 'scale'"),
     (lambda net: setattr(net, "first", 3), TypeError, "as child module 'first'"),

@@ -105,6 +105,15 @@ class LazyModule(Module):
             if x is not None and x.dim():
                 self._buffers[name] = UninitializedBuffer(device=x.device, dtype=dtype)
 
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        """Buffers that wait go on waiting, where they are moved to."""
+        waiting = {name: x for name, x in self._buffers.items() if is_lazy(x)}
+        super()._apply(fn, recurse)
+        for name, x in waiting.items():
+            x.data = self._buffers[name]
+            self._buffers[name] = x
+        return self
+
     def has_uninitialized_params(self) -> bool:
         """Whether some tensor waits for its shape."""
         return any(map(is_lazy, (*self._parameters.values(), *self._buffers.values())))

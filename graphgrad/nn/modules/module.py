@@ -21,6 +21,7 @@ from graphgrad.nn.modules._registry import Registry
 from graphgrad.nn.modules._state import StateMixin
 from graphgrad.nn.parameter import Parameter
 from graphgrad.tensor import Tensor
+from graphgrad.tensor.sparse import SparseTensor
 from graphgrad.tensor.state import no_grad
 
 M = TypeVar("M", bound="Module")
@@ -143,7 +144,9 @@ class Module(Registry, HookMixin, StateMixin):
                 continue
             with no_grad():
                 parameter.data = fn(parameter.data)
-                if parameter.grad is not None:
+                if isinstance(parameter.grad, SparseTensor):
+                    parameter.grad = fn(parameter.grad)
+                elif parameter.grad is not None:
                     parameter.grad.data = fn(parameter.grad.data)
         for name, buffer in self._buffers.items():
             if buffer is not None:

@@ -92,7 +92,7 @@ def _arrays(batch: Sequence[Any], *, collate_fn_map: Any) -> Tensor:
             "default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; "
             f"found {batch[0].dtype}"
         )
-    return gg.from_numpy(np.stack(batch))
+    return gg.as_tensor(np.stack(batch))
 
 
 def _numbers(batch: Sequence[Any], *, collate_fn_map: Any) -> Tensor:
