@@ -101,6 +101,8 @@ class _Tracing:
             returned = self.function(*args, **kwargs)
             results, self.result_shape = flatten(returned)
             self.results = [self._result(r) for r in results]
+            for result, x in zip(self.results, results, strict=True):
+                result.leaves = isinstance(x, Tensor) and x._storage in self.trace.leaving
             self.gradient = self._gradient(results)
         return self._assemble(shape)
 

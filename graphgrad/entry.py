@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from graphgrad.compile import Executable
+from graphgrad.device import CPU
 from graphgrad.ir import Graph, Node, topological
 from graphgrad.tensor.composite import GraphWay, graph_record
 from graphgrad.tensor.core import Tensor, wrap
+from graphgrad.tensor.moving import moved
 from graphgrad.tensor.place import to_device
 from graphgrad.tensor.plan import apply
 from graphgrad.tensor.programs import Steps
@@ -86,6 +88,8 @@ class Result:
     value: Any = None
     chain: tuple[Any, ...] = ()
     detached: bool = False
+    # Whether it is copied to the CPU.
+    leaves: bool = False
 
 
 class HostPart:
@@ -212,6 +216,9 @@ class Entry:
         """What the function returns, from the program's outputs."""
         tensors = self._tensors(leaves, outputs)
         values = [self._value(r, leaves, tensors) for r in self.results]
+        for i, result in enumerate(self.results):
+            if result.leaves:
+                values[i] = moved(values[i], CPU)
         return unflatten(self.result_shape, values)
 
     def _write_back(self, leaves: Leaves, arrays: list[Any], strided: list[Any]) -> None:

@@ -42,7 +42,8 @@ def replay_of(entry: Any) -> Callable[[Sequence[Any]], Any] | None:
     One call would not repay writing it, so it is there from an entry's second call on.
     """
     program = entry.executable.ready()
-    moves = entry.follows_default or any(s.place is not None for s in entry.sources)
+    moves = any(s.place is not None for s in entry.sources) or any(r.leaves for r in entry.results)
+    moves = moves or entry.follows_default
     if program is None or entry.flat is None or entry.calls < 2 or moves:
         return None
     if config.tier not in entry.replays:

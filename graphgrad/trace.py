@@ -42,6 +42,8 @@ class Trace:
         # asked for there: they are copied before each call.
         self.away: set[Storage] = set()
         self.brought: dict[Node, None] = {}
+        # Copies that were asked for on the CPU: those that are returned are copied after the call.
+        self.leaving: set[Storage] = set()
         self.parent: Trace | None = None
         # Tensors that became graph inputs, in the order they were met.
         self.captured: list[tuple[Tensor, Node]] = []

@@ -20,10 +20,11 @@ from graphgrad.tensor.state import state
 def moved(self: Tensor, place: device, wait: bool = True) -> Tensor:
     """A copy on another device, through which gradients flow back; itself if it is there.
 
-    In a trace, whose program runs on one device, itself: an input is copied there before the call.
+    In a trace, whose program runs on one device, itself: an input is copied there before the call,
+    and a result to the CPU after it.
     """
     if state.trace is not None:
-        return apply("identity", self) if state.trace.bring(self, place) else self
+        return _in_trace(self, place)
     if self.device == place:
         return self
     out = wrap(to_device(self._array, place, wait))
@@ -31,6 +32,17 @@ def moved(self: Tensor, place: device, wait: bool = True) -> Tensor:
         rec = record.make(MoveWay(self, place), (), (), [edge_of(self)])
         locate(rec)
         out._needs, out._edge = True, (rec, 0)
+    return out
+
+
+def _in_trace(self: Tensor, place: device) -> Tensor:
+    trace = state.trace
+    if trace.bring(self, place):
+        return apply("identity", self)
+    if place is not CPU or trace.device is CPU:
+        return self
+    out = apply("identity", self)
+    trace.leaving.add(out._storage)
     return out
 
 

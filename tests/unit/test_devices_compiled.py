@@ -79,3 +79,16 @@ def test_a_view_of_a_product_is_no_part_of_what_follows_it(cuda, function):
             grads.append((x.grad, w.grad))
         for there, here in zip(*grads, strict=True):
             gg.testing.assert_close(there.cpu(), here, rtol=1e-3, atol=1e-4)
+
+
+def test_results_that_are_wanted_on_the_cpu_come_there(cuda):
+    model = gg.nn.Linear(3, 2).to(cuda)
+    step = gg.compile(lambda x: (model(x), model(x).detach().cpu(), model(x).sum().to("cpu")))
+    x = gg.randn(4, 3, device=cuda)
+    for _ in range(4):
+        y, seen, total = step(x)
+        assert y.is_cuda and seen.is_cpu and total.is_cpu and not seen.requires_grad
+        same(y, seen)
+    total.backward()
+    assert model.weight.grad.is_cuda
+    gg.testing.assert_close(model.weight.grad.cpu(), x.cpu().sum(0).expand(2, 3))
