@@ -26,6 +26,8 @@ def join_epilogues(
     before  d = dot_general(x, w)   |   relu(d + b)     two regions: d is written and read
     after   relu(dot_general(x, w) + b)                 one
 
+    So with window_sum(d), the gradient of a convolution with strides by its data.
+
     ``accepts`` says whether the device has such a kernel. ``written`` outputs replace an input's
     array: a loop writes them over it, a product may not.
     """
@@ -50,7 +52,8 @@ def join_epilogues(
 def _reader(
     region: Region, readers: dict[Node, list[Region]], outputs: Container[Node]
 ) -> Region | None:
-    """The one region that reads a product, if it is elementwise over the product's elements."""
+    """The one region that reads a product, if it is elementwise over the product's elements, or
+    nothing but a sum of its windows."""
     if region.kind != CONTRACT or len(region.outputs) != 1 or region.outputs[0] in outputs:
         return None
     (product,) = region.outputs
@@ -59,6 +62,8 @@ def _reader(
         return None
     (other,) = others
     plain = [x for x in other.nodes if x.op.name not in VIEWS and x.op.kind != "source"]
+    if [x.op.name for x in plain] == ["window_sum"]:
+        return other
     if len(plain) > MAX_OPERATIONS or any(x.op.kind != "elementwise" for x in plain):
         return None
     return other if all(y.shape == product.shape for y in other.outputs) else None

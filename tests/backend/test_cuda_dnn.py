@@ -12,6 +12,7 @@ from graphgrad.kernels.contract_build import product_of
 from graphgrad.kernels.cuda.contract import cudnn_plan, library, lower_contraction
 from graphgrad.kernels.cuda.contract.convolution import convolution_of
 from graphgrad.kernels.cuda.contract.cudnn_plan import DnnConvolution
+from graphgrad.kernels.cuda.contract.scattered import is_scattered, scattered_of
 from graphgrad.kernels.host import interpret_region
 
 from graphgrad import autodiff, dtypes, ir, lang
@@ -156,6 +157,24 @@ class Fake:
         return 42
 
 
+@pytest.fixture
+def there(monkeypatch):
+    """As if package and library were installed."""
+    fake = Fake()
+    monkeypatch.setattr(cudnn_plan, "installed", lambda: True)
+    monkeypatch.setattr(cudnn_plan, "_bindings", lambda: fake)
+    cudnn_plan._planned.cache_clear()
+    cudnn_plan._supported.cache_clear()
+    yield fake
+    cudnn_plan._planned.cache_clear()
+    cudnn_plan._supported.cache_clear()
+
+
+def calls(region, **settings):
+    with config.scope(**{"cuda": "auto", "cuda_blas": "own", **settings}):
+        return lower_contraction(region)
+
+
 # ---- which products, and what they compute -------------------------------------------------------
 
 
@@ -179,13 +198,13 @@ def convolution(x, w, pad=0, stride=1, dilation=1, groups=1):
     return lang.reshape(moved, (moved.shape[0], groups * w.shape[1], *moved.shape[3:]))
 
 
-def products(x, w, dtype=F, **options):
+def products(x, w, dtype=F, cuda_dnn="own", **options):
     """The products of a convolution and of its gradients by data and weight, as planned."""
     x, w = ir.input(x, dtype), ir.input(w, dtype)
     y = convolution(x, w, **options)
     g = ir.like(y)
     graph = simplify(Graph([x, w, g], [y, *autodiff.vjp_nodes([y], [g], [x, w])]))
-    with config.scope(cuda="auto", cuda_blas="own", cuda_dnn="own"):
+    with config.scope(cuda="auto", cuda_blas="own", cuda_dnn=cuda_dnn):
         plan = plan_graph(graph, {}, device=device("cuda:0"))
     return [region for region in plan if region.kind == CONTRACT]
 
@@ -201,7 +220,7 @@ def aligned(values):
 
 def check(region):
     """Run the region's product as the fake's convolution, beside the interpreter."""
-    found = convolution_of(product_of(region))
+    found = scattered_of(region) if is_scattered(region) else convolution_of(product_of(region))
     assert found is not None, region
     rng = np.random.default_rng(0)
     values = [aligned(rng.standard_normal(x.shape).astype(np.float32)) for x in region.inputs]
@@ -361,24 +380,6 @@ def test_the_installed_package_takes_these_graphs():
 
 
 # ---- who is asked --------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def there(monkeypatch):
-    """As if package and library were installed."""
-    fake = Fake()
-    monkeypatch.setattr(cudnn_plan, "installed", lambda: True)
-    monkeypatch.setattr(cudnn_plan, "_bindings", lambda: fake)
-    cudnn_plan._planned.cache_clear()
-    cudnn_plan._supported.cache_clear()
-    yield fake
-    cudnn_plan._planned.cache_clear()
-    cudnn_plan._supported.cache_clear()
-
-
-def calls(region, **settings):
-    with config.scope(**{"cuda": "auto", "cuda_blas": "own", **settings}):
-        return lower_contraction(region)
 
 
 def test_the_setting_decides_who_is_asked(there, monkeypatch):

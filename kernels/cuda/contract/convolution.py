@@ -12,7 +12,7 @@ The three directions, all over one image, filter and output:
 
 A gradient of data arrives here as windows over the gradient, borders and all, times the flipped
 filter: dgrad, with a padding of all that a filter reaches (that of a convolution with strides is a
-plain product whose windows are summed, and none of this). Borders are zeros in memory already, so
+plain product whose windows are summed: see `scattered`). Borders are zeros in memory already, so
 the other two pad nothing. A position and a tap that move by a and b numbers are an axis of elements
 gcd(a, b) apart.
 """
@@ -96,7 +96,7 @@ def convolution_of(product: Product, tf32: bool = False) -> Found | None:
     side = 0 if slides[0] else 1
     spots, taps = slides[side] or ((), ())
     parts = _parts(product, side, spots, taps)
-    key = parts and _key(parts, dot.dtype.name, tf32 and dot.dtype.name == "float32")
+    key = parts and key_of(parts, dot.dtype.name, tf32 and dot.dtype.name == "float32")
     if not parts or not key:
         return None
     slid, other = views[side], views[1 - side]
@@ -128,7 +128,7 @@ def _slides(x: Node, memory: Node) -> tuple[list[int], list[int]] | None:
 
 
 @dataclass(frozen=True)
-class _Parts:
+class Parts:
     """Dimensions with their strides, in elements, in image, filter and output that have them."""
 
     direction: str
@@ -140,7 +140,7 @@ class _Parts:
     groups: list[Dim]  # image, filter, output
 
 
-def _parts(product: Product, side: int, spots: Sequence[int], taps: Sequence[int]) -> _Parts | None:
+def _parts(product: Product, side: int, spots: Sequence[int], taps: Sequence[int]) -> Parts | None:
     """What each dimension of the product is to a convolution of the operand on a side."""
     dot = product.dot
     view, other = (product.a, product.b) if side == 0 else (product.b, product.a)
@@ -167,7 +167,7 @@ def _parts(product: Product, side: int, spots: Sequence[int], taps: Sequence[int
     ends = [(other.strides[j], t) for j, (_, t) in zip(partners, result.batch, strict=True)]
     groups = [(view.shape[i], view.strides[i], *(end if forward else end[::-1]))
               for i, end in zip(batch, ends, strict=True)]  # fmt: skip
-    return _Parts(
+    return Parts(
         FPROP if forward else WGRAD,
         dims(spots, of_output),
         dims(taps, of_filter),
@@ -181,8 +181,11 @@ def _parts(product: Product, side: int, spots: Sequence[int], taps: Sequence[int
 # ---- tensors -------------------------------------------------------------------------------------
 
 
-def _key(parts: _Parts, dtype: str, tf32: bool) -> Convolution | None:
-    axes = [_axis(spot, tap) for spot, tap in zip(parts.spots, parts.taps, strict=True)]
+def key_of(parts: Parts, dtype: str, tf32: bool, known: Sequence[Axis] = ()) -> Convolution | None:
+    """The plan's name; None where cuDNN has no such. ``known``: the image's axes under windows,
+    if the windows alone do not say how long they are."""
+    pairs = zip(parts.spots, parts.taps, strict=True)
+    axes = known or [_axis(spot, tap) for spot, tap in pairs]
     space = [axis for axis in axes if axis]
     backwards = {f < 0 for n, _, f in parts.taps if n > 1}
     if len(space) < len(axes) or len(backwards) > 1 or len(axes) > MOST_AXES:
@@ -211,7 +214,7 @@ def _key(parts: _Parts, dtype: str, tf32: bool) -> Convolution | None:
     return Convolution(parts.direction, dtype, slid, weight, other, *lies, tf32)
 
 
-class _Axis(NamedTuple):
+class Axis(NamedTuple):
     """An axis under windows: its extent, the numbers between its elements, how windows lie."""
 
     extent: int
@@ -220,14 +223,14 @@ class _Axis(NamedTuple):
     dilation: int
 
 
-def _axis(spot: Dim, tap: Dim) -> _Axis | None:
+def _axis(spot: Dim, tap: Dim) -> Axis | None:
     (positions, across, _), (taps, along, _) = spot, tap
     if across <= 0 or along <= 0:
         return None
     unit = math.gcd(across, along)
     stride = across // unit if positions > 1 else 1
     dilation = along // unit if taps > 1 else 1
-    return _Axis((positions - 1) * stride + (taps - 1) * dilation + 1, unit, stride, dilation)
+    return Axis((positions - 1) * stride + (taps - 1) * dilation + 1, unit, stride, dilation)
 
 
 def _of(dims: Iterable[Dim], operand: int) -> list[Dim]:

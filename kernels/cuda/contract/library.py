@@ -9,19 +9,22 @@ same of convolutions and cuDNN ("own", "cudnn", "auto"). The emulator has neithe
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from graphgrad.config import config
+from graphgrad.regions import Region
 
 from ...contract_build import Product
 from . import cudnn_plan
-from .convolution import Convolution, convolution_of
+from .convolution import Convolution, Found, convolution_of
 from .cublaslt import WORKSPACE_BYTES, Matrices, installed, matrices_of
 from .epilogue import Fused
 from .maps import Maps
+from .scattered import scattered_of
 
 FLOPS_A_NS = 20_000.0
 
@@ -79,8 +82,22 @@ def _convolution(product: Product, maps: Maps, fused: Fused | None) -> LibraryCa
     if fused is not None or config.cuda_dnn == "own" or config.cuda == "emulate":
         return None
     found = convolution_of(product, config.cuda_tf32)
+    return found and _dnn_call(found, 2 * maps.sizes.results * maps.sizes.steps)
+
+
+def scattered_call(region: Region) -> LibraryCall | None:
+    """A product whose windows are summed as a call of cuDNN, under the same conditions."""
+    if config.cuda_dnn == "own" or config.cuda == "emulate":
+        return None
+    found = scattered_of(region, config.cuda_tf32)
     if found is None:
         return None
+    (dot,) = (x for x in region.nodes if x.op.name == "dot_general")
+    steps = math.prod(dot.inputs[0].shape[i] for i in dot.attrs["contract"][0])
+    return _dnn_call(found, 2 * dot.size * steps)
+
+
+def _dnn_call(found: Found, flops: int) -> LibraryCall | None:
     if not cudnn_plan.installed():
         if config.cuda_dnn == "cudnn":
             raise RuntimeError(
@@ -91,7 +108,6 @@ def _convolution(product: Product, maps: Maps, fused: Fused | None) -> LibraryCa
     if not cudnn_plan.supported(found.key):
         return None
     pointers = (("ptr", *slot) for slot in (found.image, found.filter, found.output))
-    flops = 2 * maps.sizes.results * maps.sizes.steps
     slots: tuple[tuple[Any, ...], ...] = (*pointers, ("scratch", 0))
     return LibraryCall(found.key, slots, cudnn_plan.WORKSPACE_BYTES, flops / FLOPS_A_NS)
 

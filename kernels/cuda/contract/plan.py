@@ -24,10 +24,11 @@ from ...contract_build import Product, product_of
 from ..call import GridCall
 from ..gridir import VECTOR_BYTES
 from .epilogue import Fused, chain_of, fused_of
-from .library import LibraryCall, library_call
+from .library import LibraryCall, library_call, scattered_call
 from .maps import ALONG_OUTER, ALONG_STEPS, Access, Maps, Tables, access, maps_of, padded, vector_of
 from .parts import sum_parts
 from .place import SLOTS, Form
+from .scattered import is_scattered
 from .template import product_kernel
 from .tiles import Choice, Tile, choose
 
@@ -86,6 +87,11 @@ def lower_contraction(
     (dot,) = (x for x in region.nodes if x.op.name == "dot_general")
     if not dot.size:
         return ()
+    if is_scattered(region):
+        call = scattered_call(region)
+        if call is None:
+            raise NotImplementedError("a product whose windows are summed, without cuDNN")
+        return (call,)
     work = _work(region, dot)
     library = library_call(work.product, work.maps, work.fused)
     return (library,) if library is not None else _tiled(work)
@@ -97,6 +103,8 @@ def accepts(region: Region) -> bool:
     (dot,) = (x for x in region.nodes if x.op.name == "dot_general")
     if not dot.size:
         return False
+    if is_scattered(region):
+        return scattered_call(region) is not None
     try:
         work = _work(region, dot)
     except NotImplementedError:
