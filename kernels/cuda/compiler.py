@@ -29,8 +29,8 @@ from graphgrad.config import config
 
 from ..cache import read, write
 from ..recipes import from_source
-from . import emit
 from .gridir import GridKernel, walk
+from .source import NUMBA
 
 ENTRY = re.compile(r"\.visible \.entry (\S+)\(")
 # PTX for this architecture is assembled for newer ones, for which libnvvm has another language.
@@ -169,7 +169,7 @@ def _elements(kernel: GridKernel) -> dict[int, str]:
     """The element types of pointers among the parameters."""
     if kernel.grouped:
         return {0: "int64"}
-    return {x.slot: emit.NUMBA.get(x.dtype.name, x.dtype.name) for x in _pointers(kernel)}
+    return {x.slot: NUMBA.get(x.dtype.name, x.dtype.name) for x in _pointers(kernel)}
 
 
 def _types(kernel: GridKernel, types: Any) -> list[Any]:

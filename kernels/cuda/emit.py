@@ -15,14 +15,13 @@ from graphgrad import dtypes
 from graphgrad.dtypes import DType
 
 from .. import loopir as ir
-from ..emit import OUT_OF_RANGE, SourceWriter
+from ..emit import OUT_OF_RANGE
 from .gridir import (
     WARP,
     AtomicAdd,
     AtomicMax,
     Barrier,
     Block,
-    Comment,
     Fold,
     GetVector,
     GridKernel,
@@ -33,17 +32,11 @@ from .gridir import (
     Steps,
     TensorProduct,
     Thread,
-    When,
-    While,
     shares,
     walk,
 )
 from .grouped import PARAMETERS, prologue
-
-SHORT = {"float16": "f16", "bfloat16": "bf16", "float32": "f32", "float64": "f64", "bool": "u8"}
-SHORT |= {f"{sign}int{b}": f"{sign or 'i'}{b}" for sign in ("", "u") for b in (8, 16, 32, 64)}
-NUMBA = {"bool": "uint8", "float16": "uint16", "bfloat16": "uint16"}  # what memory holds
-HALVES = ("float16", "bfloat16")  # 16 bits in memory, float32 in registers
+from .source import NUMBA, SHORT, GridSource, computed, halves, is_test
 
 
 def emit(kernel: GridKernel, shuffles: bool = True) -> str:
@@ -61,7 +54,7 @@ def emit(kernel: GridKernel, shuffles: bool = True) -> str:
 _WHO = (("thread", "threadIdx.x"), ("block", "blockIdx.x"))
 
 
-class CudaWriter(SourceWriter):
+class CudaWriter(GridSource):
     """Turns Grid IR into lines of one thread's Python."""
 
     module = "graphgrad.kernels.cuda.device"
@@ -100,62 +93,38 @@ class CudaWriter(SourceWriter):
 
     # ---- statements
 
-    def statement(self, stmt: Any, depth: int) -> list[str]:
-        pad = "    " * depth
-        match stmt:
-            case ir.Let(_, ir.Pointer()):
-                return []
-            case ir.Let(name, ir.Arith() as value) | ir.Assign(name, ir.Arith() as value):
-                return [f"{pad}{name} = {self.index(value)}"]
-            case Comment(text):
-                return [f"{pad}# {text}"]
-            case When(condition, body, otherwise):
-                lines = [f"{pad}if {self.expr(condition)}:", *self.block(body, depth + 1)]
-                rest = [f"{pad}else:", *self.block(otherwise, depth + 1)] if otherwise else []
-                return lines + rest
-            case While(condition, body):
-                return [f"{pad}while {self.expr(condition)}:", *self.block(body, depth + 1)]
-            case ir.For(var, start, stop, body):
-                return self._loop(f"{var} in range({self.bounds(start, stop)})", body, depth)
-            case Steps(var, start, stop, step, body):
-                bounds = self.bounds(start, stop, step)
-                return self._loop(f"{var} in range({bounds})", body, depth)
-            case Barrier():
-                return [f"{pad}cuda.syncthreads()"]
-            case Shared(name, dtype, size) | Local(name, dtype, size):
-                where = "shared" if isinstance(stmt, Shared) else "local"
-                return [f"{pad}{name} = {self.array(where, size, dtype)}"]
-            case ir.Put(pointer, index, value, dtype):
-                place = f"{pointer.name}[{self.expr(index)}]"
-                return [f"{pad}{place} = {self.stored(value, dtype)}"]
-            case AtomicAdd(pointer, index, value, dtype) | AtomicMax(pointer, index, value, dtype):
-                what = "add" if isinstance(stmt, AtomicAdd) else "max"
-                add = self.name(f"{what}_{SHORT[dtype.name]}")
-                return [f"{pad}{add}({pointer.name}, {self.index(index)}, {self.expr(value)})"]
-            case GetVector():
-                return self._get_vector(stmt, pad)
-            case PutVector(pointer, index, values, dtype):
-                store = self.name(f"store{len(values)}_{SHORT[dtype.name]}")
-                items = ", ".join(self.stored(v, dtype, raw=True) for v in values)
-                return [f"{pad}{store}({pointer.name}, {self.index(index)}, {items})"]
-            case TensorProduct():
-                return [pad + self.tensor_product(stmt)]
-            case Fold():
-                return [pad + line for line in self.fold(stmt)]
-            case Scan():
-                return [pad + line for line in self.scan(stmt)]
-        return super().statement(stmt, depth)
+    def assign(self, s: ir.Let | ir.Assign) -> list[str]:
+        return [] if isinstance(s.value, ir.Pointer) else super().assign(s)
 
-    def _loop(self, head: str, body: tuple[Any, ...], depth: int) -> list[str]:
-        self.looping += shares(body)
-        lines = ["    " * depth + f"for {head}:", *self.block(body, depth + 1)]
-        self.looping -= shares(body)
+    def loop(self, s: ir.For | Steps) -> list[str]:
+        self.looping += shares(s.body)
+        lines = super().loop(s)
+        self.looping -= shares(s.body)
         return lines
 
-    def bounds(self, start: Any, stop: Any, step: Any = None) -> str:
-        parts = [stop] if start == ir.Int(0) and step is None else [start, stop]
-        parts += [] if step is None else [step]
-        return ", ".join(self.index(part) for part in parts)
+    def barrier(self, s: Barrier) -> list[str]:
+        return ["cuda.syncthreads()"]
+
+    def array(self, s: Shared | Local) -> list[str]:
+        where = "shared" if isinstance(s, Shared) else "local"
+        return [f"{s.name} = {self.room_of(where, s.size, s.dtype)}"]
+
+    def atomic(self, s: AtomicAdd | AtomicMax) -> list[str]:
+        what = "add" if isinstance(s, AtomicAdd) else "max"
+        add = self.name(f"{what}_{SHORT[s.dtype.name]}")
+        return [f"{add}({s.pointer.name}, {self.index(s.index)}, {self.expr(s.value)})"]
+
+    def get_vector(self, s: GetVector) -> list[str]:
+        load = self.name(f"load{len(s.names)}_{SHORT[s.dtype.name]}")
+        is_bool = s.dtype is dtypes.bool_
+        names = ", ".join(f"{name}_byte" if is_bool else name for name in s.names)
+        lines = [f"{names} = {load}({s.pointer.name}, {self.index(s.index)})"]
+        return lines + [f"{name} = {name}_byte != 0" for name in s.names if is_bool]
+
+    def put_vector(self, s: PutVector) -> list[str]:
+        store = self.name(f"store{len(s.values)}_{SHORT[s.dtype.name]}")
+        items = ", ".join(self.stored(v, s.dtype) for v in s.values)
+        return [f"{store}({s.pointer.name}, {self.index(s.index)}, {items})"]
 
     def _clamp(self, stmt: ir.Clamp, pad: str) -> list[str]:
         return [
@@ -165,24 +134,17 @@ class CudaWriter(SourceWriter):
             f"{pad}    {stmt.name} = np.int64(0)",
         ]
 
-    def _get_vector(self, stmt: GetVector, pad: str) -> list[str]:
-        load = self.name(f"load{len(stmt.names)}_{SHORT[stmt.dtype.name]}")
-        is_bool = stmt.dtype is dtypes.bool_
-        names = ", ".join(f"{name}_byte" if is_bool else name for name in stmt.names)
-        lines = [f"{pad}{names} = {load}({stmt.pointer.name}, {self.index(stmt.index)})"]
-        return lines + [f"{pad}{name} = {name}_byte != 0" for name in stmt.names if is_bool]
-
-    def tensor_product(self, s: TensorProduct) -> str:
+    def tensor_product(self, s: TensorProduct) -> list[str]:
         lane = ir.Arith("%", Thread(), ir.Int(WARP))
         row = ir.arith("*", ir.Arith("//", lane, ir.Int(4)), ir.Int(s.pitch))
         own = ir.total([row, ir.Arith("%", lane, ir.Int(4))])
         a, b = (self.index(ir.arith("+", first, own)) for first in (s.a_first, s.b_first))
         mma = self.name(f"mma_{SHORT[s.dtype.name]}_{s.pitch}")
-        return f"{mma}({s.sums.name}, {self.index(s.at)}, {s.a.name}, {a}, {s.b.name}, {b})"
+        return [f"{mma}({s.sums.name}, {self.index(s.at)}, {s.a.name}, {a}, {s.b.name}, {b})"]
 
     # ---- what threads do together
 
-    def array(self, where: str, size: int, dtype: DType) -> str:
+    def room_of(self, where: str, size: int, dtype: DType) -> str:
         """An array of a block or a thread, as a pointer."""
         if not self.shuffles:
             return f"cuda.{where}.array({size}, np.{NUMBA.get(dtype.name, dtype.name)})"
@@ -193,7 +155,7 @@ class CudaWriter(SourceWriter):
         self.rooms += 1
         dtype = dtypes.by_name(computed(dtype))
         name = f"room_{self.rooms}"
-        return name, f"{name} = {self.array('shared', size, dtype)}"
+        return name, f"{name} = {self.room_of('shared', size, dtype)}"
 
     def fold(self, stmt: Fold) -> list[str]:
         if stmt.lanes == 1:
@@ -304,41 +266,22 @@ class CudaWriter(SourceWriter):
             return self.expr(e)
         return f"np.{self.index_type}({self.expr(e)})"
 
+    def who(self, name: str) -> str:
+        return self.name(name)
+
     def expr(self, e: Any) -> str:
         match e:
-            case Thread():
-                return self.name("thread")
-            case Block():
-                return self.name("block")
             case ir.Slot(slot):
                 return self.parameter(slot)
             case ir.Arith("//" | "%" as op, left, right):
                 divide = self.name("quotient" if op == "//" else "rest")
                 return f"{divide}({self.index(left)}, {self.index(right)})"
-            case ir.Get(pointer, index, dtype) if dtype.name in HALVES:
-                widen = self.name(f"from_{SHORT[dtype.name]}")
-                return f"{widen}({pointer.name}[{self.expr(index)}])"
         return super().expr(e)
 
     def scalar(self, slot: int, dtype: DType) -> str:
         if dtype is dtypes.bool_:
             return f"{self.parameter(slot)} != 0"
         return f"np.{computed(dtype)}({self.parameter(slot)})"
-
-    def number(self, value: float | int, dtype: DType) -> str:
-        return super().number(value, dtypes.by_name(computed(dtype)))
-
-    def stored(self, value: Any, dtype: DType, raw: bool = False) -> str:
-        """What is written to memory of a dtype."""
-        text = self.expr(value)
-        if dtype is dtypes.bool_:
-            return f"np.uint8({text})"
-        if dtype.name in HALVES and not raw:
-            return f"{self.name(f'to_{SHORT[dtype.name]}')}({text})"
-        return text
-
-    def call(self, e: ir.Call) -> str:
-        return rounded(self, e, super().call(registers(e)))
 
 
 def over(power: int) -> str:
@@ -349,36 +292,3 @@ def over(power: int) -> str:
 def within(power: int) -> str:
     """The thread's number modulo a power of two."""
     return f"thread & {power - 1}"
-
-
-def is_test(e: Any) -> bool:
-    """Whether an expression of indices is a condition."""
-    return isinstance(e, ir.Arith) and e.op in ("<", "<=", ">", ">=", "==", "!=", "and", "or")
-
-
-def registers(e: ir.Call) -> ir.Call:
-    """A call over what registers hold: float32 where memory holds 16 bits."""
-    if e.dtype.name in HALVES or e.source.name in HALVES:
-        wide = [dtypes.float32 if x.name in HALVES else x for x in (e.dtype, e.source)]
-        return ir.Call(e.op, *wide, e.args, e.attrs)
-    return e
-
-
-def rounded(writer: SourceWriter, e: ir.Call, text: str) -> str:
-    """A cast to 16 bits, rounded as if it had been stored."""
-    if e.op != "cast" or e.dtype.name not in HALVES:
-        return text
-    short = SHORT[e.dtype.name]
-    return f"{writer.name(f'from_{short}')}({writer.name(f'to_{short}')}({text}))"
-
-
-def computed(dtype: DType) -> str:
-    return "float32" if dtype.name in HALVES else dtype.name
-
-
-def halves(fold: Fold) -> list[int]:
-    """The steps of a fold's tree, in lanes: inside warps first, then across them."""
-    steps = [1 << k for k in range(fold.lanes.bit_length() - 1)][::-1]
-    if fold.stride > 1:
-        return steps
-    return [s for s in steps if s < WARP] + [s for s in steps if s >= WARP]

@@ -17,11 +17,10 @@ from graphgrad import dtypes
 from graphgrad.dtypes import DType
 
 from .. import loopir as ir
-from ..emit import POINTERS, SourceWriter
+from ..emit import POINTERS
 from ..lower.call import KernelCall
 from ..lower.cost import grain
 from .call import GridCall
-from .emit import HALVES, SHORT, computed, halves, is_test, registers, rounded
 from .gridir import (
     AtomicAdd,
     AtomicMax,
@@ -38,11 +37,10 @@ from .gridir import (
     Steps,
     TensorProduct,
     Thread,
-    When,
-    While,
     shares,
     walk,
 )
+from .source import HALVES, SHORT, GridSource, computed, halves, is_test
 
 ALIGN = 64
 SLOWER = 6.0  # than the loops that nanoseconds are estimated for: threads are walked one by one
@@ -73,7 +71,7 @@ def emulation(kernel: GridKernel) -> tuple[str, tuple[int, ...]]:
     return text, tuple(n * dtype.itemsize for _, dtype, n in writer.arrays)
 
 
-class _Emulation(SourceWriter):
+class _Emulation(GridSource):
     """Writes phases: statements between cuts, each a loop over the threads of a block."""
 
     def __init__(self, kernel: GridKernel) -> None:
@@ -103,7 +101,7 @@ class _Emulation(SourceWriter):
             lines.append(f"    {name} = {at} + chunk * {size}")
         return [*lines, "    for block in range(start, stop):", *phases]
 
-    def _array(self, name: str, dtype: DType, size: int) -> None:
+    def _keep(self, name: str, dtype: DType, size: int) -> None:
         self.arrays.append((name, dtypes.by_name(computed(dtype)), size))
 
     # ---- which names live where
@@ -128,18 +126,18 @@ class _Emulation(SourceWriter):
         self.own = {x.name for x in walk(body) if isinstance(x, Shared | Local)}
         for part in walk(body):
             if isinstance(part, Shared):
-                self._array(part.name, part.dtype, part.size)
+                self._keep(part.name, part.dtype, part.size)
             elif isinstance(part, Local):
                 self.locals[part.name] = part
-                self._array(f"{part.name}_all", part.dtype, part.size * self.kernel.block)
+                self._keep(f"{part.name}_all", part.dtype, part.size * self.kernel.block)
             elif isinstance(part, Fold | Scan):
                 self.crossing.add(part.name)
-                self._array(part.name, part.dtype, self.kernel.block)
+                self._keep(part.name, part.dtype, self.kernel.block)
         for name, places in defined.items():
             known = name in self.pure or name in self.crossing
             if not known and len(places | used[name]) > 1:
                 self.crossing.add(name)
-                self._array(name, self.types[name], self.kernel.block)
+                self._keep(name, self.types[name], self.kernel.block)
 
     def _type(self, e: Any) -> DType:
         if isinstance(e, ir.Var):
@@ -163,16 +161,14 @@ class _Emulation(SourceWriter):
                 lines += self._together(s, depth)
             elif isinstance(s, Fold | Scan):
                 lines += self._threads([ir.Assign(s.name, s.value)], depth)
-                fold = self._fold(s) if isinstance(s, Fold) else self._scan(s)
-                lines += ["    " * depth + line for line in fold]
+                lines += self.statement(s, depth)
             elif not isinstance(s, Barrier):
                 raise TypeError(f"threads meet inside {type(s).__name__}")
         return lines + self._threads(waiting, depth)
 
     def _together(self, loop: ir.For | Steps, depth: int) -> list[str]:
         """A loop that all threads of a block walk at once."""
-        step = loop.step if isinstance(loop, Steps) else ir.Int(1)
-        bounds = (loop.start, loop.stop, step)
+        bounds = _bounds(loop)
         before, now = self.known, set(self.known)
         self.known = now
         lines = self._recall(bounds, depth)
@@ -213,50 +209,31 @@ class _Emulation(SourceWriter):
 
     # ---- statements
 
-    def statement(self, stmt: Any, depth: int) -> list[str]:
-        pad = "    " * depth
-        match stmt:
-            case ir.Let(name, value) | ir.Assign(name, value) if name in self.crossing:
-                stored = self.expr(value)
-                if self.types.get(name) is dtypes.bool_:
-                    self.name("np")
-                    stored = f"np.uint8({stored})"
-                return [f"{pad}{name}[thread] = {stored}"]
-            case Comment(text):
-                return [f"{pad}# {text}"]
-            case Local():
-                return []
-            case When(condition, body, otherwise):
-                lines = [f"{pad}if {self.expr(condition)}:", *self.block(body, depth + 1)]
-                rest = [f"{pad}else:", *self.block(otherwise, depth + 1)] if otherwise else []
-                return lines + rest
-            case While(condition, body):
-                return [f"{pad}while {self.expr(condition)}:", *self.block(body, depth + 1)]
-            case Steps(var, start, stop, step, body):
-                bounds = ", ".join(map(self.expr, (start, stop, step)))
-                return [f"{pad}for {var} in range({bounds}):", *self.block(body, depth + 1)]
-            case ir.Put(pointer, index, value, dtype) if self._is_packed(pointer, dtype):
-                narrow = self.name(f"to_{SHORT[dtype.name]}")
-                place = f"{pointer.name}[{self.expr(index)}]"
-                return [f"{pad}{place} = {narrow}({self.expr(value)})"]
-            case AtomicAdd(pointer, index, value, dtype) | AtomicMax(pointer, index, value, dtype):
-                now = ir.Get(pointer, index, dtype)
-                op = "add" if isinstance(stmt, AtomicAdd) else "maximum"
-                total = ir.Call(op, dtype, dtype, (now, value))
-                return self.statement(ir.Put(pointer, index, total, dtype), depth)
-            case GetVector(names, pointer, index, dtype):
-                lets = [
-                    ir.Let(n, ir.Get(pointer, _next(index, k), dtype)) for k, n in enumerate(names)
-                ]
-                return self.block(lets, depth)
-            case TensorProduct():
-                return [pad + line for line in self._tensor_product(stmt)]
-            case PutVector(pointer, index, values, dtype):
-                puts = [ir.Put(pointer, _next(index, k), v, dtype) for k, v in enumerate(values)]
-                return self.block(puts, depth)
-        return super().statement(stmt, depth)
+    def assign(self, s: ir.Let | ir.Assign) -> list[str]:
+        if s.name not in self.crossing:
+            return super().assign(s)
+        dtype = self.types.get(s.name)
+        stored = self.stored(s.value, dtype) if dtype is dtypes.bool_ else self.expr(s.value)
+        return [f"{s.name}[thread] = {stored}"]
 
-    def _tensor_product(self, s: TensorProduct) -> list[str]:
+    def array(self, s: Shared | Local) -> list[str]:
+        return []
+
+    def atomic(self, s: AtomicAdd | AtomicMax) -> list[str]:
+        now = ir.Get(s.pointer, s.index, s.dtype)
+        op = "add" if isinstance(s, AtomicAdd) else "maximum"
+        total = ir.Call(op, s.dtype, s.dtype, (now, s.value))
+        return self.put(ir.Put(s.pointer, s.index, total, s.dtype))
+
+    def get_vector(self, s: GetVector) -> list[str]:
+        gets = [ir.Get(s.pointer, _next(s.index, k), s.dtype) for k in range(len(s.names))]
+        return self.block([ir.Let(n, get) for n, get in zip(s.names, gets, strict=True)], 0)
+
+    def put_vector(self, s: PutVector) -> list[str]:
+        pairs = enumerate(s.values)
+        return self.block([ir.Put(s.pointer, _next(s.index, k), v, s.dtype) for k, v in pairs], 0)
+
+    def tensor_product(self, s: TensorProduct) -> list[str]:
         """The thread's four numbers, each from its row and column in shared memory."""
         widen = self.name(f"from_{SHORT[s.dtype.name]}")
         self.name("np")
@@ -278,7 +255,7 @@ class _Emulation(SourceWriter):
             f"    {s.sums.name}[{at} + mma_q] = mma_sum",
         ]
 
-    def _fold(self, s: Fold) -> list[str]:
+    def fold(self, s: Fold) -> list[str]:
         """Halves onto halves, then the result to every thread of its group."""
         name, block, lines = s.name, self.kernel.block, []
         if s.stride > 1:
@@ -301,7 +278,7 @@ class _Emulation(SourceWriter):
         ]
         return lines if s.lanes > 1 else []
 
-    def _scan(self, s: Scan) -> list[str]:
+    def scan(self, s: Scan) -> list[str]:
         return [
             f"for group in range(0, {self.kernel.block}, {s.lanes}):",
             f"    for j in range(group + 1, group + {s.lanes}):",
@@ -324,37 +301,27 @@ class _Emulation(SourceWriter):
 
     def expr(self, e: Any) -> str:
         match e:
-            case Thread():
-                return "thread"
-            case Block():
-                return "block"
             case ir.Var(name) if name in self.crossing:
                 element = f"{name}[thread]"
                 return f"({element} != 0)" if self.types.get(name) is dtypes.bool_ else element
             case ir.Pointer(slot, dtype) if dtype.name in HALVES:
                 return f"{self.name('i16')}(args, {slot})"
-            case ir.Get(pointer, index, dtype) if self._is_packed(pointer, dtype):
-                widen = self.name(f"from_{SHORT[dtype.name]}")
-                return f"{widen}({pointer.name}[{self.expr(index)}])"
         return super().expr(e)
 
-    def _is_packed(self, pointer: ir.Var, dtype: DType) -> bool:
-        """Whether elements have 16 bits: in memory they do, in arrays of the emulator they are
-        float32."""
-        return dtype.name in HALVES and pointer.name not in self.own
+    def is_packed(self, pointer: ir.Var, dtype: DType) -> bool:
+        """In memory elements have 16 bits, in arrays of the emulator they are float32."""
+        return super().is_packed(pointer, dtype) and pointer.name not in self.own
 
     def scalar(self, slot: int, dtype: DType) -> str:
         return super().scalar(slot, dtypes.by_name(computed(dtype)))
 
-    def number(self, value: float | int, dtype: DType) -> str:
-        return super().number(value, dtypes.by_name(computed(dtype)))
-
-    def call(self, e: ir.Call) -> str:
-        return rounded(self, e, super().call(registers(e)))
-
 
 def _next(index: Any, k: int) -> Any:
     return ir.arith("+", index, ir.Int(k))
+
+
+def _bounds(loop: ir.For | Steps) -> tuple[Any, ...]:
+    return loop.start, loop.stop, loop.step if isinstance(loop, Steps) else ir.Int(1)
 
 
 def _cut(body: tuple[Any, ...]) -> list[tuple[tuple[Any, ...], bool]]:
@@ -369,8 +336,7 @@ def _cut(body: tuple[Any, ...]) -> list[tuple[tuple[Any, ...], bool]]:
         parts.append((tuple(waiting), True))
         waiting = []
         if isinstance(s, ir.For | Steps):
-            step = s.step if isinstance(s, Steps) else ir.Int(1)
-            parts += [((s.start, s.stop, step), False), *_cut(s.body)]
+            parts += [(_bounds(s), False), *_cut(s.body)]
         else:
             parts.append(((s,), False))
     return [*parts, (tuple(waiting), True)]

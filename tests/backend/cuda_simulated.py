@@ -30,6 +30,7 @@ from graphgrad.kernels.cuda import compiler, emit
 from graphgrad.kernels.cuda.call import GridCall
 from graphgrad.kernels.cuda.gridir import walk
 from graphgrad.kernels.cuda.lower import lower_region
+from graphgrad.kernels.cuda.source import NUMBA
 from graphgrad.kernels.host import interpret_region, literal
 from numba import cuda
 from numeric import sample
@@ -59,7 +60,7 @@ def run(call: GridCall, value: dict[Any, np.ndarray], scratch: np.ndarray) -> No
             flat = scratch[slot[1] : ends[slot[1]]]
         else:
             return slot[1]
-        name = emit.NUMBA.get(memory[k].name, memory[k].name)
+        name = NUMBA.get(memory[k].name, memory[k].name)
         return flat.view(name)
 
     arguments = [argument(k, slot) for k, slot in enumerate(call.slots)]
