@@ -1,6 +1,6 @@
 """Affine index expressions: a constant and a multiple of each of some terms.
 
-    i, j = Affine.of("i"), Affine.of("j")
+    i, j = Affine.of(Axis(4)), Affine.of(Axis(9))
     i * 4 + j + 1
 
 A term is a loop axis, or a value computed in the kernel (the index a gather reads), so that one
@@ -58,9 +58,9 @@ class Affine:
 
 
 def _identity(item: tuple[Any, int]) -> tuple[bool, int]:
-    """Axes as they were made, so that equal structures are equal sources in every process."""
+    """Axes, then values, as they were made: equal structures are equal sources in every process."""
     term = item[0]
-    return (False, term.number) if isinstance(term, Axis) else (True, id(term))
+    return not isinstance(term, Axis), term.number
 
 
 ZERO = Affine()

@@ -37,14 +37,18 @@ class Array:
         self.name, self.dtype, self.slot, self.nbytes = name, dtype, slot, nbytes
 
 
+_made = itertools.count()
+
+
 class Value:
     """One scalar expression. ``axes`` are the loops it varies with, ``stage`` how many reductions
-    have to be finished before it can be computed."""
+    have to be finished before it can be computed. ``number`` counts values as they are made."""
 
-    __slots__ = ("args", "attrs", "axes", "dtype", "op", "stage")
+    __slots__ = ("args", "attrs", "axes", "dtype", "number", "op", "stage")
 
     def __init__(self, op: str, dtype: DType, args: tuple[Value, ...], attrs: Any) -> None:
         self.op, self.dtype, self.args, self.attrs = op, dtype, args, attrs
+        self.number = next(_made)
         self.axes: frozenset[Axis] = frozenset().union(*(a.axes for a in args))
         self.stage = max((a.stage for a in args), default=0)
         if op in ("load", "index"):
