@@ -31,6 +31,7 @@ from graphgrad.passes.inline import CHEAP, Inlined, is_complex
 from graphgrad.passes.onehot import one_hot
 from graphgrad.passes.residuals import Residuals, keep_residuals
 from graphgrad.passes.stepwise import stepwise
+from graphgrad.passes.ties import tied
 from graphgrad.regions import CONTRACT, CONTROL, HOST, LOOP, Plan
 from graphgrad.views import VIEWS, obstacle, path
 
@@ -98,6 +99,7 @@ class _Fusion:
         self.group: dict[Node, Group] = {}
         self.readers: dict[Node, set[Node]] = {}
         self.walkers: dict[Node, list[Group]] = {}
+        self.ties: dict[Node, Node] = {}
 
     def plan(self) -> Plan:
         nodes = [x for x in self.graph.nodes if self._is_computed(x)]
@@ -149,6 +151,7 @@ class _Fusion:
             self.memory.add(x)
         else:
             self._indexed_operand(x)
+            self._tied_operand(x)
             place = self._place(x)
             self._new(LOOP, x, Nest(x, place))
             if x.op.name in VIEWS:
@@ -207,6 +210,13 @@ class _Fusion:
             blocked = obstacle(x.inputs[0], self.memory)
             if blocked is not None:
                 self._store(blocked)
+
+    def _tied_operand(self, x: Node) -> None:
+        """What is compared with its own maximum is computed once, and read from memory then."""
+        value = tied(x)
+        if value is not None:
+            self._store(value)
+            self.ties[x] = value
 
     def _picks_from_rows(self, x: Node) -> bool:
         """Whether a gather takes an element of rows that are being reduced: computed once more.
@@ -344,6 +354,8 @@ class _Fusion:
     def _fits(self, a: Group, b: Group, mapping: dict[Axis, Axis], x: Node) -> bool:
         """Whether one nest of loops can compute both groups and write what others read."""
         if len(a.nodes) + len(b.nodes) > MAX_NODES:
+            return False
+        if any({self._group_of(y), self._group_of(v)} == {a, b} for y, v in self.ties.items()):
             return False
         places = a.nest.places.keys() | b.nest.places.keys()
         if len((a.nest.reads.keys() | b.nest.reads.keys()) - places) > MAX_BUFFERS:

@@ -23,6 +23,7 @@ from graphgrad.choices import settle
 from graphgrad.errors import BACKWARD
 from graphgrad.ir import Graph, Node
 from graphgrad.passes.cut import DEAR, WEIGHT
+from graphgrad.passes.ties import all_tied
 from graphgrad.views import VIEWS, path
 
 WORTH_IT = 64 << 20  # bytes: with fewer to keep, time is dearer than memory
@@ -54,7 +55,11 @@ def keep_residuals(graph: Graph) -> Residuals:
         return Residuals(graph)
     repeatable = _repeatable(graph, late)
     kept = _minimum_cut(read, repeatable, _stored(graph))
-    again = settle("again", tuple(i for i, x in enumerate(graph.nodes) if x in repeatable - kept))
+    # By number: simplified with a dimension of 1, graphs of one structure are not the same length.
+    again = settle(
+        ("again", len(graph.nodes)),
+        tuple(i for i, x in enumerate(graph.nodes) if x in repeatable - kept),
+    )
     return _repeated(graph, late, repeatable & {graph.nodes[i] for i in again})
 
 
@@ -113,7 +118,7 @@ def _minimum_cut(read: Iterable[Node], repeatable: set[Node], stored: set[Node])
 
 def _repeatable(graph: Graph, late: set[Node]) -> set[Node]:
     """What a few elementwise operations make of one value in memory, beside small ones."""
-    outputs = set(graph.outputs)
+    outputs = set(graph.outputs) | all_tied(graph)
     steps: dict[Node, int] = {}
     base: dict[Node, Node | None] = {}
     for x in graph.nodes:
