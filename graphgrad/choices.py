@@ -7,8 +7,9 @@
 Kernels serve every size, but which ones a plan uses depends on sizes at a dozen places: whether a
 long sum is cut into parts, how wide the tile of a product is. Where a new batch size or sequence
 length decides as the first one did, its kernels are there already, and LLVM has nothing to do.
-Any answer is correct everywhere, it is only a matter of time: a place where it can cost much says
-that its own answer is ``binding``.
+Any answer must be correct everywhere: it is only a matter of time, and a place where it can cost
+much says that its own answer is ``binding``. Questions of one name are told apart by how often they
+were asked, so asking twice is two questions, and no two answers may have to agree.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -147,6 +148,7 @@ class Entry:
     replays: dict[str, Any] = field(default_factory=dict)
     # Addresses that change at too many calls to be worth watching (see ``graphgrad.replay``).
     restless: set[int] = field(default_factory=set)
+    changes: Counter[int] = field(default_factory=Counter)
 
     # --------------------------------------------------------------------------------- does it fit?
 

@@ -1,4 +1,4 @@
-"""The places that decide a guard: while nothing is assigned to them, it holds unread.
+"""The places that decide a guard which holds: while nothing is assigned to them, it holds unread.
 
     list(places(["o4['training'] is True"], {"o4": module.__dict__}, pins))    # [{3}]
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dis
 import struct
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -30,9 +29,9 @@ from graphgrad.views import row_major
 MISS = object()
 # How often something may change between calls before it is compared at each of them.
 RESTLESS = 4
-# How a number is packed into eight bytes of its own.
-# Functions of numbers.
+# Functions of numbers alone.
 _PURE = frozenset({"float", "math", "sqrt"})
+# How a number is packed into eight bytes of its own.
 _FORMS = {np.dtype(np.float32): "f4x", np.dtype(np.float64): "d"}
 
 
@@ -52,29 +51,33 @@ def replay_of(entry: Any) -> Callable[[Sequence[Any]], Any] | None:
 
 
 class _Renewal:
-    """Compares everything again when something was assigned, and knows from then on what is there.
+    """What happens when something was assigned.
 
-    What is assigned between most calls (a learning rate that follows a schedule) is not worth it:
-    it gets no pin in the next function that is written.
+    A tensor that has another array, or was written to, is compared again and known from then on.
+    After anything else the function is written anew: what it watched (the members of a module) may
+    be there no more. What is assigned between most calls (a learning rate that follows a schedule)
+    is not worth that, and gets no pin any more.
     """
 
-    def __init__(self, pins: Pins, names: dict[str, Any], entry: Any) -> None:
-        self.pins, self.names, self.entry = pins, names, entry
-        self.changes: Counter[int] = Counter()
-        names["table"] = pins.address  # which says at first that something changed
+    def __init__(self, pins: Pins, names: dict[str, Any], entry: Any, tensors: set[int]) -> None:
+        self.pins, self.names, self.entry, self.tensors = pins, names, entry, tensors
 
-    def __call__(self, number: int) -> bool:
-        if not self.names["compare"]():
-            return False
-        self.changes[number] += 1
-        restless = self.changes[number] > RESTLESS
-        if restless:
-            self.entry.restless.add(self.pins.address_of(number))
-        if restless or not self.pins.hold():
-            self.entry.replays.clear()
+    def known(self) -> bool:
+        """Compare, and know from now on what was there before: nothing in between is missed."""
+        if not self.pins.hold() or not self.names["compare"]():
             return False
         self.names["table"] = self.pins.address
         return True
+
+    def __call__(self, number: int) -> bool:
+        changed, changes = self.pins.all_changed(), self.entry.changes
+        changes.update(changed.values())
+        restless = {address for address in changed.values() if changes[address] > RESTLESS}
+        self.entry.restless |= restless
+        if changed and not restless and self.tensors.issuperset(changed) and self.known():
+            return True
+        self.entry.replays.clear()
+        return False
 
 
 class _Writer:
@@ -93,6 +96,9 @@ class _Writer:
         # What is compared only when something was assigned: as text, and what assignments tell.
         self.pins = Pins(entry.restless)
         self.pinned: list[str] = []
+        # The pins of captured tensors; whether all was as the trace has it.
+        self.tensors: set[int] = set()
+        self.is_known = True
         self._known: dict[tuple[str, int], str] = {}
         self.names: dict[str, Any] = {
             "MISS": MISS,
@@ -106,7 +112,8 @@ class _Writer:
             "wrap": wrap,
         }
 
-    def function(self) -> Callable[[Sequence[Any]], Any]:
+    def function(self) -> Callable[[Sequence[Any]], Any] | None:
+        """The function; None where something is not as it was when the trace was found to fit."""
         self._modes()
         for i, expected in enumerate(self.entry.flat):
             self._argument(i, expected)
@@ -120,6 +127,8 @@ class _Writer:
         storages = [self._storage(source) for source in self.entry.mutated]
         self._guard()
         self._pin()
+        if not self.is_known:
+            return None
         self._write_numbers()
         self.lines += [f"{self._owner(s)}._grad = None" for s in self.entry.replaced()]
         self.lines.append("entry.calls += 1")
@@ -153,10 +162,17 @@ class _Writer:
 
     def _fixed(self, owner: Any, slot: str, condition: str) -> None:
         """A condition that depends on one attribute of a captured tensor."""
-        if owner is not None and self.pins.slot(owner, slot) is not None:
+        if owner is not None and self._slot(owner, slot) is not None:
             self.pinned.append(f"if not ({condition}): return False")
         else:
             self.check(condition)
+
+    def _slot(self, tensor: Any, name: str) -> int | None:
+        """The pin of an attribute of a captured tensor."""
+        number = self.pins.slot(tensor, name)
+        if number is not None:
+            self.tensors.add(number)
+        return number
 
     def _guard(self) -> None:
         """The guard's conditions: those that assignments do not tell are evaluated at each call."""
@@ -180,8 +196,9 @@ class _Writer:
         lines = [f"global {', '.join(assigned)}"] * bool(assigned) + self.pinned
         body = "\n".join(f"    {line}" for line in [*lines, "return True"])
         exec(compile(f"def compare():\n{body}\n", "<replay>", "exec"), self.names)
-        renewal = _Renewal(self.pins, self.names, self.entry)
+        renewal = _Renewal(self.pins, self.names, self.entry, self.tensors)
         self.names |= {"first_changed": first_changed(), "renew": renewal}
+        self.is_known = renewal.known()
         self.lines += [
             "number = first_changed(table)",
             "if number >= 0 and not renew(number): return MISS",
@@ -256,7 +273,7 @@ class _Writer:
             self.check(f"{owner}._grad is not None")
             owner += "._grad"
         name, text = self.name("array", None), f"{owner}._array"
-        if source.kind == "tensor" and self.pins.slot(source.tensor, "_array") is not None:
+        if source.kind == "tensor" and self._slot(source.tensor, "_array") is not None:
             self._keep(name, text)
             self.pinned.append(f"if not ({self._is_plain(name, source.like)}): return False")
         else:
@@ -313,7 +330,7 @@ class _Writer:
     def _array_of(self, tensor: Any) -> str:
         """An expression for a captured tensor's array, whatever it is like."""
         text = f"{self.known('t', tensor)}._array"
-        if self.pins.slot(tensor, "_array") is None:
+        if self._slot(tensor, "_array") is None:
             return text
         if ("array", id(tensor)) not in self._known:
             self._keep(self.known("array", tensor), text)
@@ -356,7 +373,7 @@ class _Writer:
         if source.tensor is None or source.kind == "grad":
             grad = "._grad" if source.kind == "grad" else ""
             return f"{self._owner(source)}{grad}._storage"
-        if self.pins.slot(source.tensor, "_storage") is None:
+        if self._slot(source.tensor, "_storage") is None:
             return f"{self._owner(source)}._storage"
         name = self.name("storage", None)
         self._keep(name, f"{self._owner(source)}._storage")

@@ -11,7 +11,7 @@ that every assignment changes.
 
 Where CPython keeps them is found out by looking: a value is put in its place and searched for. What
 is not found (CPython 3.14 has no versions) is not pinned, and is compared in Python as before.
-Owners of places are kept alive, so no address comes to mean another object.
+Places and what was found there are kept alive, so no address comes to mean another object.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import ctypes
 import functools
 import sys
 import types
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Container
 from typing import Any
 
@@ -77,10 +78,14 @@ class Pins:
         self.restless = restless
         self._numbers: dict[int, int] = {}  # by address
         self._alive: list[Any] = []
+        self._objects: list[int] = []  # addresses of pointers to objects
         self._lists: list[tuple[list[Any], int]] = []  # and where their items lay
         # At first one place, this table's own, which is not what it says.
         self._table = np.zeros(3, np.int64)
         self._table[:2] = 1, self._table.ctypes.data
+        # Another thread may be about to read an earlier table.
+        self._tables = [self._table]
+        self._values: list[Any] = []
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -88,17 +93,18 @@ class Pins:
     def slot(self, owner: Any, name: str) -> int | None:
         """The number of an attribute that its class declares in ``__slots__``."""
         offset = _slot_offset(type(owner), name)
-        return None if offset is None else self._place(owner, offset)
+        return None if offset is None else self._place(owner, offset, True)
 
     def cell(self, cell: types.CellType) -> int | None:
         """The number of a closure's cell."""
         offset = _cell_offset()
-        return None if offset is None else self._place(cell, offset)
+        return None if offset is None else self._place(cell, offset, True)
 
     def mapping(self, table: dict[Any, Any]) -> int | None:
         """The number of all items of a dict."""
         offset = _version_offset()
-        return None if offset is None else self._place(table, offset)
+        known = type(table) in (dict, OrderedDict, defaultdict)
+        return self._place(table, offset) if known and offset is not None else None
 
     def sequence(self, items: list[Any]) -> list[int | None]:
         """The numbers of a list's length and items."""
@@ -107,43 +113,56 @@ class Pins:
             return [None]
         # Items lie elsewhere: whether they still do is compared first, which is before they are.
         places = [self._place(items, offset), self._place(items, offset + WORD)]
+        if None in places:
+            return [None]
         start = _word(id(items) + offset + WORD)
         self._lists.append((items, start))
-        return places + [self._at(start + i * WORD, items) for i in range(len(items))]
+        return places + [self._at(start + i * WORD, items, True) for i in range(len(items))]
 
     def members(self, owner: Any) -> int | None:
         """The number of the place that holds an object's ``__dict__``, not of what is in it."""
         if not available() or not hasattr(owner, "__dict__"):
             return None
         offset = _offset_of(owner, vars(owner), before=_HEADER)
-        return None if offset is None else self._place(owner, offset)
+        return None if offset is None else self._place(owner, offset, True)
 
-    def address_of(self, number: int) -> int:
-        """What names a place to other pins."""
-        return list(self._numbers)[number]
+    def all_changed(self) -> dict[int, int]:
+        """The numbers of all places that changed, each with what names it to other pins."""
+        if self._moved():
+            return {}
+        known = self._table[2::2].tolist()
+        rows = zip(self._numbers.items(), known, strict=True)
+        return {n: address for (address, n), word in rows if _word(address) != word}
 
-    def _place(self, owner: Any, offset: int) -> int | None:
-        return self._at(id(owner) + offset, owner)
+    def _moved(self) -> bool:
+        """Whether the items of a list are elsewhere by now: their places are gone."""
+        return any(_word(id(x) + (_length_offset() or 0) + WORD) != at for x, at in self._lists)
 
-    def _at(self, address: int, owner: Any) -> int | None:
+    def _place(self, owner: Any, offset: int, is_object: bool = False) -> int | None:
+        return self._at(id(owner) + offset, owner, is_object)
+
+    def _at(self, address: int, owner: Any, is_object: bool) -> int | None:
         if address in self.restless:
             return None
         if address not in self._numbers:
             self._numbers[address] = len(self._numbers)
             self._alive.append(owner)
+            self._objects += [address] * is_object
         return self._numbers[address]
 
     def hold(self) -> bool:
-        """From now on what is there counts as unchanged; the caller keeps it alive.
+        """From now on what is there counts as unchanged, and is kept alive.
 
         False, and nothing is held, where the items of a list have moved: its places are gone.
         """
-        if any(_word(id(x) + (_length_offset() or 0) + WORD) != at for x, at in self._lists):
+        if self._moved():
             return False
         table = np.zeros(1 + 2 * len(self._numbers), np.int64)
         table[0] = len(self._numbers)
         table[1::2] = list(self._numbers)
         table[2::2] = [_word(address) for address in self._numbers]
+        self._values = [_object(address) for address in self._objects]
+        self._tables.append(table)
         self._table = table
         return True
 
@@ -181,6 +200,11 @@ def _word(address: int) -> int:
     return ctypes.c_int64.from_address(address).value
 
 
+def _object(address: int) -> Any:
+    """What the pointer at an address points to; None if it is no pointer."""
+    return ctypes.py_object.from_address(address).value if _word(address) else None
+
+
 def _words(value: Any, before: int = 0) -> dict[int, int]:
     """The words of an object, by their offset; ``before``: bytes in front of it, too."""
     offsets = range(-before, type(value).__basicsize__, WORD)
@@ -198,7 +222,7 @@ def _slot_offset(kind: type, name: str) -> int | None:
     descriptor = getattr(kind, name, None)
     if not available() or not isinstance(descriptor, types.MemberDescriptorType):
         return None
-    example, value = kind.__new__(kind), object()
+    example, value = object.__new__(descriptor.__objclass__), object()
     descriptor.__set__(example, value)
     return _offset_of(example, value)
 

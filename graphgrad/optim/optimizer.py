@@ -260,6 +260,7 @@ class Optimizer:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a ``state_dict``; ValueError when its groups do not fit."""
         state_dict = dict(state_dict)
+        self.counted_by = None
         for hook in self._hooks["load_state_dict_pre"].values():
             state_dict = hook(self, state_dict) or state_dict
         saved = deepcopy(state_dict["param_groups"])
@@ -308,6 +309,7 @@ class Optimizer:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.__dict__.setdefault("_hooks", {k: OrderedDict() for k in _HOOKS})
+        self.counted_by = None
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]

@@ -234,7 +234,7 @@ def _splits(old: Shape, new: Shape) -> bool:
     """Whether every old dimension is the product of some neighbouring new ones."""
     parts = [n for n in new if n != 1]
     for n in old:
-        while n > 1 and parts and n % parts[0] == 0:
+        while n > 1 and parts and parts[0] and n % parts[0] == 0:
             n //= parts.pop(0)
         if n > 1:
             return False

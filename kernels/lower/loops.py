@@ -58,21 +58,24 @@ def watching() -> Iterator[Watch]:
 
 
 def lower_stores(
-    name: str, stores: Sequence[Store], trace: Trace, serial: Sequence[Axis] = ()
+    name: str,
+    stores: Sequence[Store],
+    trace: Trace,
+    serial: Sequence[Axis] = (),
+    schedule: Schedule | None = None,
 ) -> list[KernelCall]:
-    """Kernel calls that write all stores."""
+    """Kernel calls that write all stores, as a ``schedule`` has it where there is one already."""
     if (watch := _watch.get()) is not None:
         watch.traces.append(trace)
-    schedule = Schedule.of(stores, serial)
+    schedule = schedule or Schedule.of(stores, serial)
     if not serial and _splits(schedule):
         return _split(name, schedule, trace)
     # A suffix, because a kernel named fmod or min would hide what its own code calls.
     return [_call(f"{name}_loop", schedule, _blocks(schedule))]
 
 
-def filled_edges(stores: Sequence[Store]) -> set[Axis]:
-    """The axes whose edges `lower_stores` fills; the others are the caller's to fill."""
-    schedule = Schedule.of(stores)
+def filled_edges(schedule: Schedule) -> set[Axis]:
+    """The axes whose edges `lower_stores` fills with a schedule; others are up to the caller."""
     blocks = _blocks(schedule)
     if not schedule.outer and not blocks:  # iterations are elements: a loop cut anywhere
         return set()
@@ -81,7 +84,13 @@ def filled_edges(stores: Sequence[Store]) -> set[Axis]:
 
 
 def _blocks(schedule: Schedule) -> dict[Loop, int]:
-    """Which loop every iteration walks only a block of."""
+    """Which loop every iteration walks only a block of; decided once for a schedule."""
+    if schedule.blocks is None:
+        schedule.blocks = _chosen_blocks(schedule)
+    return dict(schedule.blocks)
+
+
+def _chosen_blocks(schedule: Schedule) -> dict[Loop, int]:
     tile = schedule.tile
     if tile is None:
         return {}

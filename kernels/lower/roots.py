@@ -24,7 +24,7 @@ from .affine import Affine, dot
 from .call import KernelCall
 from .loops import filled_edges, lower_stores
 from .nests import Frame, indices
-from .schedule import Edge, Store
+from .schedule import Edge, Schedule, Store
 from .values import Index, Trace, Value, positions, total
 
 MAX_WINDOW = 256
@@ -56,8 +56,13 @@ class Root:
         """The loops over all elements of an operand."""
         return indices(fresh(y.shape)) if y in self.memory else self.frame.index(y)
 
-    def call(self, stores: Sequence[Store], serial: Sequence[Axis] = ()) -> list[KernelCall]:
-        return lower_stores(self.region.name, stores, self.trace, serial)
+    def call(
+        self,
+        stores: Sequence[Store],
+        serial: Sequence[Axis] = (),
+        schedule: Schedule | None = None,
+    ) -> list[KernelCall]:
+        return lower_stores(self.region.name, stores, self.trace, serial, schedule)
 
     def copy(self, y: Node, start: Sequence[int], step: Sequence[int]) -> list[KernelCall]:
         """Write an operand to a strided block of the result."""
@@ -101,13 +106,15 @@ def _pad(root: Root) -> list[KernelCall]:
     if any(interior) or y.size == 0:
         return spread(root)
     store, axes = _framed(root)
-    filled = filled_edges([store])
+    # One schedule for both questions: asked twice, it could be another one (`graphgrad.choices`).
+    schedule = Schedule.of([store])
+    filled = filled_edges(schedule)
     if sum(low[-1:] + high[-1:]) > 0 and axes[-1] not in filled:
         return spread(root)
     store.edges = tuple(edge for edge in store.edges if edge.axis in filled)
     pairs = zip(axes, low, high, strict=True)
     ends = [(0, 0) if axis in filled else (before, after) for axis, before, after in pairs]
-    return _border(root, ends) + root.call([store])
+    return _border(root, ends) + root.call([store], schedule=schedule)
 
 
 def spread(root: Root) -> list[KernelCall]:

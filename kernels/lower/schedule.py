@@ -117,6 +117,8 @@ class Schedule:
     reduces: list[Value] = field(default_factory=list)
     beside: Loop | None = None
     crossed: bool = False
+    # Loops that iterations walk blocks of, with their sizes, once it is decided.
+    blocks: dict[Loop, int] | None = None
 
     @staticmethod
     def of(stores: Sequence[Store], serial: Sequence[Axis] = ()) -> Schedule:

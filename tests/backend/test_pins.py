@@ -191,3 +191,51 @@ def test_what_changes_at_every_call_is_compared_in_text():
         )
         texts.append(step.replay.source if step.replay else "")
     assert "number_" not in texts[2] and "number_" in texts[-1]
+
+
+def test_a_container_that_was_replaced_by_its_equal_is_watched():
+    net = nn.Linear(3, 2)
+    x, calls = gg.ones(1, 3), []
+    step = gg.compile(lambda x: net(x))
+    for _ in range(3):
+        step(x)
+    net._forward_hooks = collections.OrderedDict()
+    step(x)
+    net.register_forward_hook(lambda *_: calls.append(1))
+    step(x)
+    assert calls, "a hook in the new table"
+    net._parameters = dict(net._parameters)
+    for _ in range(3):
+        step(x)
+    net._parameters["bias"] = nn.Parameter(gg.full((2,), 7.0))
+    np.testing.assert_allclose(step(x).detach().numpy(), net(x).detach().numpy())
+
+
+def test_equal_numbers_that_come_and_go_at_one_address():
+    scale = 0.5
+
+    def function(x):
+        return x * scale
+
+    step, x = gg.compile(function), gg.ones(2)
+    for t in range(60):
+        scale = (1.0 if t < 8 else 0.5 + 0.5 / (t // 4)) * 1.0
+        np.testing.assert_allclose(step(x).numpy(), scale, rtol=1e-6)
+
+
+def test_a_copied_optimizer_keeps_its_trace():
+    import copy
+
+    net = nn.Linear(3, 2)
+    optimizer = copy.deepcopy(optim.Adam(net.parameters()))
+    net.weight, net.bias = optimizer.param_groups[0]["params"]
+
+    @gg.compile
+    def step():
+        optimizer.zero_grad()
+        net(gg.ones(4, 3)).sum().backward()
+        optimizer.step()
+
+    for _ in range(6):
+        step()
+    assert sum(map(len, step.entries.values())) <= 2 and step.replay is not None

@@ -109,3 +109,13 @@ def test_every_size_is_right(seed):
         about = f"{function.steps} {sizes}"
         for left, right in zip(expected, found, strict=True):
             np.testing.assert_allclose(right, left, rtol=1e-6, atol=1e-8, err_msg=about)
+
+
+def test_a_frame_is_filled_at_every_size():
+    """What is filled beside rows and what apart are two halves of one decision."""
+    framed = gg.compile(lambda x: F.pad(x, (1, 1, 1, 1)))
+    for shape in [(3, 200, 200), (15, 130, 64), (2, 5, 3), (33, 1, 300), (100, 7, 15), (7, 64, 2)]:
+        x = gg.ones(shape)
+        with gg.config.scope(tier="compiled"):
+            y = framed(x).numpy()
+        assert y.sum() == x.numel() and y[:, 1:-1, 1:-1].all()
