@@ -147,10 +147,12 @@ def builtin(name: str, text: str, symbols: Mapping[str, int] | None = None) -> C
     """
     code = loader.link(name, cache.load_ir(name, text), {**_symbols(), **(symbols or {})})
     definition = _MethodDef(name.encode(), code[name], METH_FASTCALL, None)
+    # For ever: when Python ends, the function looks at it, and may be the last to go.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(definition))
     create = ctypes.pythonapi.PyCFunction_NewEx
     create.restype, create.argtypes = ctypes.py_object, [ctypes.c_void_p] * 3
     function = create(ctypes.addressof(definition), None, None)
-    _keep.append((definition, code))
+    _keep.append(code)
     return function
 
 

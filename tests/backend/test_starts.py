@@ -264,3 +264,32 @@ def test_a_long_loop_has_the_kernels_of_a_short_one(tmp_path):
     lines = " ".join(run(LONG_LOOP, tmp_path, GRAPHGRAD_TIER="compiled")).split()
     assert "contract" in lines[0] and "sigmoid" in lines[0]
     assert len(lines) == 1, "512, 64 and 300 steps need nothing new"
+
+
+REPLAYED = """
+import graphgrad as gg
+from graphgrad import nn, optim
+
+net = nn.Sequential(*(nn.Linear(8, 8) for _ in range(40)))
+optimizer = optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+
+@gg.compile
+def step(x):
+    optimizer.zero_grad()
+    loss = net(x).square().mean()
+    loss.backward()
+    optimizer.step()
+    return loss
+
+for _ in range(4):
+    step(gg.ones(4, 8))
+import os
+os.environ["KEPT"] = step.replay.source[:20]
+print("done")
+"""
+
+
+def test_python_ends_in_peace_after_replays(tmp_path):
+    """What replays call is compiled code, which Python lets go of last."""
+    for _ in range(3):
+        assert run(REPLAYED, tmp_path, GRAPHGRAD_TIER="compiled") == ["done"]
