@@ -123,35 +123,22 @@ def export(structure: str) -> bytes:
 
 def restore(structure: str, made: bytes) -> None:
     """Know what another process chose, where this one has not chosen yet."""
-    known, more = _choices_of(structure), marshal.loads(made)
-    if known:
-        _merge(known, more)
-    else:
-        known.update(more)
+    _merge(_choices_of(structure), marshal.loads(made))
 
 
 def _merge(known: Choices, more: Choices) -> None:
     for key, value in more.items():
-        if isinstance(value, dict):
-            _merge(known.setdefault(key, {}), value)
-        else:
-            known.setdefault(key, value)
+        first = known.setdefault(key, value)
+        if first is not value and isinstance(value, dict):
+            _merge(first, value)
 
 
 def structure_of(graph: Graph) -> str:
     """A name that graphs share which differ in sizes alone."""
-    return hashlib.sha256(marshal.dumps(_rows(graph), 2)).hexdigest()[:20]
+    return hashlib.sha256(marshal.dumps(graph.rows(_described), 2)).hexdigest()[:20]
 
 
-def _rows(graph: Graph) -> tuple[Any, ...]:
-    number: dict[Node, int] = {}
-    rows: list[Any] = []
-    for x in (*graph.inputs, *graph.nodes):
-        if x in number:
-            continue
-        number[x] = len(number)
-        attrs = tuple(repr(x.attrs[k]) for k in _STRUCTURAL if k in x.attrs)
-        inner = tuple(map(_rows, subgraphs(x)))
-        operands = tuple(number[i] for i in x.inputs)
-        rows.append((x.op.name, x.dtype.name, len(x.shape), attrs, inner, operands))
-    return tuple(rows), len(graph.inputs), tuple(number[y] for y in graph.outputs)
+def _described(x: Node) -> tuple[Any, ...]:
+    attrs = tuple(repr(x.attrs[k]) for k in _STRUCTURAL if k in x.attrs)
+    inner = tuple(graph.rows(_described) for graph in subgraphs(x))
+    return x.op.name, x.dtype.name, len(x.shape), attrs, inner

@@ -160,8 +160,7 @@ class Executable:
         """The graph after PIPELINE."""
         if self._optimised is None:
             record: list[tuple[str, Graph]] | None = [] if self._record else None
-            with self._remembered("passes"):
-                self._optimised = optimise(self.graph, record)
+            self._optimised = self._optimise(record)
             self.trace = record or []
         return self._optimised
 
@@ -169,17 +168,14 @@ class Executable:
         """The graph as traced, then after each pass; run again where nothing recorded them."""
         record: list[tuple[str, Graph]] = []
         if not self.trace:
-            with self._remembered("passes"):
-                optimise(self.graph, record)
+            self._optimise(record)
         return self.trace or record
 
     @property
     def plan(self) -> Plan:
         """The optimised graph cut into kernels, in the order they run."""
         if self._plan is None:
-            graph = self.optimised
-            with self._remembered("plan"):
-                self._plan = plan_graph(graph, self.aliases, device=self.device)
+            self._plan = self._planned(self.optimised)
         return self._plan
 
     @property
@@ -193,18 +189,11 @@ class Executable:
 
     def account(self) -> tuple[Account, Any]:
         """What became of every node, and a Program made anew while that was written down."""
-        from graphgrad.kernels.build import build
-
         book = Account()
-        planner, target = _planner(self.device), self._target
         with book.listening():
-            with self._remembered("passes"):
-                graph = optimise(self.graph, account=book)
+            graph = self._optimise(account=book)
             book.stage("kernels", graph)
-            with self._remembered("plan"):
-                plan = plan_graph(graph, self.aliases, device=self.device)
-            with self._remembered("build"):
-                compiled = build(plan, planner, self.aliases, self.donated, target)
+            compiled = self._built(self._planned(graph))
         book.close(compiled.making.nodes())
         return book, compiled
 
@@ -220,28 +209,35 @@ class Executable:
         structure = self.structure
         chosen = choices.digest(structure) if structure else b""
         key = store.key_of(self.graph, self.aliases, self.donated, target, chosen)
-        found = None
-        if key:
-            making = partial(_making_of, self)
-            found = store.load(key, self.aliases, making, target, structure)
+        args = (self.aliases, lambda: self._built(self.plan).making, target, structure)
+        found = store.load(key, *args) if key else None
         if found is None:
-            found = self._built()
+            found = self._built(self.plan)
             if key:
                 store.save(key, found, target, structure)
         return found
 
-    def _built(self) -> Any:
+    # ---- the stages of planning, each deciding as at the first size of this structure
+
+    def _optimise(
+        self, record: list[tuple[str, Graph]] | None = None, account: Account | None = None
+    ) -> Graph:
+        with self._remembered("passes"):
+            return optimise(self.graph, record, account)
+
+    def _planned(self, graph: Graph) -> Plan:
+        with self._remembered("plan"):
+            return plan_graph(graph, self.aliases, device=self.device)
+
+    def _built(self, plan: Plan) -> Any:
         from graphgrad.kernels.build import build
 
-        plan = self.plan
         with self._remembered("build"):
             return build(plan, _planner(self.device), self.aliases, self.donated, self._target)
 
     def _remembered(self, stage: str) -> AbstractContextManager[None]:
-        """A stage of planning that decides as at the first size of this structure."""
-        return (
-            nullcontext() if self.structure is None else choices.remembered(self.structure, stage)
-        )
+        structure = self.structure
+        return nullcontext() if structure is None else choices.remembered(structure, stage)
 
     @property
     def structure(self) -> str | None:
@@ -326,11 +322,6 @@ class DeviceExecutable(Executable):
 
     def _compare(self, arrays: Sequence[Array]) -> None:
         super()._compare([_host_copy(x) for x in arrays])
-
-
-def _making_of(executable: Executable) -> Any:
-    """How its program comes about: planned now, where it came from a file."""
-    return executable._built().making
 
 
 def _host_copy(x: Array) -> Array:

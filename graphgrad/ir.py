@@ -211,16 +211,22 @@ class Graph:
 
     def key(self) -> tuple[Any, ...]:
         """Structure as a hashable value: equal graphs (up to names and origins) have equal keys."""
+
+        def described(x: Node) -> tuple[Any, ...]:
+            return x.op.name, x.shape, x.dtype.name, () if x.op.name == "input" else attr_key(x)
+
+        return self.rows(described)
+
+    def rows(self, described: Callable[[Node], tuple[Any, ...]]) -> tuple[Any, ...]:
+        """The graph as a table: what ``described`` says of each node and the numbers of its
+        operands, inputs first; how many inputs there are; the numbers of the outputs."""
         number: dict[Node, int] = {}
         rows: list[Any] = []
         for x in (*self.inputs, *self.nodes):
-            if x in number:
-                continue
-            number[x] = len(number)
-            is_input = x.op.kind == "source" and x.op.name == "input"
-            attrs = () if is_input else tuple(_attr_key(v) for v in x.attrs.values())
-            rows.append((x.op.name, x.shape, x.dtype.name, attrs, *(number[i] for i in x.inputs)))
-        return (tuple(rows), len(self.inputs), tuple(number[y] for y in self.outputs))
+            if x not in number:
+                number[x] = len(number)
+                rows.append((*described(x), *(number[i] for i in x.inputs)))
+        return tuple(rows), len(self.inputs), tuple(number[y] for y in self.outputs)
 
     def verify(self) -> Graph:
         """Re-run every type rule; raise VerificationError naming the first node that breaks it."""

@@ -66,7 +66,7 @@ def key_of(
     pairs = tuple(sorted(aliases.items()))
     versions = target.keeping.versions()
     made_for = (cores(), target.name, *target.settings, *versions)
-    structure = (_rows(graph), pairs, tuple(donated), *made_for)
+    structure = (graph.rows(_described), pairs, tuple(donated), *made_for)
     try:
         # Version 2: equal values give equal bytes, whether or not they are the same objects.
         text = marshal.dumps(structure, 2)
@@ -75,19 +75,10 @@ def key_of(
     return hashlib.sha256(_code() + chosen + text).hexdigest()[:20]
 
 
-def _rows(graph: Graph) -> tuple[Any, ...]:
-    """A graph as plain values."""
-    number: dict[Node, int] = {}
-    rows: list[Any] = []
-    for x in (*graph.inputs, *graph.nodes):
-        if x in number:
-            continue
-        number[x] = len(number)
-        # The name and the role of an input are nobody's business.
-        is_input = x.op.name == "input"
-        attrs = () if is_input else tuple((k, _plain(v)) for k, v in x.attrs.items())
-        rows.append((x.op.name, x.shape, x.dtype.name, attrs, *(number[i] for i in x.inputs)))
-    return tuple(rows), len(graph.inputs), tuple(number[y] for y in graph.outputs)
+def _described(x: Node) -> tuple[Any, ...]:
+    """A node as plain values; the name and the role of an input are nobody's business."""
+    attrs = () if x.op.name == "input" else tuple((k, _plain(v)) for k, v in x.attrs.items())
+    return x.op.name, x.shape, x.dtype.name, attrs
 
 
 def _plain(value: Any) -> Any:
@@ -95,7 +86,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(map(_plain, value))
     if isinstance(value, Graph):
-        return _rows(value)
+        return value.rows(_described)
     if isinstance(value, Constant):
         return "constant", value.shape, value.dtype.name, value.value.tobytes()
     return ("dtype", value.name) if isinstance(value, DType) else value

@@ -47,6 +47,7 @@ def memoised(lower: Lower) -> Lower:
             if found is None:
                 calls = lower(region, aliases or {})
                 found = order, calls, dict(made)
+                # For who has not answered yet, and for who answers the same: this size, again.
                 for answers in {before, tuple(made.items())}:
                     keep((key, answers), found)
                 return calls
